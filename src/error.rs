@@ -1,0 +1,128 @@
+//! What every error of the crate can say about itself: its family (who is at fault, and so the exit code) and
+//! what to do about it.
+//!
+//! Each module has its own `Error` enum with fields; [`Error`] carries any of them to `main`, which prints the
+//! message, the chain of causes and the hint. Messages are lower-case without a full stop; names stand in
+//! back-ticks; numbers come in pairs (what was needed, what there is).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Result with the crate-wide [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Who is at fault; decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// A file, flag or environment variable of the user is wrong.
+    Input,
+    /// The numbers do not work: something is too large, too small or overlaps.
+    Fit,
+    /// Well-formed, but this program cannot do it.
+    Unsupported,
+    /// The bytes of an image or artifact contradict themselves.
+    Corrupt,
+    /// The operating system refused or failed.
+    Io,
+    /// Read-back or manifest verification found a difference.
+    Mismatch,
+    /// Refused because it could destroy something.
+    Refused,
+}
+
+impl Family {
+    /// Exit code of the process for an error of this family (0 is success, 2 is a usage error).
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Family::Input | Family::Fit | Family::Unsupported | Family::Corrupt | Family::Io => 1,
+            Family::Mismatch => 3,
+            Family::Refused => 4,
+        }
+    }
+}
+
+/// Implemented by the error enum of every module.
+pub trait Report: std::error::Error + Send + Sync + 'static {
+    /// Who is at fault.
+    fn family(&self) -> Family;
+
+    /// What the reader can do, as a sentence without a full stop.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Any error of the crate, on its way to the user.
+pub struct Error(Box<dyn Report>);
+
+impl Error {
+    /// The error itself.
+    pub fn report(&self) -> &dyn Report {
+        &*self.0
+    }
+
+    /// See [`Report::family`].
+    pub fn family(&self) -> Family {
+        self.0.family()
+    }
+
+    /// See [`Report::hint`].
+    pub fn hint(&self) -> Option<String> {
+        self.0.hint()
+    }
+}
+
+impl<E: Report> From<E> for Error {
+    fn from(error: E) -> Self {
+        Error(Box::new(error))
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The operating system failed to `verb` the file at `path`.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} `{}`: {source}", path.display())]
+pub struct Io {
+    /// What was tried, for example `read`.
+    pub verb: &'static str,
+    /// On which file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: std::io::Error,
+}
+
+impl Io {
+    /// An error constructor for `map_err`: `File::open(p).map_err(Io::on("open", p))`.
+    pub fn on(verb: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Io {
+        move |source| Io { verb, path: path.as_ref().to_path_buf(), source }
+    }
+}
+
+impl Report for Io {
+    fn family(&self) -> Family {
+        Family::Io
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self.source.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                Some(format!("give the user that runs this command access to `{}`", self.path.display()))
+            }
+            std::io::ErrorKind::StorageFull => {
+                Some("free space on that filesystem, or write the output to another one".into())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `skiff-image` is a compiler: it reads configuration layers, a Buildroot output directory and a board
+//! descriptor, computes a [`plan::Plan`] (plain data that can be printed, compared and tested), and a small
+//! executor turns the plan into bytes on a target.
+//!
+//! ```text
+//! configs/ layers      boards/*.toml    Buildroot O= directory or rootfs.tar
+//!    | layer              | board           | buildroot            read only; all text is parsed here
+//!    v                    v                 v
+//!  Layers -----------------------------> Tree   tree: overlay, tables, presets; contents by reference
+//!                                          |    fs::*::layout      metadata only
+//!                 Board + Layouts          v
+//!                                        Plan ---> `skiff-image plan`, the manifest, tests
+//!                                          |    compose: the only code that writes images
+//!                                          v
+//!                                       Target  file | block device | memory | faulty
+//!                                          ^    flash: write, sync, read back, commit boot-critical bytes last
+//! ```
+//!
+//! Left of `Plan` nothing writes to a target; right of `Plan` nothing decides. What the code never does:
+//!
+//! - [`plan`] opens no file; `layout` functions read metadata only;
+//! - nothing but [`target`] touches a device;
+//! - nothing but `report` and `main.rs` prints;
+//! - no board is named in Rust code: boards are data in `boards/`;
+//! - no clock and no randomness: timestamps and the identity seed are inputs;
+//! - a byte of a target is written at most once per run, so that what was meant to be there is always known.
+
+pub mod error;
+pub mod fs;
+pub mod target;
+pub mod tree;
+pub mod value;
+
+pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! The `skiff-image` command.
+
+fn main() {}

@@ -1,0 +1,157 @@
+//! Byte counts as people write them: `8 KiB`, `1GiB`, `512`, `63 sectors`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(pub u64);
+
+/// Why a text is not a size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseByteSizeError {
+    /// No leading number.
+    #[error("`{0}` is not a size: expected a number and a unit, for example `8 KiB`")]
+    NotANumber(String),
+    /// The unit is unknown.
+    #[error(
+        "`{text}` has the unknown unit `{unit}`: use B, KiB, MiB, GiB, TiB (1024), kB, MB, GB, TB (1000) or sectors (512)"
+    )]
+    UnknownUnit {
+        /// The whole text.
+        text: String,
+        /// What follows the number.
+        unit: String,
+    },
+    /// Does not fit 64 bits.
+    #[error("`{0}` is larger than 2^64 bytes")]
+    TooLarge(String),
+}
+
+/// Units in the order they are tried for display.
+const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+impl ByteSize {
+    /// The count itself.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for ByteSize {
+    type Err = ParseByteSizeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let trimmed = text.trim();
+        let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(trimmed.len());
+        let number: String = trimmed[..digits].chars().filter(|c| *c != '_').collect();
+        if number.is_empty() {
+            return Err(ParseByteSizeError::NotANumber(text.into()));
+        }
+        let number: u64 = number.parse().map_err(|_| ParseByteSizeError::TooLarge(text.into()))?;
+        let unit = trimmed[digits..].trim();
+        let factor = match unit {
+            "" | "B" => 1,
+            "K" | "KiB" => 1 << 10,
+            "M" | "MiB" => 1 << 20,
+            "G" | "GiB" => 1 << 30,
+            "T" | "TiB" => 1 << 40,
+            "kB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "TB" => 1_000_000_000_000,
+            "sectors" | "sector" | "s" => 512,
+            _ => return Err(ParseByteSizeError::UnknownUnit { text: text.into(), unit: unit.into() }),
+        };
+        number.checked_mul(factor).map(ByteSize).ok_or_else(|| ParseByteSizeError::TooLarge(text.into()))
+    }
+}
+
+impl fmt::Display for ByteSize {
+    /// The largest binary unit that divides the count; else one decimal from 10 KiB on, with the exact count.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = UNITS.iter().find(|(_, unit)| self.0 != 0 && self.0.is_multiple_of(*unit));
+        let near = UNITS.iter().find(|(_, unit)| self.0 >= unit * 10 || (self.0 >= *unit && *unit > 1 << 10));
+        let text = match (exact, near) {
+            (Some((name, unit)), _) => format!("{} {name}", self.0 / unit),
+            (None, Some((name, unit))) => {
+                format!("{:.1} {name} ({} bytes)", self.0 as f64 / *unit as f64, self.0)
+            }
+            (None, None) => format!("{} bytes", self.0),
+        };
+        f.pad(&text)
+    }
+}
+
+impl Serialize for ByteSize {
+    /// As a plain number of bytes, which is what programs want.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = ByteSize;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a size such as \"8 KiB\" or a number of bytes")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ByteSize, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, bytes: u64) -> Result<ByteSize, E> {
+                Ok(ByteSize(bytes))
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, bytes: i64) -> Result<ByteSize, E> {
+                u64::try_from(bytes).map(ByteSize).map_err(|_| E::custom("a size cannot be negative"))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parses_binary_decimal_and_sector_units() {
+        for (text, bytes) in [
+            ("512", 512),
+            ("8 KiB", 8192),
+            ("1GiB", 1 << 30),
+            ("1 GB", 1_000_000_000),
+            ("63 sectors", 32_256),
+            ("1_024 B", 1024),
+        ] {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_size() {
+        let message = |text: &str| text.parse::<ByteSize>().unwrap_err().to_string();
+        assert_eq!(message("big"), "`big` is not a size: expected a number and a unit, for example `8 KiB`");
+        assert_eq!(
+            message("8 Kb"),
+            "`8 Kb` has the unknown unit `Kb`: use B, KiB, MiB, GiB, TiB (1024), kB, MB, GB, TB (1000) or sectors (512)"
+        );
+        assert_eq!(message("99999999 TiB"), "`99999999 TiB` is larger than 2^64 bytes");
+    }
+
+    #[test]
+    fn prints_exact_units_or_both_numbers() {
+        assert_eq!(ByteSize(8192).to_string(), "8 KiB");
+        assert_eq!(ByteSize(0).to_string(), "0 bytes");
+        assert_eq!(ByteSize(700).to_string(), "700 bytes");
+        assert_eq!(ByteSize(1_572_865).to_string(), "1.5 MiB (1572865 bytes)");
+    }
+}
