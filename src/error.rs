@@ -42,7 +42,7 @@ impl Family {
 }
 
 /// Implemented by the error enum of every module.
-pub trait Report: std::error::Error + Send + Sync + 'static {
+pub trait Report: std::error::Error + std::any::Any + Send + Sync {
     /// Who is at fault.
     fn family(&self) -> Family;
 
@@ -59,6 +59,16 @@ impl Error {
     /// The error itself.
     pub fn report(&self) -> &dyn Report {
         &*self.0
+    }
+
+    /// The error as the enum of one module, if it is that; else itself again.
+    pub fn downcast<E: Report>(self) -> std::result::Result<E, Error> {
+        let any: &dyn std::any::Any = &*self.0;
+        if !any.is::<E>() {
+            return Err(self);
+        }
+        let any: Box<dyn std::any::Any> = self.0;
+        Ok(*any.downcast::<E>().expect("the type was just looked at"))
     }
 
     /// See [`Report::family`].
@@ -105,7 +115,16 @@ pub struct Io {
 impl Io {
     /// An error constructor for `map_err`: `File::open(p).map_err(Io::on("open", p))`.
     pub fn on(verb: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Io {
-        move |source| Io { verb, path: path.as_ref().to_path_buf(), source }
+        move |source| Io { verb, path: path.as_ref().to_path_buf(), source: without_temporary(source) }
+    }
+}
+
+/// What the system said, without the name of a temporary file, which the reader has never heard of.
+fn without_temporary(error: std::io::Error) -> std::io::Error {
+    // The text is all that `tempfile` gives: "<what the system said> at path <name>".
+    match error.to_string().split_once(" at path \"") {
+        Some((said, _)) if error.get_ref().is_some() => std::io::Error::new(error.kind(), said),
+        _ => error,
     }
 }
 
@@ -119,6 +138,7 @@ impl Report for Io {
             std::io::ErrorKind::PermissionDenied => {
                 Some(format!("give the user that runs this command access to `{}`", self.path.display()))
             }
+            std::io::ErrorKind::NotFound => Some("check the name and the directory it is in".into()),
             std::io::ErrorKind::StorageFull => {
                 Some("free space on that filesystem, or write the output to another one".into())
             }

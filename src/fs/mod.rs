@@ -2,6 +2,7 @@
 //!
 //! Every one is deterministic: the same tree and options give the same bytes, whatever the number of threads.
 
+
 use serde::Serialize;
 
 use crate::value::Digest;

@@ -4,11 +4,27 @@
 //! must read as zero is told with [`Region::zero`]; what is neither written nor zeroed is "don't care" (free
 //! blocks of a filesystem) and keeps whatever the target holds.
 
+mod device;
+mod direct;
+mod faulty;
+mod file;
 mod memory;
+mod read_only;
+mod recorder;
 mod region;
+mod scratch;
 
+pub use device::{Device, DeviceError};
+pub use direct::{AlignedBuffer, CacheBypass};
+pub use faulty::{Fault, Faulty};
+pub use file::{ImageFile, ImageFileError};
 pub use memory::Memory;
+pub use read_only::ReadOnly;
+pub use recorder::{Extent, LARGEST_EXTENT, Record, Recorder};
 pub use region::{Region, RegionWriter};
+pub use scratch::Scratch;
+
+use std::ops::Range;
 
 use crate::error::{Family, Report};
 use crate::value::ByteSize;
@@ -20,6 +36,35 @@ pub struct Geometry {
     pub len: u64,
     /// Logical sector size in bytes: 512 or 4096.
     pub sector_size: u32,
+}
+
+impl Geometry {
+    /// Fails with `ENOSPC` where a range ends behind the target: a file would silently grow.
+    fn ensure_inside(
+        self,
+        verb: &'static str,
+        target: &str,
+        offset: u64,
+        len: u64,
+    ) -> Result<(), TargetError> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(()),
+            _ => {
+                let source = rustix::io::Errno::NOSPC.into();
+                Err(TargetError::Io { verb, target: target.into(), offset, len, source })
+            }
+        }
+    }
+}
+
+/// Zeroes a range the slow way.
+fn write_zeros(target: &dyn Target, offset: u64, len: u64) -> Result<(), TargetError> {
+    const CHUNK: u64 = 1 << 20;
+    static ZEROS: [u8; CHUNK as usize] = [0; CHUNK as usize];
+    (0..len.div_ceil(CHUNK)).try_for_each(|index| {
+        let at = index * CHUNK;
+        target.write_at(&ZEROS[..CHUNK.min(len - at) as usize], offset + at)
+    })
 }
 
 /// Random access to the place an image goes to, from several threads at once.
@@ -78,13 +123,26 @@ pub enum TargetError {
         /// What follows: a region or the end of the target.
         neighbour: String,
     },
+    /// Two parts of an image claim the same bytes.
+    #[error(
+        "bytes {}..{} of `{target}` would be written twice: bytes {}..{} were written before",
+        second.start, second.end, first.start, first.end
+    )]
+    WrittenTwice {
+        /// [`Target::name`].
+        target: String,
+        /// What was written before.
+        first: Range<u64>,
+        /// What was to be written now.
+        second: Range<u64>,
+    },
 }
 
 impl Report for TargetError {
     fn family(&self) -> Family {
         match self {
             TargetError::Io { .. } => Family::Io,
-            TargetError::RegionFull { .. } => Family::Fit,
+            TargetError::RegionFull { .. } | TargetError::WrittenTwice { .. } => Family::Fit,
         }
     }
 
@@ -104,6 +162,9 @@ impl Report for TargetError {
             },
             TargetError::RegionFull { .. } => {
                 Some("give the partition a larger size in the board descriptor, or put less into it".into())
+            }
+            TargetError::WrittenTwice { .. } => {
+                Some("give the two parts offsets in the board descriptor that do not overlap".into())
             }
         }
     }

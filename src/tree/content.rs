@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use crate::error::{Family, Report};
 
+/// Bytes that are read at a time.
+const CHUNK: u64 = 1 << 20;
+
 /// Where the bytes of a regular file are.
 #[derive(Clone, Debug)]
 pub struct Content {
@@ -26,6 +29,8 @@ pub enum Source {
         /// First byte.
         offset: u64,
     },
+    /// From the start of an unnamed temporary file.
+    Temporary(Arc<File>),
 }
 
 /// Why a content cannot be read.
@@ -83,6 +88,11 @@ impl Content {
         Content { len, source: Source::File { path: path.into(), offset } }
     }
 
+    /// The first `len` bytes of an unnamed temporary file.
+    pub fn temporary(file: Arc<File>, len: u64) -> Content {
+        Content { len, source: Source::Temporary(file) }
+    }
+
     /// Number of bytes.
     pub fn len(&self) -> u64 {
         self.len
@@ -106,8 +116,29 @@ impl Content {
                 let error = |source| ContentError::Io { verb: "open", path: path.to_path_buf(), source };
                 Handle::File { file: File::open(path).map_err(error)?, path, offset: *offset }
             }
+            Source::Temporary(file) => Handle::Temporary(file),
         };
         Ok(Opened { len: self.len, handle })
+    }
+
+    /// Hands the bytes out in order, a MiB at a time.
+    pub fn for_each_chunk<E: From<ContentError>>(
+        &self,
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        let opened = self.open()?;
+        let mut buffer = vec![0; CHUNK.min(self.len) as usize];
+        let mut at = 0;
+        while at < self.len {
+            let part = &mut buffer[..CHUNK.min(self.len - at) as usize];
+            opened.read_at(part, at)?;
+            each(part)?;
+            at += part.len() as u64;
+        }
+        Ok(())
     }
 
     /// All bytes, for contents known to be small.
@@ -129,6 +160,7 @@ pub struct Opened<'a> {
 enum Handle<'a> {
     Bytes(&'a [u8]),
     File { file: File, path: &'a Path, offset: u64 },
+    Temporary(&'a File),
 }
 
 impl Opened<'_> {
@@ -154,25 +186,35 @@ impl Opened<'_> {
                 buf.copy_from_slice(&bytes[start..start + buf.len()]);
                 Ok(())
             }
-            Handle::File { file, path, offset } => {
-                let mut filled = 0;
-                while filled < buf.len() {
-                    let position = offset + at + filled as u64;
-                    match file.read_at(&mut buf[filled..], position) {
-                        Ok(0) => {
-                            let (expected, found) = (self.len, at + filled as u64);
-                            return Err(ContentError::Changed { path: path.to_path_buf(), expected, found });
-                        }
-                        Ok(count) => filled += count,
-                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                        Err(source) => {
-                            return Err(ContentError::Io { verb: "read", path: path.to_path_buf(), source });
-                        }
-                    }
+            Handle::File { file, path, offset } => self.read_file_at(file, path, *offset, buf, at),
+            Handle::Temporary(file) => self.read_file_at(file, Path::new("temporary file"), 0, buf, at),
+        }
+    }
+
+    fn read_file_at(
+        &self,
+        file: &File,
+        path: &Path,
+        offset: u64,
+        buf: &mut [u8],
+        at: u64,
+    ) -> Result<(), ContentError> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            let position = offset + at + filled as u64;
+            match file.read_at(&mut buf[filled..], position) {
+                Ok(0) => {
+                    let (expected, found) = (self.len, at + filled as u64);
+                    return Err(ContentError::Changed { path: path.to_path_buf(), expected, found });
                 }
-                Ok(())
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(ContentError::Io { verb: "read", path: path.to_path_buf(), source });
+                }
             }
         }
+        Ok(())
     }
 }
 

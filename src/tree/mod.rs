@@ -4,11 +4,17 @@
 //! Timestamps are whole seconds; ownership is numeric. Order is always the byte order of names, so that a tree
 //! read from any directory in any order is the same tree.
 
+pub mod archive;
 mod content;
+mod lookup;
+pub mod overlay;
+pub mod provenance;
+pub mod scan;
 
 use std::collections::BTreeMap;
 
 pub use content::{Content, ContentError, Opened, Source};
+pub use lookup::{LastLink, LookupError, Resolved};
 
 use crate::value::Timestamp;
 
@@ -200,6 +206,30 @@ impl Tree {
     /// The node at a `/`-separated path, without following symbolic links; `/` and empty are the root.
     pub fn get(&self, path: impl AsRef<[u8]>) -> Option<NodeId> {
         components(path.as_ref()).try_fold(Tree::ROOT, |dir, name| self.child(dir, name))
+    }
+
+    /// The directory `id` with all below it as a tree of its own; nothing if it is no directory.
+    pub fn subtree(&self, id: NodeId) -> Option<Tree> {
+        self.node(id).entries()?;
+        let mut copies: BTreeMap<NodeId, NodeId> = BTreeMap::new();
+        let mut copy = Tree { nodes: Vec::new() };
+        self.copy_into(&mut copy, id, &mut copies);
+        Some(copy)
+    }
+
+    fn copy_into(&self, copy: &mut Tree, id: NodeId, copies: &mut BTreeMap<NodeId, NodeId>) -> NodeId {
+        if let Some(done) = copies.get(&id) {
+            return *done;
+        }
+        let new = copy.add(self.node(id).clone());
+        copies.insert(id, new);
+        if let Body::Dir(entries) = &self.node(id).body {
+            let entries =
+                entries.iter().map(|(name, child)| (name.clone(), self.copy_into(copy, *child, copies)));
+            let entries = entries.collect();
+            copy.node_mut(new).body = Body::Dir(entries);
+        }
+        new
     }
 
     /// Every reachable name in byte order of the path's components, directories before their entries; the root

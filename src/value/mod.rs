@@ -1,11 +1,17 @@
 //! Small values that are parsed from and printed to text: sizes, digests, identity.
 
+mod arch;
 mod digest;
 mod identity;
+mod nearest;
+mod position;
 mod size;
 
+pub use arch::{Arch, ParseArchError};
 pub use digest::Digest;
 pub use identity::Seed;
+pub use nearest::nearest;
+pub use position::seek;
 pub use size::{ByteSize, ParseByteSizeError};
 
 /// Seconds since the Unix epoch, as `SOURCE_DATE_EPOCH` gives them.

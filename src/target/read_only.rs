@@ -1,0 +1,89 @@
+//! An image file or block device that is only looked at: to inspect it, or to verify it against a manifest.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::Path;
+
+use super::direct::{CacheBypass, Direct};
+use super::{Geometry, Target, TargetError};
+use crate::error::Io;
+
+/// An image file or block device opened for reading; it may be in use. Writing fails.
+pub struct ReadOnly {
+    name: String,
+    file: File,
+    direct: Direct,
+    geometry: Geometry,
+}
+
+impl ReadOnly {
+    /// Opens `path`. A file counts in sectors of 512 bytes; [`crate::table::read`] finds out when it was made
+    /// for larger ones.
+    pub fn open(path: &Path) -> Result<ReadOnly, Io> {
+        let file = File::open(path).map_err(Io::on("open", path))?;
+        let kind = file.metadata().map_err(Io::on("look at", path))?.file_type();
+        let direct = Direct::open(path, false).map_err(Io::on("open", path))?;
+        let len = (&file).seek(SeekFrom::End(0)).map_err(Io::on("find the size of", path))?;
+        let sector_size = match kind.is_block_device() {
+            true => rustix::fs::ioctl_blksszget(&file)
+                .map_err(|errno| Io::on("find the sector size of", path)(errno.into()))?,
+            false => 512,
+        };
+        // What cached writes of others have not reached the medium yet is not damage.
+        file.sync_all().map_err(Io::on("sync", path))?;
+        let geometry = Geometry { len, sector_size };
+        Ok(ReadOnly { name: path.display().to_string(), file, direct, geometry })
+    }
+
+    /// How [`Target::read_back`] gets past the page cache.
+    pub fn cache_bypass(&self) -> CacheBypass {
+        self.direct.bypass()
+    }
+
+    /// A handle for readers of its own offsets.
+    pub fn try_clone(&self) -> Result<File, Io> {
+        self.file.try_clone().map_err(Io::on("open", &self.name))
+    }
+
+    fn error(&self, verb: &'static str, offset: u64, len: u64) -> impl FnOnce(io::Error) -> TargetError {
+        let target = self.name.clone();
+        move |source| TargetError::Io { verb, target, offset, len, source }
+    }
+
+    fn refuse(&self, verb: &'static str, offset: u64, len: u64) -> Result<(), TargetError> {
+        Err(self.error(verb, offset, len)(io::ErrorKind::ReadOnlyFilesystem.into()))
+    }
+}
+
+impl Target for ReadOnly {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        let error = self.error("read", offset, buf.len() as u64);
+        self.file.read_exact_at(buf, offset).map_err(error)
+    }
+
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        let error = self.error("read back", offset, buf.len() as u64);
+        self.direct.read_at(buf, offset).map_err(error)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        self.refuse("write", offset, buf.len() as u64)
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        self.refuse("zero", offset, len)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+}

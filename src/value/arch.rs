@@ -1,0 +1,98 @@
+//! Processor architectures, named as Linux names them in `arch/` where that is one word.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The architecture a system runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Arch {
+    /// 32-bit ARM.
+    Arm,
+    /// 64-bit ARM.
+    Arm64,
+    /// 64-bit x86.
+    X86_64,
+    /// 64-bit RISC-V.
+    Riscv64,
+}
+
+/// Why a text is not an architecture.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown architecture `{0}`: use arm, arm64, x86_64 or riscv64")]
+pub struct ParseArchError(pub String);
+
+impl Arch {
+    /// All of them.
+    pub const ALL: [Arch; 4] = [Arch::Arm, Arch::Arm64, Arch::X86_64, Arch::Riscv64];
+
+    /// The name that [`fmt::Display`] prints.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arch::Arm => "arm",
+            Arch::Arm64 => "arm64",
+            Arch::X86_64 => "x86_64",
+            Arch::Riscv64 => "riscv64",
+        }
+    }
+}
+
+impl Arch {
+    /// Bytes of the kernel's command line with the zero at its end: `COMMAND_LINE_SIZE` in
+    /// `arch/*/include/uapi/asm/setup.h` of Linux.
+    pub fn command_line_size(self) -> usize {
+        match self {
+            Arch::Arm | Arch::Riscv64 => 1024,
+            Arch::Arm64 | Arch::X86_64 => 2048,
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Arch {
+    type Err = ParseArchError;
+
+    /// Takes the names of other projects too: `aarch64`, `amd64`, `armhf`.
+    fn from_str(text: &str) -> Result<Arch, ParseArchError> {
+        match text {
+            "arm" | "armhf" | "armv6" | "armv7" => Ok(Arch::Arm),
+            "arm64" | "aarch64" => Ok(Arch::Arm64),
+            "x86_64" | "x86-64" | "amd64" | "x64" => Ok(Arch::X86_64),
+            "riscv64" => Ok(Arch::Riscv64),
+            _ => Err(ParseArchError(text.into())),
+        }
+    }
+}
+
+impl Serialize for Arch {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Arch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_aliases_are_known() {
+        for arch in Arch::ALL {
+            assert_eq!(arch.to_string().parse(), Ok(arch));
+        }
+        assert_eq!(("aarch64".parse(), "amd64".parse()), (Ok(Arch::Arm64), Ok(Arch::X86_64)));
+        let message = "mips".parse::<Arch>().unwrap_err().to_string();
+        assert_eq!(message, "unknown architecture `mips`: use arm, arm64, x86_64 or riscv64");
+    }
+}
