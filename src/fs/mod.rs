@@ -2,7 +2,12 @@
 //!
 //! Every one is deterministic: the same tree and options give the same bytes, whatever the number of threads.
 
+pub mod compress;
+pub mod cpio;
+mod damage;
+pub mod fat;
 
+pub use damage::{Damage, Problem};
 use serde::Serialize;
 
 use crate::value::Digest;

@@ -1,0 +1,60 @@
+//! FAT16 and FAT32, written in one pass: the tree is known up front, so every file is one run of clusters, each
+//! table is written once, and nothing is ever patched.
+//!
+//! Source of the format: Microsoft, "FAT32 File System Specification" 1.03 (fatgen103); field names next to the
+//! bytes are its own. Decisions that specification leaves open:
+//!
+//! - clusters are given in the order of [`crate::tree::Tree::walk`], from cluster 2 on;
+//! - a name that is not strictly upper-case 8.3 gets a long name; the case bits of Windows NT are not used, as
+//!   boot loaders do not know them;
+//! - a label is stored as given, also in lower case. Linux (`LABEL=boot`), U-Boot and mtools take that, Windows
+//!   shows it, and `fsck.fat` 4.2 accepts it, while `mkfs.fat` and `fatlabel` warn about it;
+//! - FAT knows no owners, permissions, attributes or links: they are left out, and a file with several names is
+//!   written once for each; a symbolic link or a device is an error.
+
+mod error;
+mod geometry;
+mod layout;
+mod names;
+mod raw;
+mod read;
+mod write;
+
+use serde::Serialize;
+
+use crate::value::Timestamp;
+
+pub use error::FatError;
+pub use layout::{Layout, layout, minimum_size};
+pub use read::{RegionReader, Summary, Volume};
+pub use write::{Written, write};
+
+/// Which of the formats is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum FatType {
+    /// 4085 to 65524 clusters.
+    Fat16,
+    /// At least 65525 clusters.
+    Fat32,
+    /// FAT16 below 512 MiB and FAT32 from there on, as `mkfs.fat` chooses; the other one where that cannot be.
+    Auto,
+}
+
+/// What makes the bytes of a filesystem besides its tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// FAT16, FAT32, or chosen by size.
+    pub fat_type: FatType,
+    /// Volume label: at most 11 ASCII characters, empty for none; written to the boot sector and the root.
+    pub label: String,
+    /// Volume serial number.
+    pub volume_id: u32,
+    /// Time of the label; files have their own.
+    pub timestamp: Timestamp,
+    /// Sectors on the medium before the filesystem (`BPB_HiddSec`): what a BIOS boot sector adds.
+    pub hidden_sectors: u32,
+    /// Bytes per sector of the medium: 512 or 4096.
+    pub sector_size: u32,
+    /// Bytes per cluster: a power of two from one sector to 32 KiB; `None` takes the table of fatgen103.
+    pub cluster_size: Option<u32>,
+}
