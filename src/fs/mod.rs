@@ -5,6 +5,7 @@
 pub mod compress;
 pub mod cpio;
 mod damage;
+pub mod ext4;
 pub mod fat;
 
 pub use damage::{Damage, Problem};
