@@ -7,6 +7,7 @@ pub mod cpio;
 mod damage;
 pub mod ext4;
 pub mod fat;
+pub mod squashfs;
 
 pub use damage::{Damage, Problem};
 use serde::Serialize;
