@@ -25,6 +25,7 @@
 //! - no clock and no randomness: timestamps and the identity seed are inputs;
 //! - a byte of a target is written at most once per run, so that what was meant to be there is always known.
 
+pub mod boot;
 pub mod error;
 pub mod fs;
 pub mod target;
