@@ -27,7 +27,9 @@
 
 pub mod boot;
 pub mod error;
+pub mod flash;
 pub mod fs;
+pub mod table;
 pub mod target;
 pub mod tree;
 pub mod value;

@@ -1,0 +1,82 @@
+//! What happens while a medium is written, for whoever shows it. Nothing here prints.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// A part of a run, in the order they happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The old partition table is removed.
+    Wipe,
+    /// Everything that does not make the medium bootable is written.
+    Write,
+    /// The device finishes writing.
+    Sync,
+    /// What was written is read back from the medium and compared.
+    ReadBack,
+    /// Boot code and partition table are written.
+    Commit,
+    /// A medium is compared with what it should hold.
+    Verify,
+    /// An image is compared with its own checksums.
+    CheckSource,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Phase::Wipe => "wipe the old partition table",
+            Phase::Write => "write",
+            Phase::Sync => "sync",
+            Phase::ReadBack => "read back",
+            Phase::Commit => "write boot code and partition table",
+            Phase::Verify => "verify",
+            Phase::CheckSource => "check the image",
+        })
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A phase begins.
+    Phase {
+        /// Which one.
+        phase: Phase,
+        /// How many bytes it is about, if that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
+    },
+    /// The phase has done more bytes.
+    Advance {
+        /// How many more.
+        bytes: u64,
+    },
+}
+
+/// Is told what happens, from several threads.
+pub trait Listener: Sync {
+    /// Something happened.
+    fn event(&self, event: Event);
+}
+
+/// Listens to nothing.
+pub struct Silent;
+
+impl Listener for Silent {
+    fn event(&self, _: Event) {}
+}
+
+impl<F: Fn(Event) + Sync> Listener for F {
+    fn event(&self, event: Event) {
+        self(event);
+    }
+}
+
+/// Tells that a phase begins.
+pub(super) fn begin(listener: &dyn Listener, phase: Phase, total: impl Into<Option<u64>>) {
+    listener.event(Event::Phase { phase, total: total.into() });
+}
