@@ -26,9 +26,11 @@
 //! - a byte of a target is written at most once per run, so that what was meant to be there is always known.
 
 pub mod boot;
+pub mod buildroot;
 pub mod error;
 pub mod flash;
 pub mod fs;
+pub mod layer;
 pub mod table;
 pub mod target;
 pub mod tree;

@@ -1,0 +1,258 @@
+//! Configuration layers: directories `NAMESPACE/NAME` below a configs root, found, ordered and read.
+//!
+//! The layout is SkiffOS's; the order is not. SkiffOS leaves a dependency that is already in the list where it is,
+//! even behind its dependent; here dependencies always come first. What SkiffOS ignores silently (a malformed
+//! name, a missing root, a cycle) is an error here.
+
+mod registry;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+pub use registry::{Registry, Roots, discover};
+
+use crate::error::{Family, Io, Report};
+
+/// The variable with the layers a user wants.
+pub const CONFIG_VARIABLE: &str = "SKIFF_CONFIG";
+/// The variable with more configs roots, colon-separated.
+pub const EXTRA_VARIABLE: &str = "SKIFF_EXTRA_CONFIGS_PATH";
+/// Start of the variables that give one layer a directory: `SKIFF_CONFIG_PATH_NAMESPACE_NAME`.
+pub const PATH_PREFIX: &str = "SKIFF_CONFIG_PATH_";
+/// The variable with the workspace.
+const WORKSPACE_VARIABLE: &str = "SKIFF_WORKSPACE";
+
+/// Environment variables, as a value: this module never looks at the process's own.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    /// The value of a variable; nothing if it is unset or empty.
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+
+    /// The workspace as SkiffOS names it: lower case, only letters, digits, `.`, `_` and `-`, else `default`.
+    pub fn workspace(&self) -> String {
+        let text = self.get(WORKSPACE_VARIABLE).unwrap_or_default().to_string_lossy().to_lowercase();
+        let kept = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let name: String = text.chars().filter(kept).collect();
+        if name.is_empty() { "default".into() } else { name }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        self.0.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+}
+
+impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Environment {
+        Environment(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// The name of a layer, `NAMESPACE/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LayerName(String);
+
+/// Why a text is not the name of a layer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not the name of a layer: expected NAMESPACE/NAME of letters, digits, `_` and `-`")]
+pub struct ParseLayerNameError(pub String);
+
+impl LayerName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The variable that gives this layer a directory.
+    pub fn path_variable(&self) -> String {
+        format!("{PATH_PREFIX}{}", self.0.replacen('/', "_", 1).to_uppercase())
+    }
+}
+
+impl FromStr for LayerName {
+    type Err = ParseLayerNameError;
+
+    fn from_str(text: &str) -> Result<LayerName, ParseLayerNameError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let valid = |part: &str| !part.is_empty() && part.chars().all(allowed);
+        match text.split_once('/') {
+            Some((namespace, name)) if valid(namespace) && valid(name) => Ok(LayerName(text.into())),
+            _ => Err(ParseLayerNameError(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for LayerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Where a layer was found.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "kind", content = "value", rename_all = "kebab-case")]
+pub enum Found {
+    /// By this environment variable.
+    Variable(String),
+    /// Below this entry of `SKIFF_EXTRA_CONFIGS_PATH`.
+    Extra(PathBuf),
+    /// Below the configs root of the project.
+    InTree,
+    /// It is `overrides/` or a workspace's overrides, which always come last.
+    Overrides,
+}
+
+/// A configuration layer.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Layer {
+    /// `NAMESPACE/NAME`, `overrides` or `overrides/workspaces/NAME`.
+    pub name: String,
+    /// Its directory.
+    pub path: PathBuf,
+    /// First line of `metadata/description`.
+    pub description: Option<String>,
+    /// Whether `metadata/unlisted` hides it in lists; it can be used all the same.
+    pub unlisted: bool,
+    /// Where it was found.
+    pub found: Found,
+    /// Directories of the same name that it replaces wholly.
+    pub shadows: Vec<PathBuf>,
+}
+
+impl Layer {
+    /// A file or directory of the layer, if it exists.
+    pub fn file(&self, name: impl AsRef<Path>) -> Option<PathBuf> {
+        let path = self.path.join(name);
+        path.exists().then_some(path)
+    }
+
+    /// The directory that is laid over the root filesystem, if there is one.
+    pub fn root_overlay(&self) -> Option<PathBuf> {
+        self.file("root_overlay").filter(|path| path.is_dir())
+    }
+}
+
+/// Who asks for a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskedBy {
+    /// The user, by a variable or flag of this name.
+    User(String),
+    /// A line of a `metadata/dependencies`.
+    Dependencies {
+        /// The file.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
+    },
+}
+
+impl fmt::Display for AskedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskedBy::User(name) => write!(f, "`{name}`"),
+            AskedBy::Dependencies { file, line } => write!(f, "`{}:{line}`", file.display()),
+        }
+    }
+}
+
+/// Why layers cannot be found or ordered.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerError {
+    /// The operating system failed.
+    #[error(transparent)]
+    Io(#[from] Io),
+    /// A configs root is not a directory.
+    #[error("`{variable}` names `{}`, which is not a directory", path.display())]
+    NoDirectory {
+        /// The variable, or `configs` for the project's own root.
+        variable: String,
+        /// What it names.
+        path: PathBuf,
+    },
+    /// A name is malformed.
+    #[error("{source} (asked for by {asked_by})")]
+    Name {
+        /// What is wrong with it.
+        source: ParseLayerNameError,
+        /// Where it stands.
+        asked_by: AskedBy,
+    },
+    /// There is no such layer.
+    #[error("unknown layer `{name}`, asked for by {asked_by}")]
+    Unknown {
+        /// The name.
+        name: LayerName,
+        /// Where it stands.
+        asked_by: AskedBy,
+        /// The known layer with the nearest name.
+        suggestion: Option<String>,
+    },
+    /// Dependencies lead in a circle.
+    #[error("layers depend on each other: {}", cycle.join(" -> "))]
+    Cycle {
+        /// The names in order; the first is the last again.
+        cycle: Vec<String>,
+        /// The line that closes the circle.
+        asked_by: AskedBy,
+    },
+}
+
+impl Report for LayerError {
+    fn family(&self) -> Family {
+        match self {
+            LayerError::Io(error) => error.family(),
+            _ => Family::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            LayerError::Io(error) => return error.hint(),
+            LayerError::NoDirectory { variable, .. } => {
+                format!("correct `{variable}`, or make the directory")
+            }
+            LayerError::Name { .. } => {
+                "separate layers by commas or spaces, for example `pi/4,skiff/core`".into()
+            }
+            LayerError::Unknown { suggestion: Some(suggestion), .. } => {
+                format!("did you mean `{suggestion}`?")
+            }
+            LayerError::Unknown { .. } => {
+                format!("add the directory that holds it to {EXTRA_VARIABLE}, or correct the name")
+            }
+            LayerError::Cycle { asked_by, .. } => format!("remove the dependency in {asked_by}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workspaces_are_named_as_skiffos_does() {
+        let workspace = |value: &str| Environment::from_iter([("SKIFF_WORKSPACE", value)]).workspace();
+        assert_eq!((workspace("My Pi/4"), workspace("")), ("mypi4".into(), "default".into()));
+    }
+
+    #[test]
+    fn names_have_two_parts() {
+        let name: LayerName = "pi/0v2".parse().unwrap();
+        assert_eq!(name.path_variable(), "SKIFF_CONFIG_PATH_PI_0V2");
+        for bad in ["pi", "pi/", "/4", "a/b/c", "a/b c", ""] {
+            assert_eq!(
+                bad.parse::<LayerName>().unwrap_err().to_string(),
+                format!(
+                    "`{bad}` is not the name of a layer: expected NAMESPACE/NAME of letters, digits, `_` and `-`"
+                )
+            );
+        }
+    }
+}
