@@ -25,12 +25,14 @@
 //! - no clock and no randomness: timestamps and the identity seed are inputs;
 //! - a byte of a target is written at most once per run, so that what was meant to be there is always known.
 
+pub mod board;
 pub mod boot;
 pub mod buildroot;
 pub mod error;
 pub mod flash;
 pub mod fs;
 pub mod layer;
+pub mod plan;
 pub mod table;
 pub mod target;
 pub mod tree;

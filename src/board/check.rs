@@ -1,0 +1,509 @@
+//! From the TOML to a [`Board`]: everything that can be wrong with a descriptor is found here.
+
+use std::collections::BTreeSet;
+
+use uuid::{Uuid, uuid};
+
+use super::raw::{
+    OneOrMany, RawArtifact, RawBlob, RawBoard, RawFilesystem, RawFormat, RawMagic, RawPartition, RawPlace,
+    RawType, RawVar,
+};
+use super::{Artifact, Blob, Board, Filesystem, From, Magic, Partition, Place, Recipe, Size, TableKind, Var};
+use crate::error::{Family, Report};
+use crate::fs::squashfs::Codec;
+use crate::value::{Arch, ByteSize};
+
+/// GPT type GUIDs by the names descriptors use (UEFI specification 2.10, section 5.3.3, and the Discoverable
+/// Partitions Specification).
+const GPT_TYPES: [(&str, Uuid); 3] = [
+    ("esp", uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")),
+    ("linux", uuid!("0fc63daf-8483-4772-8e79-3d69d8477de4")),
+    ("basic-data", uuid!("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7")),
+];
+
+/// Type bytes of an MBR entry for what a partition is formatted with, if the descriptor does not say.
+const MBR_FAT32_LBA: u8 = 0x0c;
+const MBR_FAT16_LBA: u8 = 0x0e;
+const MBR_LINUX: u8 = 0x83;
+
+/// Why a board cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// The TOML does not parse or has a key or value that does not exist.
+    #[error("`{file}:{line}:{column}`: {message}")]
+    Toml {
+        /// Descriptor.
+        file: String,
+        /// Line from 1.
+        line: usize,
+        /// Column from 1.
+        column: usize,
+        /// What the parser says.
+        message: String,
+        /// The key that was probably meant.
+        suggestion: Option<String>,
+    },
+    /// The parts contradict each other.
+    #[error("`{file}`: {place}: {problem}")]
+    Invalid {
+        /// Descriptor.
+        file: String,
+        /// Which table of it.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No descriptor of that name.
+    #[error("unknown board `{name}`")]
+    Unknown {
+        /// As asked for.
+        name: String,
+        /// The nearest that exists.
+        suggestion: Option<String>,
+    },
+    /// The board does not exist for the architecture of the source.
+    #[error("board `{board}` has no architecture `{arch}`; it has {}", list(available))]
+    NoSuchArch {
+        /// Board.
+        board: String,
+        /// Architecture of the source or `--arch`.
+        arch: Arch,
+        /// What the descriptor covers.
+        available: Vec<Arch>,
+    },
+}
+
+impl Report for BoardError {
+    fn family(&self) -> Family {
+        Family::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            BoardError::Unknown { suggestion: Some(name), .. } => Some(format!("did you mean `{name}`?")),
+            BoardError::Unknown { .. } => Some("`skiff-image boards list` shows all boards".into()),
+            BoardError::NoSuchArch { .. } => {
+                Some("check the layer chain the source was built with, or give `--arch`".into())
+            }
+            BoardError::Toml { suggestion: Some(key), .. } => Some(format!("did you mean `{key}`?")),
+            BoardError::Toml { .. } | BoardError::Invalid { .. } => {
+                Some("correct it; `skiff-image boards check` tells whether it is right".into())
+            }
+        }
+    }
+}
+
+fn list(names: &[Arch]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+impl Board {
+    /// Parses a descriptor; `file` is its name in messages.
+    pub fn parse(name: &str, file: &str, text: &str) -> Result<Board, BoardError> {
+        let raw: RawBoard = toml::from_str(text).map_err(|error| toml_error(file, text, &error))?;
+        Checker { file }.board(name, raw)
+    }
+
+    /// The architecture to compose for: the wanted one if the board has it, else the board's first.
+    pub fn pick_arch(&self, wanted: Option<Arch>) -> Result<Arch, BoardError> {
+        let arch = wanted.unwrap_or(self.arch[0]);
+        if self.arch.contains(&arch) {
+            return Ok(arch);
+        }
+        Err(BoardError::NoSuchArch { board: self.name.clone(), arch, available: self.arch.clone() })
+    }
+}
+
+fn toml_error(file: &str, text: &str, error: &toml::de::Error) -> BoardError {
+    let start = error.span().map_or(0, |span| span.start).min(text.len());
+    let before = &text[..start];
+    BoardError::Toml {
+        file: file.into(),
+        line: before.matches('\n').count() + 1,
+        column: start - before.rfind('\n').map_or(0, |newline| newline + 1) + 1,
+        message: error.message().into(),
+        suggestion: suggestion(error.message()),
+    }
+}
+
+/// The known word nearest to an unknown one. The parser's message begins with the unknown word in back-ticks and
+/// goes on with the known ones.
+fn suggestion(message: &str) -> Option<String> {
+    let mut words = message.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);
+    let unknown = words.next()?;
+    crate::value::nearest(unknown, words).map(str::to_owned)
+}
+
+/// Builds the checked board; knows the file for messages.
+struct Checker<'a> {
+    file: &'a str,
+}
+
+impl Checker<'_> {
+    fn invalid(&self, place: impl Into<String>, problem: impl Into<String>) -> BoardError {
+        BoardError::Invalid { file: self.file.into(), place: place.into(), problem: problem.into() }
+    }
+
+    fn board(&self, name: &str, raw: RawBoard) -> Result<Board, BoardError> {
+        let kind = raw.table.kind;
+        let mut board = Board {
+            name: name.into(),
+            description: raw.description,
+            status: raw.status,
+            table: kind,
+            gpt_entries: raw.table.entries.unwrap_or(128),
+            hybrid_mbr: raw.table.hybrid_mbr,
+            sector_size: raw.table.sector_size.unwrap_or(512),
+            align: raw.table.align.unwrap_or(ByteSize(1 << 20)),
+            minimum_medium: raw.minimum_medium.unwrap_or_default(),
+            vars: self.vars(raw.vars, &raw.arch)?,
+            arch: raw.arch,
+            artifacts: raw.artifact.into_iter().map(|a| self.artifact(a)).collect::<Result<_, _>>()?,
+            blobs: raw.blob.into_iter().map(|b| self.blob(b)).collect::<Result<_, _>>()?,
+            partitions: Vec::new(),
+        };
+        for (index, partition) in raw.partition.into_iter().enumerate() {
+            board.partitions.push(self.partition(kind, index as u32 + 1, partition)?);
+        }
+        self.ensure_sane(&board)?;
+        Ok(board)
+    }
+
+    fn ensure_sane(&self, board: &Board) -> Result<(), BoardError> {
+        if board.arch.is_empty() {
+            return Err(self.invalid("arch", "at least one architecture is needed"));
+        }
+        if !matches!(board.sector_size, 512 | 4096) {
+            let problem = format!("sector-size is {} but must be 512 or 4096", board.sector_size);
+            return Err(self.invalid("table", problem));
+        }
+        if board.align.0 == 0 || !board.align.0.is_multiple_of(u64::from(board.sector_size)) {
+            let problem = format!("align is {} but must be a multiple of the sector size", board.align);
+            return Err(self.invalid("table", problem));
+        }
+        self.ensure_unique("artifact", board.artifacts.iter().map(|a| (a.name.as_str(), a.arch)))?;
+        self.ensure_unique("blob", board.blobs.iter().map(|b| (b.name.as_str(), None)))?;
+        self.ensure_unique("partition", board.partitions.iter().map(|p| (p.name.as_str(), None)))?;
+        self.ensure_references_exist(board)?;
+        let rest = board.partitions.iter().position(|p| matches!(p.size, Size::Rest { .. }));
+        match rest {
+            Some(index) if index + 1 != board.partitions.len() => {
+                let place = format!("partition `{}`", board.partitions[index].name);
+                Err(self.invalid(place, "size \"rest\" is only possible for the last partition"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn ensure_unique<'n>(
+        &self,
+        what: &str,
+        names: impl Iterator<Item = (&'n str, Option<Arch>)>,
+    ) -> Result<(), BoardError> {
+        let mut seen = BTreeSet::new();
+        for (name, arch) in names {
+            if !seen.insert((name, arch)) {
+                return Err(self.invalid(format!("{what} `{name}`"), "the name is used twice"));
+            }
+        }
+        Ok(())
+    }
+
+    fn ensure_references_exist(&self, board: &Board) -> Result<(), BoardError> {
+        let mut known = BTreeSet::new();
+        for artifact in &board.artifacts {
+            let from = match &artifact.recipe {
+                Recipe::UbootRamdisk { from, .. } | Recipe::UbootScript { from, .. } => Some(from),
+                _ => None,
+            };
+            if let Some(from) = from.filter(|from| !known.contains(from.as_str())) {
+                let problem = format!("`from` names `{from}`, which is not an artifact above it");
+                return Err(self.invalid(format!("artifact `{}`", artifact.name), problem));
+            }
+            known.insert(artifact.name.as_str());
+        }
+        for partition in &board.partitions {
+            for place in &partition.files {
+                if let From::Artifact(name) = &place.from
+                    && !known.contains(name.as_str())
+                {
+                    let problem = format!("a file names the artifact `{name}`, which does not exist");
+                    return Err(self.invalid(format!("partition `{}`", partition.name), problem));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn vars(
+        &self,
+        raw: std::collections::BTreeMap<String, RawVar>,
+        arch: &[Arch],
+    ) -> Result<Vec<Var>, BoardError> {
+        let mut vars = Vec::new();
+        for (name, var) in raw {
+            match var {
+                RawVar::Text(value) => vars.push(Var { arch: None, name, value }),
+                RawVar::PerArch(words) => {
+                    let wanted = name.parse::<Arch>().ok().filter(|wanted| arch.contains(wanted));
+                    let Some(wanted) = wanted else {
+                        let problem = format!("`vars.{name}` is not an architecture of this board");
+                        return Err(self.invalid("vars", problem));
+                    };
+                    let of_arch = |(name, value)| Var { arch: Some(wanted), name, value };
+                    vars.extend(words.into_iter().map(of_arch));
+                }
+            }
+        }
+        Ok(vars)
+    }
+
+    fn artifact(&self, raw: RawArtifact) -> Result<Artifact, BoardError> {
+        let place = format!("artifact `{}`", raw.name);
+        self.reject_foreign_keys(&place, &raw)?;
+        let missing = |key: &str| self.invalid(&place, format!("`{key}` is missing"));
+        let recipe = match raw.format {
+            RawFormat::Squashfs => Recipe::Squashfs {
+                subtree: raw.subtree.ok_or_else(|| missing("subtree"))?,
+                take: raw.take.unwrap_or(false),
+                codec: self.codec(&place, raw.codec)?,
+                block: raw.block.unwrap_or(ByteSize(128 << 10)),
+            },
+            RawFormat::Cpio => Recipe::Cpio {
+                compression: raw
+                    .compression
+                    .ok_or_else(|| missing("compression"))?
+                    .parse()
+                    .map_err(|error| self.invalid(&place, format!("{error}")))?,
+            },
+            RawFormat::UbootRamdisk => Recipe::UbootRamdisk {
+                from: raw.from.ok_or_else(|| missing("from"))?,
+                title: self.title(&place, raw.title)?,
+            },
+            RawFormat::UbootScript => Recipe::UbootScript {
+                from: raw.from.ok_or_else(|| missing("from"))?,
+                title: self.title(&place, raw.title)?,
+            },
+            RawFormat::Text => Recipe::Text {
+                rules: raw.rules.ok_or_else(|| missing("rules"))?,
+                template: raw.template.ok_or_else(|| missing("template"))?,
+                layer_files: raw.layer_files.unwrap_or_default(),
+            },
+        };
+        Ok(Artifact { name: raw.name, arch: raw.arch, recipe })
+    }
+
+    /// A key that the format does not know would be ignored in silence.
+    fn reject_foreign_keys(&self, place: &str, raw: &RawArtifact) -> Result<(), BoardError> {
+        use RawFormat::{Cpio, Squashfs, Text, UbootRamdisk, UbootScript};
+        let keys: [(&str, bool, &[RawFormat]); 10] = [
+            ("subtree", raw.subtree.is_some(), &[Squashfs]),
+            ("take", raw.take.is_some(), &[Squashfs]),
+            ("codec", raw.codec.is_some(), &[Squashfs]),
+            ("block", raw.block.is_some(), &[Squashfs]),
+            ("compression", raw.compression.is_some(), &[Cpio]),
+            ("from", raw.from.is_some(), &[UbootRamdisk, UbootScript]),
+            ("title", raw.title.is_some(), &[UbootRamdisk, UbootScript]),
+            ("rules", raw.rules.is_some(), &[Text]),
+            ("template", raw.template.is_some(), &[Text]),
+            ("layer-files", raw.layer_files.is_some(), &[Text]),
+        ];
+        match keys.iter().find(|(_, given, formats)| *given && !formats.contains(&raw.format)) {
+            Some((key, ..)) => Err(self.invalid(place, format!("`{key}` means nothing for this format"))),
+            None => Ok(()),
+        }
+    }
+
+    /// `ih_name` of a legacy image has 32 bytes (U-Boot `include/image.h`).
+    fn title(&self, place: &str, title: Option<String>) -> Result<String, BoardError> {
+        let title = title.unwrap_or_default();
+        if title.len() > 32 {
+            let problem = format!("title `{title}` has {} bytes but at most 32 fit", title.len());
+            return Err(self.invalid(place, problem));
+        }
+        Ok(title)
+    }
+
+    fn codec(&self, place: &str, codec: Option<String>) -> Result<Codec, BoardError> {
+        let codec = codec.as_deref().unwrap_or("zstd:15");
+        codec.parse().map_err(|error| self.invalid(place, format!("{error}")))
+    }
+
+    fn blob(&self, raw: RawBlob) -> Result<Blob, BoardError> {
+        let place = format!("blob `{}`", raw.name);
+        if raw.files.is_empty() {
+            return Err(self.invalid(place, "`files` is empty"));
+        }
+        if let Some((start, end)) = raw.skip.iter().find(|(start, end)| start >= end) {
+            return Err(self.invalid(place, format!("skip range [{start}, {end}) is empty")));
+        }
+        let magic = raw.magic.map(|magic| self.magic(&place, magic)).transpose()?;
+        Ok(Blob {
+            name: raw.name,
+            files: raw.files,
+            offset: raw.offset,
+            from: raw.from.unwrap_or_default(),
+            limit: raw.limit,
+            length: raw.length,
+            skip: raw.skip,
+            magic,
+            hint: raw.hint,
+        })
+    }
+
+    fn magic(&self, place: &str, raw: RawMagic) -> Result<Magic, BoardError> {
+        let bytes = match (raw.text, raw.hex) {
+            (Some(text), None) => text.into_bytes(),
+            (None, Some(hex)) => parse_hex(&hex)
+                .ok_or_else(|| self.invalid(place, format!("magic `{hex}` is not hexadecimal")))?,
+            _ => return Err(self.invalid(place, "magic needs either `text` or `hex`")),
+        };
+        Ok(Magic { at: raw.at, bytes })
+    }
+
+    fn partition(&self, table: TableKind, number: u32, raw: RawPartition) -> Result<Partition, BoardError> {
+        let place = format!("partition `{}`", raw.name);
+        let filesystem = self.filesystem(&place, &raw)?;
+        let (mbr_type, type_guid) = self.partition_type(&place, table, &raw, &filesystem)?;
+        let size = self.size(&place, &raw)?;
+        if !raw.file.is_empty() && matches!(filesystem, Filesystem::Squashfs { .. } | Filesystem::None) {
+            return Err(self.invalid(place, "files can only be put on fat16, fat32 and ext4"));
+        }
+        let files = raw.file.into_iter().map(|file| self.place(&place, file)).collect::<Result<_, _>>()?;
+        Ok(Partition {
+            number,
+            start: raw.start,
+            size,
+            mbr_type,
+            active: raw.active,
+            type_guid,
+            attributes: raw.attributes,
+            filesystem,
+            files,
+            name: raw.name,
+        })
+    }
+
+    fn filesystem(&self, place: &str, raw: &RawPartition) -> Result<Filesystem, BoardError> {
+        let label = || {
+            raw.label
+                .clone()
+                .ok_or_else(|| self.invalid(place, "`label` is missing: boards find it by label"))
+        };
+        let squashfs = raw.filesystem == RawFilesystem::Squashfs;
+        if !squashfs && (raw.codec.is_some() || raw.block.is_some()) {
+            return Err(self.invalid(place, "`codec` and `block` mean nothing but for squashfs"));
+        }
+        Ok(match raw.filesystem {
+            RawFilesystem::Fat16 => Filesystem::Fat16 { label: label()? },
+            RawFilesystem::Fat32 => Filesystem::Fat32 { label: label()? },
+            RawFilesystem::Ext4 => Filesystem::Ext4 { label: label()? },
+            RawFilesystem::Squashfs => Filesystem::Squashfs {
+                codec: self.codec(place, raw.codec.clone())?,
+                block: raw.block.unwrap_or(ByteSize(128 << 10)),
+            },
+            RawFilesystem::None => Filesystem::None,
+        })
+    }
+
+    fn partition_type(
+        &self,
+        place: &str,
+        table: TableKind,
+        raw: &RawPartition,
+        filesystem: &Filesystem,
+    ) -> Result<(u8, Uuid), BoardError> {
+        let mbr_default = match filesystem {
+            Filesystem::Fat32 { .. } => MBR_FAT32_LBA,
+            Filesystem::Fat16 { .. } => MBR_FAT16_LBA,
+            _ => MBR_LINUX,
+        };
+        let linux = GPT_TYPES[1].1;
+        match (table, &raw.kind) {
+            (TableKind::Mbr, None) => Ok((mbr_default, linux)),
+            (TableKind::Mbr, Some(RawType::Byte(byte))) => Ok((*byte, linux)),
+            (TableKind::Mbr, Some(RawType::Name(name))) => {
+                Err(self
+                    .invalid(place, format!("type `{name}` is for GPT; an MBR wants a byte such as 0x0c")))
+            }
+            (TableKind::Gpt, None) => Ok((mbr_default, linux)),
+            (TableKind::Gpt, Some(RawType::Byte(byte))) => {
+                Err(self.invalid(place, format!("type {byte:#04x} is for an MBR; GPT wants a name or GUID")))
+            }
+            (TableKind::Gpt, Some(RawType::Name(name))) => {
+                let named = GPT_TYPES.iter().find(|(known, _)| known == name).map(|(_, guid)| *guid);
+                let guid = named.or_else(|| name.parse().ok());
+                let guid = guid.ok_or_else(|| {
+                    let problem = format!("type `{name}` is neither a GUID nor esp, linux or basic-data");
+                    self.invalid(place, problem)
+                })?;
+                Ok((mbr_default, guid))
+            }
+        }
+    }
+
+    fn size(&self, place: &str, raw: &RawPartition) -> Result<Size, BoardError> {
+        let size = match raw.size.as_str() {
+            "fit" => Size::Fit { slack: raw.slack.unwrap_or_default() },
+            "rest" => Size::Rest {
+                minimum: raw.minimum.ok_or_else(|| self.invalid(place, "size \"rest\" needs `minimum`"))?,
+            },
+            text => Size::Exact(text.parse().map_err(|error| self.invalid(place, format!("{error}")))?),
+        };
+        if raw.slack.is_some() && !matches!(size, Size::Fit { .. }) {
+            return Err(self.invalid(place, "`slack` means nothing but for size \"fit\""));
+        }
+        if raw.minimum.is_some() && !matches!(size, Size::Rest { .. }) {
+            return Err(self.invalid(place, "`minimum` means nothing but for size \"rest\""));
+        }
+        Ok(size)
+    }
+
+    fn place(&self, place: &str, raw: RawPlace) -> Result<Place, BoardError> {
+        let from = match (raw.image, raw.tree, raw.artifact, raw.directory.clone()) {
+            (Some(OneOrMany::One(name)), None, None, None) => From::Images(vec![name]),
+            (Some(OneOrMany::Many(names)), None, None, None) if !names.is_empty() => From::Images(names),
+            (None, Some(tree), None, None) => {
+                From::ImagesTree { tree, exclude: raw.exclude.clone().unwrap_or_default() }
+            }
+            (None, None, Some(name), None) => From::Artifact(name),
+            (None, None, None, Some(_)) => From::Directory,
+            _ => {
+                let problem = "a file needs exactly one of `image`, `tree`, `artifact` and `directory`";
+                return Err(self.invalid(place, problem));
+            }
+        };
+        if raw.exclude.is_some() && !matches!(from, From::ImagesTree { .. }) {
+            return Err(self.invalid(place, "`exclude` means nothing but for `tree`"));
+        }
+        let to = match (&from, raw.to, raw.directory) {
+            (From::Directory, None, Some(path)) => path,
+            (From::Directory, Some(_), _) => {
+                return Err(self.invalid(place, "`to` means nothing beside `directory`"));
+            }
+            (From::Images(names), None, _) if names.len() > 1 => {
+                return Err(self.invalid(place, "several candidates in `image` need `to`"));
+            }
+            (From::Images(names), None, _) if names[0].contains('*') => "/".into(),
+            (From::Images(names), None, _) => format!("/{}", base_name(&names[0])),
+            (From::Artifact(name), None, _) => format!("/{name}"),
+            (From::ImagesTree { .. }, None, _) => "/".into(),
+            (_, Some(to), _) => to,
+            (From::Directory, None, None) => unreachable!("a directory place has a path"),
+        };
+        Ok(Place { arch: raw.arch, from, to, optional: raw.optional })
+    }
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.chunks(2).map(pair).collect()
+}

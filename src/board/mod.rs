@@ -1,0 +1,295 @@
+//! Boards as data: a TOML descriptor says how a medium for a board is laid out and what is on it.
+//!
+//! [`raw`] is exactly the TOML; [`Board`] is the same thing checked and with every default filled in, so that
+//! the rest of the crate never meets a descriptor that makes no sense. Quirks are fields (`offset`, `skip`,
+//! `magic`), never code.
+
+mod check;
+pub mod raw;
+mod registry;
+
+pub use check::BoardError;
+pub use registry::Registry;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::fs::compress::Compression;
+use crate::fs::squashfs::Codec;
+use crate::value::{Arch, ByteSize};
+
+/// A board that can be composed for: valid by construction.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Board {
+    /// Name as in `--board`: `namespace/name`.
+    pub name: String,
+    /// One line for `boards list`.
+    pub description: String,
+    /// What has been proven, in words.
+    pub status: String,
+    /// Architectures the descriptor covers; the first is the default.
+    pub arch: Vec<Arch>,
+    /// Partition table.
+    pub table: TableKind,
+    /// Entries in a GPT (128 unless a blob needs the room).
+    pub gpt_entries: u32,
+    /// Numbers of GPT partitions that a hybrid MBR lists too.
+    pub hybrid_mbr: Vec<u32>,
+    /// Logical sector size in bytes of the media this board boots from.
+    pub sector_size: u32,
+    /// Partitions start at multiples of this.
+    pub align: ByteSize,
+    /// Smallest medium that makes sense.
+    pub minimum_medium: ByteSize,
+    /// Words for boot texts, with the architecture they are for (all if none).
+    pub vars: Vec<Var>,
+    /// Files composed before the partitions.
+    pub artifacts: Vec<Artifact>,
+    /// Raw bytes outside the partitions, in the order they are written.
+    pub blobs: Vec<Blob>,
+    /// Partitions by number.
+    pub partitions: Vec<Partition>,
+}
+
+/// Kind of partition table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TableKind {
+    /// Master boot record.
+    Mbr,
+    /// GUID partition table with a protective (or hybrid) MBR.
+    Gpt,
+}
+
+/// A word that boot texts can name as `@{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Var {
+    /// Only for this architecture.
+    pub arch: Option<Arch>,
+    /// Name without the braces.
+    pub name: String,
+    /// Text put in its place.
+    pub value: String,
+}
+
+/// A file that is composed from the tree, a text or another artifact.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Artifact {
+    /// Name; other artifacts and partitions refer to it.
+    pub name: String,
+    /// Only for this architecture.
+    pub arch: Option<Arch>,
+    /// How it is made.
+    pub recipe: Recipe,
+}
+
+/// How an [`Artifact`] is made.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "format", rename_all = "kebab-case")]
+pub enum Recipe {
+    /// A squashfs image of a directory of the root tree.
+    Squashfs {
+        /// The directory.
+        subtree: String,
+        /// Whether it leaves the root tree (an empty directory stays as mount point).
+        take: bool,
+        /// Compressor and level.
+        codec: Codec,
+        /// Data block size.
+        block: ByteSize,
+    },
+    /// A newc archive of the root tree.
+    Cpio {
+        /// Compression of the whole archive.
+        compression: Compression,
+    },
+    /// A U-Boot legacy image of type ramdisk around another artifact.
+    UbootRamdisk {
+        /// The artifact inside.
+        from: String,
+        /// Name in the header, at most 32 bytes.
+        title: String,
+    },
+    /// A U-Boot legacy image of type script around a text artifact.
+    UbootScript {
+        /// The artifact inside.
+        from: String,
+        /// Name in the header, at most 32 bytes.
+        title: String,
+    },
+    /// A boot text.
+    Text {
+        /// Rules the text has to keep.
+        rules: TextRules,
+        /// Text with `@{name}` placeholders.
+        template: String,
+        /// Files of configuration layers that replace the template as they are; the last layer that has one
+        /// wins, earlier names first within a layer.
+        layer_files: Vec<String>,
+    },
+}
+
+/// What the reader of a boot text can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextRules {
+    /// A U-Boot script.
+    UbootScript,
+    /// `extlinux.conf` of U-Boot's distro boot.
+    Extlinux,
+    /// `config.txt` of the Raspberry Pi firmware.
+    PiConfig,
+    /// A kernel command line in a file of its own.
+    Cmdline,
+    /// A Boot Loader Specification entry or `loader.conf`.
+    LoaderEntry,
+    /// Any text.
+    Plain,
+}
+
+/// Raw bytes written outside the partitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Blob {
+    /// Name for messages and the manifest.
+    pub name: String,
+    /// Candidates in the images directory; the first that exists is used.
+    pub files: Vec<String>,
+    /// Where the first byte goes.
+    pub offset: ByteSize,
+    /// First byte of the file that is written.
+    pub from: ByteSize,
+    /// Bytes there are for it.
+    pub limit: Option<ByteSize>,
+    /// Bytes that are written at most; the rest of the file is left out on purpose.
+    pub length: Option<ByteSize>,
+    /// Ranges of the disk that the blob leaves alone.
+    pub skip: Vec<(ByteSize, ByteSize)>,
+    /// Bytes the file must contain, so that the wrong file is not written.
+    pub magic: Option<Magic>,
+    /// What to do when it is missing.
+    pub hint: Option<String>,
+}
+
+/// Bytes that identify a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Magic {
+    /// Offset in the file.
+    pub at: ByteSize,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A partition of the board's medium.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Partition {
+    /// Number in the table, from 1.
+    pub number: u32,
+    /// Name for messages, the manifest and the GPT.
+    pub name: String,
+    /// First byte; the next aligned one behind the previous partition if not given.
+    pub start: Option<ByteSize>,
+    /// How long it is.
+    pub size: Size,
+    /// Type byte of an MBR entry.
+    pub mbr_type: u8,
+    /// Boot flag of an MBR entry.
+    pub active: bool,
+    /// Type GUID of a GPT entry.
+    pub type_guid: Uuid,
+    /// Attribute bits of a GPT entry.
+    pub attributes: u64,
+    /// What it is formatted with.
+    pub filesystem: Filesystem,
+    /// What is put on it.
+    pub files: Vec<Place>,
+}
+
+/// Length of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Size {
+    /// This many bytes.
+    Exact(ByteSize),
+    /// What the content needs and this much free space.
+    Fit {
+        /// Free space on top of the content.
+        slack: ByteSize,
+    },
+    /// All that is left; at least this much when a disk image has no stated size.
+    Rest {
+        /// Length in an image of minimal size.
+        minimum: ByteSize,
+    },
+}
+
+/// What a partition is formatted with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Filesystem {
+    /// FAT with 32-bit entries.
+    Fat32 {
+        /// Volume label.
+        label: String,
+    },
+    /// FAT with 16-bit entries.
+    Fat16 {
+        /// Volume label.
+        label: String,
+    },
+    /// ext4 that old U-Boots can read and resize2fs can grow.
+    Ext4 {
+        /// Volume label.
+        label: String,
+    },
+    /// The root tree as squashfs, streamed into the partition.
+    Squashfs {
+        /// Compressor and level.
+        codec: Codec,
+        /// Data block size.
+        block: ByteSize,
+    },
+    /// Nothing is written.
+    None,
+}
+
+/// A file or directory put on a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// Only for this architecture.
+    pub arch: Option<Arch>,
+    /// Where it comes from.
+    pub from: From,
+    /// Path on the partition; for several files the directory.
+    pub to: String,
+    /// Nothing is said when it is missing.
+    pub optional: bool,
+}
+
+/// Where a placed file comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum From {
+    /// The first of these that exists in the images directory; a last component may contain `*`, then all that
+    /// match are placed.
+    Images(Vec<String>),
+    /// All that is below a directory of the images directory, but for some paths.
+    ImagesTree {
+        /// The directory.
+        tree: String,
+        /// Paths below it that are left out.
+        exclude: Vec<String>,
+    },
+    /// A composed artifact.
+    Artifact(String),
+    /// An empty directory.
+    Directory,
+}
+
+impl Board {
+    /// The variables for one architecture; a specific one wins over a general one of the same name.
+    pub fn vars_for(&self, arch: Arch) -> std::collections::BTreeMap<String, String> {
+        let general = self.vars.iter().filter(|var| var.arch.is_none());
+        let specific = self.vars.iter().filter(|var| var.arch == Some(arch));
+        general.chain(specific).map(|var| (var.name.clone(), var.value.clone())).collect()
+    }
+}

@@ -1,0 +1,243 @@
+//! The board descriptor exactly as it stands in TOML.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{TableKind, TextRules};
+use crate::value::{Arch, ByteSize};
+
+/// One descriptor file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawBoard {
+    /// One line for lists.
+    pub description: String,
+    /// What is proven.
+    pub status: String,
+    /// Architectures.
+    pub arch: Vec<Arch>,
+    /// Partition table.
+    pub table: RawTable,
+    /// Smallest medium.
+    pub minimum_medium: Option<ByteSize>,
+    /// Words for every architecture; a table named after an architecture holds words for that one.
+    #[serde(default)]
+    pub vars: BTreeMap<String, RawVar>,
+    /// Composed files.
+    #[serde(default)]
+    pub artifact: Vec<RawArtifact>,
+    /// Raw bytes.
+    #[serde(default)]
+    pub blob: Vec<RawBlob>,
+    /// Partitions.
+    pub partition: Vec<RawPartition>,
+}
+
+/// `[table]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawTable {
+    /// `mbr` or `gpt`.
+    pub kind: TableKind,
+    /// Start of partitions.
+    pub align: Option<ByteSize>,
+    /// Logical sector size.
+    pub sector_size: Option<u32>,
+    /// Number of GPT entries.
+    pub entries: Option<u32>,
+    /// GPT partitions that a hybrid MBR lists.
+    #[serde(default)]
+    pub hybrid_mbr: Vec<u32>,
+}
+
+/// A word or the words of one architecture.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum RawVar {
+    /// For every architecture.
+    Text(String),
+    /// For the architecture the table is named after.
+    PerArch(BTreeMap<String, String>),
+}
+
+/// `[[artifact]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawArtifact {
+    /// Name.
+    pub name: String,
+    /// `squashfs`, `cpio`, `uboot-ramdisk`, `uboot-script` or `text`.
+    pub format: RawFormat,
+    /// Only for this architecture.
+    pub arch: Option<Arch>,
+    /// squashfs: directory of the root tree.
+    pub subtree: Option<String>,
+    /// squashfs: whether the directory leaves the root tree.
+    pub take: Option<bool>,
+    /// squashfs: compressor.
+    pub codec: Option<String>,
+    /// squashfs: block size.
+    pub block: Option<ByteSize>,
+    /// cpio: compression.
+    pub compression: Option<String>,
+    /// uboot-*: artifact inside.
+    pub from: Option<String>,
+    /// uboot-*: name in the header.
+    pub title: Option<String>,
+    /// text: rules.
+    pub rules: Option<TextRules>,
+    /// text: template.
+    pub template: Option<String>,
+    /// text: files of layers that replace the template.
+    pub layer_files: Option<Vec<String>>,
+}
+
+/// `format` of an artifact.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum RawFormat {
+    /// squashfs image of a directory.
+    Squashfs,
+    /// newc archive of the root tree.
+    Cpio,
+    /// U-Boot legacy ramdisk image.
+    UbootRamdisk,
+    /// U-Boot legacy script image.
+    UbootScript,
+    /// Rendered text.
+    Text,
+}
+
+/// `[[blob]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawBlob {
+    /// Name.
+    pub name: String,
+    /// Candidates in the images directory.
+    pub files: Vec<String>,
+    /// Where it goes.
+    pub offset: ByteSize,
+    /// First byte of the file that is written.
+    pub from: Option<ByteSize>,
+    /// Bytes there are for it.
+    pub limit: Option<ByteSize>,
+    /// Bytes that are written; the rest of the file is left out.
+    pub length: Option<ByteSize>,
+    /// Ranges `[start, end)` of the disk left alone.
+    #[serde(default)]
+    pub skip: Vec<(ByteSize, ByteSize)>,
+    /// Bytes that identify the file.
+    pub magic: Option<RawMagic>,
+    /// What to do when it is missing.
+    pub hint: Option<String>,
+}
+
+/// `magic` of a blob: text or hexadecimal bytes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawMagic {
+    /// Offset in the file.
+    #[serde(default)]
+    pub at: ByteSize,
+    /// As ASCII text.
+    pub text: Option<String>,
+    /// As hexadecimal digits.
+    pub hex: Option<String>,
+}
+
+/// `[[partition]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawPartition {
+    /// Name.
+    pub name: String,
+    /// First byte.
+    pub start: Option<ByteSize>,
+    /// A size, `fit` or `rest`.
+    pub size: String,
+    /// `fit`: free space on top.
+    pub slack: Option<ByteSize>,
+    /// `rest`: length in an image without stated size.
+    pub minimum: Option<ByteSize>,
+    /// MBR type byte or GPT type GUID or one of the names `esp`, `linux`, `basic-data`.
+    #[serde(rename = "type")]
+    pub kind: Option<RawType>,
+    /// MBR boot flag.
+    #[serde(default)]
+    pub active: bool,
+    /// GPT attribute bits.
+    #[serde(default)]
+    pub attributes: u64,
+    /// `fat16`, `fat32`, `ext4`, `squashfs` or `none`.
+    pub filesystem: RawFilesystem,
+    /// Volume label.
+    pub label: Option<String>,
+    /// squashfs: compressor.
+    pub codec: Option<String>,
+    /// squashfs: block size.
+    pub block: Option<ByteSize>,
+    /// What is put on it.
+    #[serde(default)]
+    pub file: Vec<RawPlace>,
+}
+
+/// `type` of a partition.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum RawType {
+    /// MBR type byte.
+    Byte(u8),
+    /// GPT type by name or GUID.
+    Name(String),
+}
+
+/// `filesystem` of a partition.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum RawFilesystem {
+    /// FAT16.
+    Fat16,
+    /// FAT32.
+    Fat32,
+    /// ext4.
+    Ext4,
+    /// squashfs of the root tree.
+    Squashfs,
+    /// Not formatted.
+    None,
+}
+
+/// `[[partition.file]]`: exactly one of `image`, `tree`, `artifact` and `directory`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawPlace {
+    /// Only for this architecture.
+    pub arch: Option<Arch>,
+    /// A file of the images directory, or candidates.
+    pub image: Option<OneOrMany>,
+    /// A directory of the images directory.
+    pub tree: Option<String>,
+    /// A composed artifact.
+    pub artifact: Option<String>,
+    /// An empty directory of this path.
+    pub directory: Option<String>,
+    /// Path on the partition.
+    pub to: Option<String>,
+    /// `tree`: paths below it that are left out.
+    pub exclude: Option<Vec<String>>,
+    /// May be missing.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// One text or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    /// One.
+    One(String),
+    /// Several, the first that exists wins.
+    Many(Vec<String>),
+}

@@ -1,0 +1,82 @@
+//! Where board descriptors come from: directories given by the user, then those built into the program.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Board, BoardError};
+use crate::error::{Error, Io};
+
+include!(concat!(env!("OUT_DIR"), "/boards.rs"));
+
+/// All descriptors by board name; parsed when they are asked for.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    boards: BTreeMap<String, Descriptor>,
+}
+
+#[derive(Clone, Debug)]
+struct Descriptor {
+    file: String,
+    text: String,
+}
+
+impl Registry {
+    /// The descriptors built into the program.
+    pub fn built_in() -> Registry {
+        let entry = |(name, text): &(&str, &str)| {
+            let descriptor = Descriptor { file: format!("boards/{name}.toml"), text: (*text).into() };
+            (String::from(*name), descriptor)
+        };
+        Registry { boards: BUILT_IN.iter().map(entry).collect() }
+    }
+
+    /// Adds the descriptors of a directory (`namespace/name.toml`), which win over those already there.
+    pub fn add_directory(&mut self, directory: &Path) -> Result<(), Error> {
+        let read = |path: &Path| -> Result<Vec<std::path::PathBuf>, Io> {
+            let entries = std::fs::read_dir(path).map_err(Io::on("read the directory", path))?;
+            let paths: Result<Vec<_>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+            paths.map_err(Io::on("read the directory", path))
+        };
+        for namespace in read(directory)?.into_iter().filter(|path| path.is_dir()) {
+            for path in read(&namespace)? {
+                let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".toml"))
+                else {
+                    continue;
+                };
+                let Some(space) = namespace.file_name().and_then(|space| space.to_str()) else { continue };
+                let text = std::fs::read_to_string(&path).map_err(Io::on("read", &path))?;
+                let descriptor = Descriptor { file: path.display().to_string(), text };
+                self.boards.insert(format!("{space}/{name}"), descriptor);
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of all boards in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.boards.keys().map(String::as_str)
+    }
+
+    /// Whether there is a board of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.boards.contains_key(name)
+    }
+
+    /// The descriptor as text.
+    pub fn text(&self, name: &str) -> Result<&str, BoardError> {
+        self.descriptor(name).map(|descriptor| descriptor.text.as_str())
+    }
+
+    /// The board of this name.
+    pub fn board(&self, name: &str) -> Result<Board, BoardError> {
+        let descriptor = self.descriptor(name)?;
+        Board::parse(name, &descriptor.file, &descriptor.text)
+    }
+
+    fn descriptor(&self, name: &str) -> Result<&Descriptor, BoardError> {
+        self.boards.get(name).ok_or_else(|| BoardError::Unknown {
+            name: name.into(),
+            suggestion: crate::value::nearest(name, self.names()).map(str::to_owned),
+        })
+    }
+}

@@ -1,0 +1,274 @@
+//! The plan: which bytes go where on a disk, as plain data.
+//!
+//! A plan is computed from a board, from what is known about the contents (lengths) and from the size of the
+//! disk. It opens no file and writes nothing, so it can be printed, compared and tested; [`crate::compose`]
+//! turns it into bytes without deciding anything.
+
+mod place;
+mod show;
+
+use std::fmt;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+pub use place::{Demand, DemandLen, Extent, place, reject_overlap};
+
+use crate::board::TableKind;
+use crate::error::{Family, Report};
+use crate::value::{Arch, ByteSize, Seed, Timestamp};
+
+/// What is written to a disk. Steps are sorted by offset, disjoint, inside the disk and named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Board name.
+    pub board: String,
+    /// Architecture.
+    pub arch: Arch,
+    /// Text that all ids are derived from.
+    pub seed: Seed,
+    /// Time of every timestamp in the image, seconds since the Unix epoch.
+    pub timestamp: Timestamp,
+    /// The disk as a whole.
+    pub disk: Disk,
+    /// What is written where.
+    pub steps: Vec<Step>,
+}
+
+/// The disk as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Disk {
+    /// Bytes.
+    pub len: ByteSize,
+    /// Logical sector size in bytes.
+    pub sector_size: u32,
+    /// Partition table.
+    pub table: TableKind,
+    /// Disk signature of an MBR in hexadecimal, or disk GUID.
+    pub id: String,
+}
+
+/// A named range of the disk and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Name of the table part, blob or partition.
+    pub name: String,
+    /// First byte on the disk.
+    pub offset: ByteSize,
+    /// Bytes.
+    pub len: ByteSize,
+    /// Written only after everything else was read back and found right.
+    pub critical: bool,
+    /// What is written.
+    pub action: Action,
+}
+
+/// What is written to the range of a [`Step`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Action {
+    /// Part of a partition table.
+    Table,
+    /// A piece of a raw blob.
+    Blob {
+        /// Which blob, as index into the board's list.
+        blob: usize,
+        /// Its file.
+        file: String,
+        /// First byte of the file.
+        from: ByteSize,
+    },
+    /// A filesystem in a partition.
+    Filesystem {
+        /// Number of the partition.
+        number: u32,
+        /// `fat16`, `fat32`, `ext4` or `squashfs`.
+        filesystem: String,
+        /// Volume label.
+        label: String,
+        /// FAT serial or ext4 UUID.
+        id: String,
+        /// Number of files, links and directories.
+        nodes: usize,
+        /// Bytes of file contents.
+        content: ByteSize,
+    },
+    /// A partition that is left as it is.
+    Unformatted {
+        /// Number of the partition.
+        number: u32,
+    },
+}
+
+impl Action {
+    /// Number of the partition, if the step is one.
+    pub fn partition(&self) -> Option<u32> {
+        match self {
+            Action::Filesystem { number, .. } | Action::Unformatted { number } => Some(*number),
+            Action::Table | Action::Blob { .. } => None,
+        }
+    }
+}
+
+/// Ids of the disk and its partitions.
+#[derive(Clone, Debug)]
+pub struct Ids<'a> {
+    seed: &'a Seed,
+}
+
+impl<'a> Ids<'a> {
+    /// Ids that follow from `seed`.
+    pub fn new(seed: &'a Seed) -> Ids<'a> {
+        Ids { seed }
+    }
+
+    /// Signature in bytes 440 to 443 of an MBR.
+    pub fn disk_signature(&self) -> u32 {
+        self.seed.id32("disk signature")
+    }
+
+    /// Disk GUID of a GPT.
+    pub fn disk_guid(&self) -> Uuid {
+        self.seed.uuid("disk")
+    }
+
+    /// Unique GUID of a GPT entry.
+    pub fn partition_guid(&self, name: &str) -> Uuid {
+        self.seed.uuid(&format!("partition {name}"))
+    }
+
+    /// Volume serial of a FAT.
+    pub fn fat_serial(&self, name: &str) -> u32 {
+        self.seed.id32(&format!("fat {name}"))
+    }
+
+    /// UUID of an ext4.
+    pub fn ext4_uuid(&self, name: &str) -> Uuid {
+        self.seed.uuid(&format!("ext4 {name}"))
+    }
+
+    /// Directory hash seed of an ext4.
+    pub fn ext4_hash_seed(&self, name: &str) -> Uuid {
+        self.seed.uuid(&format!("ext4 hash seed {name}"))
+    }
+
+    /// What `root=PARTUUID=` wants for a partition: the GPT GUID, or the MBR signature and number.
+    pub fn partuuid(&self, table: TableKind, number: u32, name: &str) -> String {
+        match table {
+            TableKind::Mbr => format!("{:08x}-{number:02x}", self.disk_signature()),
+            TableKind::Gpt => self.partition_guid(name).to_string(),
+        }
+    }
+}
+
+/// Why there is no plan: the numbers do not work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Two things want the same bytes.
+    #[error("`{first}` (bytes {first_start} to {first_end}) overlaps `{second}` (from byte {second_start}) by {}", ByteSize(first_end - second_start))]
+    Overlap {
+        /// The one that starts first.
+        first: String,
+        /// Its first byte.
+        first_start: u64,
+        /// The byte behind its last.
+        first_end: u64,
+        /// The other.
+        second: String,
+        /// Its first byte.
+        second_start: u64,
+    },
+    /// A blob is larger than the gap it goes to.
+    #[error("blob `{name}` needs {} but has {} before {neighbour}", ByteSize(*need), ByteSize(*have))]
+    BlobTooLarge {
+        /// The blob.
+        name: String,
+        /// Bytes to write.
+        need: u64,
+        /// Bytes there are.
+        have: u64,
+        /// What follows.
+        neighbour: String,
+    },
+    /// A partition is too small for its content.
+    #[error("partition `{name}` needs {} for its content but has {}", ByteSize(*need), ByteSize(*have))]
+    ContentTooLarge {
+        /// The partition.
+        name: String,
+        /// Bytes the filesystem needs.
+        need: u64,
+        /// Bytes the partition has.
+        have: u64,
+    },
+    /// The disk ends before the last partition does.
+    #[error("the layout of board `{board}` needs {} but the disk has {}", ByteSize(*need), ByteSize(*have))]
+    DiskTooSmall {
+        /// The board.
+        board: String,
+        /// Bytes needed.
+        need: u64,
+        /// Bytes there are.
+        have: u64,
+    },
+    /// A start is given that is not aligned.
+    #[error("`{name}` starts at byte {start}, which is not a multiple of {align}")]
+    Unaligned {
+        /// The partition or blob.
+        name: String,
+        /// Where it starts.
+        start: u64,
+        /// What it must be a multiple of.
+        align: u64,
+    },
+    /// The disk ends within a sector.
+    #[error("a disk of {} is no whole number of sectors of {sector_size} bytes", ByteSize(*have))]
+    PartOfSector {
+        /// Bytes there are.
+        have: u64,
+        /// Bytes of a sector.
+        sector_size: u32,
+    },
+    /// The disk has another sector size than the board.
+    #[error("the disk has sectors of {disk} bytes but board `{board}` is laid out for {wanted}")]
+    SectorSize {
+        /// The board.
+        board: String,
+        /// What the board says.
+        wanted: u32,
+        /// What the disk has.
+        disk: u32,
+    },
+}
+
+impl Report for PlanError {
+    fn family(&self) -> Family {
+        Family::Fit
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            match self {
+                PlanError::Overlap { .. } => "move one of them in the board descriptor",
+                PlanError::BlobTooLarge { .. } => {
+                    "build a smaller one, or check that it is the right file for this board"
+                }
+                PlanError::ContentTooLarge { .. } => {
+                    "give the partition a larger size in the board descriptor, or put less into it"
+                }
+                PlanError::DiskTooSmall { .. } => "use a larger disk or give a larger `--size`",
+                PlanError::PartOfSector { .. } => "give a size such as `64 MiB`",
+                PlanError::Unaligned { .. } => "start it at a multiple of the alignment",
+                PlanError::SectorSize { .. } => {
+                    "set `sector-size` in the `[table]` of a board descriptor for such disks"
+                }
+            }
+            .into(),
+        )
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show::table(self, f)
+    }
+}

@@ -1,0 +1,63 @@
+//! The plan as a table for people.
+
+use std::fmt;
+
+use super::{Action, Plan, Step};
+use crate::board::TableKind;
+
+/// Prints the plan: a header, then one line for each step.
+pub fn table(plan: &Plan, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let disk = &plan.disk;
+    writeln!(
+        f,
+        "board {} ({}), disk {} in sectors of {}",
+        plan.board, plan.arch, disk.len, disk.sector_size
+    )?;
+    let table = match disk.table {
+        TableKind::Mbr => "MBR",
+        TableKind::Gpt => "GPT",
+    };
+    writeln!(f, "{table} {}, seed \"{}\", timestamp {}", disk.id, plan.seed.0, plan.timestamp)?;
+    let rows: Vec<[String; 5]> = plan.steps.iter().map(|step| row(step, disk.sector_size.into())).collect();
+    let head = ["first sector", "sectors", "size", "name", "what"].map(String::from);
+    let mut widths = head.clone().map(|cell| cell.len());
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for [first, sectors, size, name, what] in std::iter::once(&head).chain(&rows) {
+        let [a, b, c, d, _] = widths;
+        writeln!(f, "{first:>a$}  {sectors:>b$}  {size:>c$}  {name:<d$}  {what}")?;
+    }
+    write!(f, "* written last, when everything else was read back and found right")
+}
+
+fn row(step: &Step, sector_size: u64) -> [String; 5] {
+    let sector = |bytes: u64| match bytes % sector_size {
+        0 => (bytes / sector_size).to_string(),
+        rest => format!("{}+{rest}", bytes / sector_size),
+    };
+    let mark = if step.critical { "*" } else { "" };
+    [
+        sector(step.offset.0),
+        sector(step.len.0),
+        step.len.to_string(),
+        format!("{}{mark}", step.name),
+        what(&step.action),
+    ]
+}
+
+fn what(action: &Action) -> String {
+    match action {
+        Action::Table => "partition table".into(),
+        Action::Blob { file, from, .. } if from.0 == 0 => file.clone(),
+        Action::Blob { file, from, .. } => format!("{file} from byte {}", from.0),
+        Action::Filesystem { number, filesystem, label, id, nodes, content } => {
+            let label = if label.is_empty() { String::new() } else { format!(" `{label}`") };
+            let id = if id.is_empty() { String::new() } else { format!(" {id}") };
+            format!("#{number} {filesystem}{label}{id}, {nodes} nodes, {content}")
+        }
+        Action::Unformatted { number } => format!("#{number} not formatted"),
+    }
+}
