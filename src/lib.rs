@@ -28,11 +28,15 @@
 pub mod board;
 pub mod boot;
 pub mod buildroot;
+pub mod compose;
 pub mod error;
 pub mod flash;
 pub mod fs;
+pub mod inspect;
 pub mod layer;
+pub mod manifest;
 pub mod plan;
+pub mod stage;
 pub mod table;
 pub mod target;
 pub mod tree;

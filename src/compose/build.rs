@@ -1,0 +1,388 @@
+//! From staged contents to a plan: which step has which bytes.
+
+use std::fmt;
+
+use super::{Composition, Payload};
+use crate::board::{Board, Filesystem, Partition, Size, TableKind};
+use crate::error::{Error, Family, Report, Result};
+use crate::fs::{WrittenFile, ext4, fat, squashfs};
+use crate::plan::{
+    Action, Demand, DemandLen, Disk, Extent, Ids, Plan, PlanError, Step, place, reject_overlap,
+};
+use crate::stage::{Inputs, PartitionTree, Staged, StagedBlob};
+use crate::table::{self, PartitionKind, TableBytes, gpt, mbr};
+use crate::target::{Geometry, Region, Scratch};
+use crate::tree::{Body, Content, Tree};
+use crate::value::ByteSize;
+
+/// Every ext4 can grow to this while it is mounted: larger than any card.
+const GROW_TO: u64 = 1 << 41;
+/// Bytes of sector 0 before the disk signature: boot code (UEFI 2.10, section 5.2.1).
+const BOOT_CODE_LEN: u64 = mbr::TABLE_OFFSET;
+
+pub(super) fn composition(inputs: &Inputs, staged: Staged, disk_len: Option<u64>) -> Result<Composition> {
+    let Staged { root, artifacts, partitions, blobs, warnings: _ } = staged;
+    let mut builder =
+        Builder { inputs, board: &inputs.board, ids: Ids::new(&inputs.seed), steps: Vec::new() };
+    let payloads = inputs.board.partitions.iter().zip(partitions);
+    let payloads = payloads.map(|(partition, tree)| builder.payload(partition, tree, &root));
+    let payloads = payloads.collect::<Result<Vec<_>>>()?;
+    let (extents, disk_len) = builder.place(&payloads, disk_len)?;
+    let geometry = Geometry { len: disk_len, sector_size: inputs.board.sector_size };
+    let pieces = builder.blobs(&blobs, &extents)?;
+    builder.table(&extents, &pieces, geometry)?;
+    for ((partition, extent), payload) in inputs.board.partitions.iter().zip(&extents).zip(payloads) {
+        builder.partition(partition, extent, payload)?;
+    }
+    builder.finish(geometry, artifacts)
+}
+
+struct Builder<'a> {
+    inputs: &'a Inputs,
+    board: &'a Board,
+    ids: Ids<'a>,
+    steps: Vec<(Step, Payload)>,
+}
+
+impl Builder<'_> {
+    /// What goes into a partition, before its place is known.
+    fn payload(&self, partition: &Partition, placed: PartitionTree, root: &Tree) -> Result<Payload> {
+        let tree = placed.tree;
+        Ok(match &partition.filesystem {
+            Filesystem::Fat16 { label } => self.fat(partition, tree, label, fat::FatType::Fat16),
+            Filesystem::Fat32 { label } => self.fat(partition, tree, label, fat::FatType::Fat32),
+            Filesystem::Ext4 { label } => {
+                let options = ext4::Options {
+                    label: label.clone(),
+                    uuid: self.ids.ext4_uuid(&partition.name),
+                    hash_seed: self.ids.ext4_hash_seed(&partition.name),
+                    timestamp: self.inputs.timestamp,
+                    reserved_percent: 0,
+                    bytes_per_inode: 16 << 10,
+                    journal: ext4::Journal::Auto,
+                    grow_to: GROW_TO,
+                };
+                Payload::Ext4 { tree, options }
+            }
+            Filesystem::Squashfs { codec, block } => {
+                let options = squashfs::Options {
+                    codec: *codec,
+                    block_size: block.0 as u32,
+                    timestamp: self.inputs.timestamp,
+                    threads: self.inputs.threads,
+                    pack_tails: false,
+                };
+                match partition.size {
+                    Size::Fit { .. } => compose_squashfs(root, &options, &partition.name)?,
+                    Size::Exact(_) | Size::Rest { .. } => Payload::Squashfs { tree: root.clone(), options },
+                }
+            }
+            Filesystem::None => Payload::Nothing,
+        })
+    }
+
+    fn fat(&self, partition: &Partition, tree: Tree, label: &str, fat_type: fat::FatType) -> Payload {
+        let options = fat::Options {
+            fat_type,
+            label: label.into(),
+            volume_id: self.ids.fat_serial(&partition.name),
+            timestamp: self.inputs.timestamp,
+            // What mkfs.vfat on a partition of an image writes too; nothing that boots these boards reads it.
+            hidden_sectors: 0,
+            sector_size: self.board.sector_size,
+            cluster_size: None,
+        };
+        Payload::Fat { tree, options }
+    }
+
+    fn place(&self, payloads: &[Payload], disk_len: Option<u64>) -> Result<(Vec<Extent>, u64)> {
+        let mut demands = Vec::new();
+        for (partition, payload) in self.board.partitions.iter().zip(payloads) {
+            let len = match partition.size {
+                Size::Exact(size) => DemandLen::Exact(size.0),
+                Size::Rest { minimum } => DemandLen::Rest(minimum.0),
+                Size::Fit { slack } => {
+                    let need = minimum_size(payload).map_err(in_partition(partition))? + slack.0;
+                    DemandLen::Exact(need.next_multiple_of(self.board.align.0))
+                }
+            };
+            demands.push(Demand {
+                name: partition.name.clone(),
+                start: partition.start.map(|start| start.0),
+                len,
+            });
+        }
+        if let Some(have) = disk_len.filter(|len| *len < self.board.minimum_medium.0) {
+            let board = self.board.name.clone();
+            return Err(PlanError::DiskTooSmall { board, need: self.board.minimum_medium.0, have }.into());
+        }
+        Ok(place(self.board, &demands, disk_len)?)
+    }
+
+    /// The pieces of all blobs as steps; returns their extents.
+    fn blobs(&mut self, blobs: &[StagedBlob], partitions: &[Extent]) -> Result<Vec<Extent>> {
+        let mut extents = Vec::new();
+        for (index, (blob, staged)) in self.board.blobs.iter().zip(blobs).enumerate() {
+            let pieces = staged.pieces(blob);
+            let end = pieces.last().map_or(0, |piece| piece.offset + piece.len);
+            self.ensure_blob_fits(index, end, partitions)?;
+            for piece in pieces {
+                let action =
+                    Action::Blob { blob: index, file: staged.file.clone(), from: ByteSize(piece.from) };
+                let payload = Payload::Content { content: staged.content.clone(), from: piece.from };
+                self.push(&blob.name, piece.offset, piece.len, true, action, payload);
+                extents.push(Extent { name: blob.name.clone(), start: piece.offset, len: piece.len });
+            }
+        }
+        Ok(extents)
+    }
+
+    /// A blob ends before its limit, the next blob and the next partition, whichever comes first.
+    fn ensure_blob_fits(&self, index: usize, end: u64, partitions: &[Extent]) -> Result<(), PlanError> {
+        let blob = &self.board.blobs[index];
+        let start = blob.offset.0;
+        let limit = blob.limit.map(|limit| (start + limit.0, "its limit".to_owned()));
+        let blobs = self.board.blobs.iter().map(|other| (other.offset.0, format!("blob `{}`", other.name)));
+        let partitions = partitions.iter().map(|other| (other.start, format!("partition `{}`", other.name)));
+        let later = blobs.chain(partitions).filter(|(other, _)| *other > start);
+        let Some((stop, neighbour)) = limit.into_iter().chain(later).min_by_key(|(stop, _)| *stop) else {
+            return Ok(());
+        };
+        if end <= stop {
+            return Ok(());
+        }
+        Err(PlanError::BlobTooLarge {
+            name: blob.name.clone(),
+            need: end - start,
+            have: stop - start,
+            neighbour,
+        })
+    }
+
+    fn table(&mut self, extents: &[Extent], blobs: &[Extent], geometry: Geometry) -> Result<()> {
+        let partitions: Vec<table::Partition> =
+            self.board.partitions.iter().zip(extents).map(|(p, extent)| self.entry(p, extent)).collect();
+        let reserved: Vec<_> = blobs.iter().map(|blob| blob.start..blob.end()).collect();
+        let pieces = match self.board.table {
+            TableKind::Mbr => mbr::encode(self.ids.disk_signature(), &partitions, geometry)?,
+            TableKind::Gpt => {
+                let listed = self.board.hybrid_mbr.iter();
+                let entry = |number: &u32| {
+                    let partition = &self.board.partitions[*number as usize - 1];
+                    (*number, partition.mbr_type, partition.active)
+                };
+                let hybrid = gpt::Hybrid { partitions: listed.map(entry).collect(), protective_first: true };
+                let options = gpt::Options {
+                    disk_guid: self.ids.disk_guid(),
+                    entry_count: self.board.gpt_entries,
+                    reserved: &reserved,
+                    hybrid: (!hybrid.partitions.is_empty()).then_some(&hybrid),
+                };
+                gpt::encode(&partitions, geometry, &options)?
+            }
+        };
+        for TableBytes { name, offset, bytes } in pieces {
+            self.push(&name, offset, bytes.len() as u64, true, Action::Table, Payload::Bytes(bytes));
+        }
+        self.boot_code(blobs);
+        Ok(())
+    }
+
+    /// Zeros where no blob has boot code: what an earlier system left there must not run.
+    fn boot_code(&mut self, blobs: &[Extent]) {
+        let mut free = vec![(0, BOOT_CODE_LEN)];
+        for blob in blobs {
+            free = free
+                .into_iter()
+                .flat_map(|(s, e)| [(s, e.min(blob.start)), (s.max(blob.end()), e)])
+                .collect();
+            free.retain(|(start, end)| start < end);
+            free.dedup();
+        }
+        for (start, end) in free {
+            let zeros = Payload::Bytes(vec![0; (end - start) as usize]);
+            self.push("boot code", start, end - start, true, Action::Table, zeros);
+        }
+    }
+
+    fn entry(&self, partition: &Partition, extent: &Extent) -> table::Partition {
+        let kind = match self.board.table {
+            TableKind::Mbr => PartitionKind::Mbr { code: partition.mbr_type, active: partition.active },
+            TableKind::Gpt => PartitionKind::Gpt {
+                type_guid: partition.type_guid,
+                guid: self.ids.partition_guid(&partition.name),
+                attributes: partition.attributes,
+                name: partition.name.clone(),
+            },
+        };
+        table::Partition {
+            number: partition.number,
+            name: partition.name.clone(),
+            start: extent.start,
+            len: extent.len,
+            kind,
+        }
+    }
+
+    fn partition(&mut self, partition: &Partition, extent: &Extent, payload: Payload) -> Result<()> {
+        let payload = settle(payload, extent.len, &partition.name).map_err(in_partition(partition))?;
+        let need = minimum_size(&payload).map_err(in_partition(partition))?;
+        if need > extent.len {
+            let name = partition.name.clone();
+            return Err(PlanError::ContentTooLarge { name, need, have: extent.len }.into());
+        }
+        ensure_layout(&payload, extent).map_err(in_partition(partition))?;
+        let action = self.action(partition, &payload);
+        self.push(&partition.name, extent.start, extent.len, false, action, payload);
+        Ok(())
+    }
+
+    fn action(&self, partition: &Partition, payload: &Payload) -> Action {
+        let number = partition.number;
+        let (filesystem, label, id, tree) = match payload {
+            Payload::Fat { tree, options } => {
+                let kind = if options.fat_type == fat::FatType::Fat16 { "fat16" } else { "fat32" };
+                let serial = options.volume_id;
+                let id = format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff);
+                (kind, options.label.clone(), id, Some(tree))
+            }
+            Payload::Ext4 { tree, options } => {
+                ("ext4", options.label.clone(), options.uuid.to_string(), Some(tree))
+            }
+            Payload::Squashfs { tree, options } => {
+                ("squashfs", String::new(), options.codec.to_string(), Some(tree))
+            }
+            Payload::Composed { .. } => ("squashfs", String::new(), String::new(), None),
+            Payload::Bytes(_) | Payload::Content { .. } | Payload::Nothing => {
+                return Action::Unformatted { number };
+            }
+        };
+        let (nodes, content) = match (tree, payload) {
+            (Some(tree), _) => extent_of(tree),
+            (None, Payload::Composed { files, .. }) => {
+                (files.len(), files.iter().map(|file| file.size).sum())
+            }
+            (None, _) => (0, 0),
+        };
+        let content = ByteSize(content);
+        Action::Filesystem { number, filesystem: filesystem.into(), label, id, nodes, content }
+    }
+
+    fn push(&mut self, name: &str, offset: u64, len: u64, critical: bool, action: Action, payload: Payload) {
+        let (offset, len) = (ByteSize(offset), ByteSize(len));
+        self.steps.push((Step { name: name.into(), offset, len, critical, action }, payload));
+    }
+
+    fn finish(mut self, geometry: Geometry, artifacts: crate::stage::Artifacts) -> Result<Composition> {
+        self.steps.sort_by_key(|(step, _)| step.offset);
+        let extent = |step: &Step| Extent { name: step.name.clone(), start: step.offset.0, len: step.len.0 };
+        let mut extents: Vec<Extent> = self.steps.iter().map(|(step, _)| extent(step)).collect();
+        reject_overlap(&mut extents)?;
+        let id = match self.board.table {
+            TableKind::Mbr => format!("{:08x}", self.ids.disk_signature()),
+            TableKind::Gpt => self.ids.disk_guid().to_string(),
+        };
+        let (steps, payloads) = self.steps.into_iter().unzip();
+        let disk = Disk {
+            len: ByteSize(geometry.len),
+            sector_size: geometry.sector_size,
+            table: self.board.table,
+            id,
+        };
+        let plan = Plan {
+            board: self.board.name.clone(),
+            arch: self.inputs.arch,
+            seed: self.inputs.seed.clone(),
+            timestamp: self.inputs.timestamp,
+            disk,
+            steps,
+        };
+        Ok(Composition { plan, artifacts, payloads })
+    }
+}
+
+/// What a formatter says, with the partition it is about.
+#[derive(Debug)]
+struct InPartition {
+    partition: String,
+    error: Error,
+}
+
+impl fmt::Display for InPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "partition `{}`: {}", self.partition, self.error)
+    }
+}
+
+impl std::error::Error for InPartition {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.report().source()
+    }
+}
+
+impl Report for InPartition {
+    fn family(&self) -> Family {
+        self.error.family()
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.error.hint()
+    }
+}
+
+fn in_partition(partition: &Partition) -> impl FnOnce(Error) -> Error {
+    move |error| InPartition { partition: partition.name.clone(), error }.into()
+}
+
+/// A squashfs whose partition has no stated size must exist before the partition can be placed.
+fn compose_squashfs(root: &Tree, options: &squashfs::Options, name: &str) -> Result<Payload> {
+    let layout = squashfs::layout(root, options)?;
+    let scratch = Scratch::new(layout.size_bound())?;
+    let written = squashfs::write(&layout, &Region::whole(&scratch, name))?;
+    let content: Content = scratch.into_content(written.len)?;
+    let files: Vec<WrittenFile> = written.files;
+    Ok(Payload::Composed { content, files })
+}
+
+/// A squashfs that may turn out too large for its partition is composed now, so that this is found before a
+/// medium is wiped; any other is composed straight into its partition.
+fn settle(payload: Payload, len: u64, name: &str) -> Result<Payload> {
+    match payload {
+        Payload::Squashfs { tree, options } if squashfs::layout(&tree, &options)?.size_bound() > len => {
+            compose_squashfs(&tree, &options, name)
+        }
+        payload => Ok(payload),
+    }
+}
+
+/// Least bytes of a partition for its content.
+fn minimum_size(payload: &Payload) -> Result<u64> {
+    Ok(match payload {
+        Payload::Fat { tree, options } => fat::minimum_size(tree, options)?,
+        Payload::Ext4 { tree, options } => ext4::minimum_size(tree, options)?,
+        Payload::Composed { content, .. } => content.len(),
+        // Settled: it fits even if nothing can be compressed.
+        Payload::Squashfs { .. } => 0,
+        Payload::Bytes(_) | Payload::Content { .. } | Payload::Nothing => 0,
+    })
+}
+
+/// What a formatter cannot do is found before anything is written.
+fn ensure_layout(payload: &Payload, extent: &Extent) -> Result<()> {
+    match payload {
+        Payload::Fat { tree, options } => fat::layout(tree, options, extent.len).map(drop)?,
+        Payload::Ext4 { tree, options } => ext4::layout(tree, options, extent.len).map(drop)?,
+        Payload::Squashfs { tree, options } => squashfs::layout(tree, options).map(drop)?,
+        Payload::Bytes(_) | Payload::Content { .. } | Payload::Composed { .. } | Payload::Nothing => {}
+    }
+    Ok(())
+}
+
+/// Number of nodes and bytes of content.
+fn extent_of(tree: &Tree) -> (usize, u64) {
+    let size = |id| match &tree.node(id).body {
+        Body::File(content) => content.len(),
+        _ => 0,
+    };
+    tree.walk().skip(1).fold((0, 0), |(nodes, bytes), (_, id)| (nodes + 1, bytes + size(id)))
+}

@@ -1,0 +1,71 @@
+//! The manifest of what was written.
+
+use super::{Composition, RegionFiles};
+use crate::fs::WrittenFile;
+use crate::manifest::{self, ArtifactEntry, FileEntry, Manifest, RegionEntry};
+use crate::plan::{Action, Step};
+use crate::target::Record;
+
+impl Composition {
+    /// The manifest for what `record` says was written, with the files of each region.
+    pub fn manifest(&self, record: &Record, files: &[RegionFiles]) -> Manifest {
+        let regions = self.steps().filter(|(_, step, _)| !matches!(step.action, Action::Unformatted { .. }));
+        let regions = regions.map(|(index, step, _)| {
+            let of_step = files.iter().find(|files| files.step == index);
+            self.region_entry(step, record, of_step.map_or(&[], |files| &files.files))
+        });
+        Manifest {
+            manifest: manifest::VERSION,
+            generator: format!("skiff-image {}", env!("CARGO_PKG_VERSION")),
+            board: self.plan.board.clone(),
+            arch: self.plan.arch.to_string(),
+            seed: self.plan.seed.0.clone(),
+            timestamp: self.plan.timestamp,
+            disk_len: self.plan.disk.len.0,
+            sector_size: self.plan.disk.sector_size,
+            regions: regions.collect(),
+            artifacts: self.artifact_entries(),
+        }
+    }
+
+    fn region_entry(&self, step: &Step, record: &Record, files: &[WrittenFile]) -> RegionEntry {
+        let range = step.offset.0..step.offset.0 + step.len.0;
+        RegionEntry {
+            name: step.name.clone(),
+            kind: kind(&step.action),
+            offset: step.offset.0,
+            len: step.len.0,
+            critical: step.critical,
+            extents: record.within(range).to_vec(),
+            files: files.iter().map(|file| self.file_entry(file)).collect(),
+        }
+    }
+
+    /// A file that is an artifact is found by its digest: the same bytes are the same artifact.
+    fn file_entry(&self, file: &WrittenFile) -> FileEntry {
+        let same =
+            |artifact: &crate::stage::Artifact| artifact.blake3 == file.blake3 && !artifact.files.is_empty();
+        let artifact = self.artifacts.iter().find(|(_, artifact)| same(artifact));
+        FileEntry { file: file.clone(), artifact: artifact.map(|(name, _)| name.to_owned()) }
+    }
+
+    fn artifact_entries(&self) -> Vec<ArtifactEntry> {
+        let entry = |(name, artifact): (&str, &crate::stage::Artifact)| ArtifactEntry {
+            name: name.into(),
+            format: artifact.format.into(),
+            size: artifact.content.len(),
+            blake3: artifact.blake3,
+            files: artifact.files.clone(),
+        };
+        self.artifacts.iter().map(entry).collect()
+    }
+}
+
+fn kind(action: &Action) -> String {
+    match action {
+        Action::Table => "table".into(),
+        Action::Blob { .. } => "blob".into(),
+        Action::Filesystem { filesystem, .. } => filesystem.clone(),
+        Action::Unformatted { .. } => "unformatted".into(),
+    }
+}

@@ -1,0 +1,78 @@
+//! The only code that writes images: a plan with its contents, and the executor that puts them on a target.
+
+mod build;
+mod frames;
+mod manifest;
+mod write;
+
+pub use frames::{compress, publish, temporary_beside};
+pub use write::RegionFiles;
+
+use crate::error::Result;
+use crate::fs::{WrittenFile, ext4, fat, squashfs};
+use crate::plan::{Plan, Step};
+use crate::stage::{Artifacts, Inputs, Staged};
+use crate::target::Geometry;
+use crate::tree::{Content, Tree};
+
+/// A plan and everything it is about, ready to be written any number of times.
+#[derive(Debug)]
+pub struct Composition {
+    plan: Plan,
+    artifacts: Artifacts,
+    /// One for each step of the plan.
+    payloads: Vec<Payload>,
+}
+
+/// What the bytes of a step come from.
+#[derive(Debug)]
+enum Payload {
+    /// They are here.
+    Bytes(Vec<u8>),
+    /// A range of a file.
+    Content {
+        content: Content,
+        from: u64,
+    },
+    Fat {
+        tree: Tree,
+        options: fat::Options,
+    },
+    Ext4 {
+        tree: Tree,
+        options: ext4::Options,
+    },
+    Squashfs {
+        tree: Tree,
+        options: squashfs::Options,
+    },
+    /// A squashfs that was composed before, because its partition is as long as it is.
+    Composed {
+        content: Content,
+        files: Vec<WrittenFile>,
+    },
+    /// Nothing is written.
+    Nothing,
+}
+
+impl Composition {
+    /// Computes the plan for a disk of `disk_len` bytes, or for the least that holds everything.
+    pub fn new(inputs: &Inputs, staged: Staged, disk_len: Option<u64>) -> Result<Composition> {
+        build::composition(inputs, staged, disk_len)
+    }
+
+    /// What will be written.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Size and sector size of the disk.
+    pub fn geometry(&self) -> Geometry {
+        Geometry { len: self.plan.disk.len.0, sector_size: self.plan.disk.sector_size }
+    }
+
+    fn steps(&self) -> impl Iterator<Item = (usize, &Step, &Payload)> {
+        let steps = self.plan.steps.iter().zip(&self.payloads).enumerate();
+        steps.map(|(index, (step, payload))| (index, step, payload))
+    }
+}

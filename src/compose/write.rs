@@ -1,0 +1,120 @@
+//! The executor: puts the payload of each step into its region. Decides nothing.
+
+use super::{Composition, Payload};
+use crate::error::{Error, Result};
+use crate::flash::{Commit, Critical, Listener, RegionRange};
+use crate::fs::{WrittenFile, ext4, fat, squashfs};
+use crate::manifest::Manifest;
+use crate::plan::{PlanError, Step};
+use crate::target::{Record, Region, Target};
+use crate::tree::Content;
+
+/// The files that a step wrote.
+#[derive(Clone, Debug)]
+pub struct RegionFiles {
+    /// Index of the step in the plan.
+    pub step: usize,
+    /// Its files.
+    pub files: Vec<WrittenFile>,
+}
+
+impl Composition {
+    /// Writes every step but the critical ones; returns the files of each filesystem.
+    fn write_body(&self, target: &dyn Target) -> Result<Vec<RegionFiles>> {
+        let mut written = Vec::new();
+        for (index, _, payload) in self.steps().filter(|(_, step, _)| !step.critical) {
+            let region = self.region(target, index);
+            written.push(RegionFiles { step: index, files: self.write(payload, &region)? });
+        }
+        Ok(written)
+    }
+
+    /// The bytes that make the disk bootable: partition tables, boot code and boot loaders, by offset.
+    pub fn critical(&self) -> Result<Vec<Critical>> {
+        let mut critical = Vec::new();
+        for (_, step, payload) in self.steps().filter(|(_, step, _)| step.critical) {
+            let bytes = match payload {
+                Payload::Bytes(bytes) => bytes.clone(),
+                Payload::Content { content, from } => {
+                    let mut bytes = vec![0; step.len.0 as usize];
+                    content.open()?.read_at(&mut bytes, *from)?;
+                    bytes
+                }
+                _ => unreachable!("tables and blobs are bytes"),
+            };
+            critical.push(Critical { name: step.name.clone(), offset: step.offset.0, bytes });
+        }
+        Ok(critical)
+    }
+
+    /// Writes everything in the safe order, reads it back, and returns the manifest of what is there.
+    ///
+    /// `used` says whether the target may hold an older system (see [`Commit::used`]).
+    pub fn run(
+        &self,
+        target: &dyn Target,
+        used: bool,
+        listener: &dyn Listener,
+    ) -> Result<(Manifest, Record)> {
+        self.reject_other_sectors(target)?;
+        let critical = self.critical()?;
+        let regions: Vec<RegionRange> = self.plan.steps.iter().map(region_range).collect();
+        let mut files = Vec::new();
+        let commit =
+            Commit { target, used, critical: &critical, regions: &regions, listener, expected_len: None };
+        let record = commit.run(|target| {
+            files = self.write_body(target)?;
+            Ok(())
+        })?;
+        Ok((self.manifest(&record, &files), record))
+    }
+
+    /// Tables count in sectors: in those of another size they are none.
+    fn reject_other_sectors(&self, target: &dyn Target) -> Result<(), PlanError> {
+        let (wanted, disk) = (self.plan.disk.sector_size, target.geometry().sector_size);
+        if wanted == disk {
+            return Ok(());
+        }
+        Err(PlanError::SectorSize { board: self.plan.board.clone(), wanted, disk })
+    }
+
+    fn region<'t>(&self, target: &'t dyn Target, index: usize) -> Region<'t> {
+        let step = &self.plan.steps[index];
+        let neighbour = match self.plan.steps.get(index + 1) {
+            Some(next) => format!("`{}`", next.name),
+            None => "the end of the disk".into(),
+        };
+        Region::new(target, &step.name, step.offset.0, step.len.0, neighbour)
+    }
+
+    fn write(&self, payload: &Payload, region: &Region) -> Result<Vec<WrittenFile>> {
+        match payload {
+            Payload::Bytes(_) | Payload::Content { .. } => unreachable!("tables and blobs are critical"),
+            Payload::Composed { content, files } => {
+                copy(content, region)?;
+                Ok(files.clone())
+            }
+            Payload::Fat { tree, options } => {
+                Ok(fat::write(&fat::layout(tree, options, region.len())?, region)?.files)
+            }
+            Payload::Ext4 { tree, options } => {
+                Ok(ext4::write(&ext4::layout(tree, options, region.len())?, region)?.files)
+            }
+            Payload::Squashfs { tree, options } => {
+                Ok(squashfs::write(&squashfs::layout(tree, options)?, region)?.files)
+            }
+            Payload::Nothing => Ok(Vec::new()),
+        }
+    }
+}
+
+fn region_range(step: &Step) -> RegionRange {
+    RegionRange { name: step.name.clone(), range: step.offset.0..step.offset.0 + step.len.0 }
+}
+
+fn copy(content: &Content, region: &Region) -> Result<()> {
+    let mut writer = region.writer(0);
+    content.for_each_chunk(|chunk| Ok::<(), Error>(writer.put(chunk)?))?;
+    writer.finish()?;
+    Ok(())
+}

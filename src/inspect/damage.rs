@@ -1,0 +1,230 @@
+//! Compares a medium with a manifest and names what is damaged: the region, the file in its filesystem, and
+//! the file in a squashfs that is such a file.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+
+use serde::Serialize;
+
+use super::Section;
+use crate::error::{Family, Io, Report, Result};
+use crate::flash::{self, Damage, Listener, RegionRange};
+use crate::fs::{self, WrittenFile, ext4, fat, squashfs};
+use crate::manifest::{Manifest, ManifestError, RegionEntry};
+use crate::target::{ReadOnly, Record, Target};
+use crate::value::ByteSize;
+
+/// What a comparison found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// Image or device.
+    pub target: String,
+    /// Bytes that were read and compared.
+    pub compared: u64,
+    /// Regions that differ, by offset; none if all is well.
+    pub damaged: Vec<DamagedRegion>,
+}
+
+/// A region with wrong bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct DamagedRegion {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: String,
+    /// Ranges that differ.
+    pub ranges: Vec<Damage>,
+    /// Files that differ; none if only tables and directories of the filesystem are hit.
+    pub files: Vec<DamagedFile>,
+    /// Why files could not be told, if so.
+    pub unreadable: Option<String>,
+}
+
+/// A file with wrong bytes.
+#[derive(Clone, Debug, Serialize)]
+pub struct DamagedFile {
+    /// Path and what is wrong with it.
+    #[serde(flatten)]
+    pub damage: fs::Damage,
+    /// Files inside, where it is a squashfs.
+    pub inside: Vec<fs::Damage>,
+    /// Why the files inside could not be told, if so.
+    pub unreadable: Option<String>,
+}
+
+/// The medium is not what the manifest says.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// Some bytes differ.
+    #[error("`{target}` differs from its manifest in {}", regions(damaged))]
+    Damaged {
+        /// Image or device.
+        target: String,
+        /// Names of the regions.
+        damaged: Vec<String>,
+    },
+}
+
+fn regions(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+impl Report for VerifyError {
+    fn family(&self) -> Family {
+        Family::Mismatch
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("write the image again; if the damage comes back, the medium or its reader is failing".into())
+    }
+}
+
+impl Verdict {
+    /// An error if anything is damaged.
+    pub fn into_result(self) -> Result<(), VerifyError> {
+        if self.damaged.is_empty() {
+            return Ok(());
+        }
+        let damaged = self.damaged.into_iter().map(|region| region.name).collect();
+        Err(VerifyError::Damaged { target: self.target, damaged })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.damaged.is_empty() {
+            return write!(f, "{}: {} compared, all as written", self.target, ByteSize(self.compared));
+        }
+        write!(f, "{}: {} compared, damaged:", self.target, ByteSize(self.compared))?;
+        for region in &self.damaged {
+            write!(f, "\n  region `{}` ({})", region.name, region.kind)?;
+            for range in &region.ranges {
+                write!(f, "\n    {} from byte {}", ByteSize(range.len), range.offset)?;
+            }
+            for file in &region.files {
+                write!(f, "\n    file {}", file.damage)?;
+                for inside in &file.inside {
+                    write!(f, "\n      in it {inside}")?;
+                }
+                if let Some(reason) = &file.unreadable {
+                    write!(f, "\n      the files in it cannot be told: {reason}")?;
+                }
+            }
+            if let Some(reason) = &region.unreadable {
+                write!(f, "\n    its files cannot be told: {reason}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads everything the manifest knows of from `medium`, past the page cache.
+pub fn verify(medium: &ReadOnly, manifest: &Manifest, listener: &dyn Listener) -> Result<Verdict> {
+    let have = medium.geometry().len;
+    if have < manifest.disk_len {
+        let target = medium.name().into();
+        return Err(ManifestError::TooShort { target, need: manifest.disk_len, have }.into());
+    }
+    let extents = manifest.regions.iter().flat_map(|region| region.extents.clone()).collect();
+    let record = Record { extents };
+    let ranges: Vec<RegionRange> = manifest.regions.iter().map(region_range).collect();
+    let damage = flash::verify::verify(medium, &record, &ranges, listener)?;
+    let mut damaged = Vec::new();
+    for region in &manifest.regions {
+        let hit: Vec<Damage> =
+            damage.iter().filter(|damage| damage.region.as_deref() == Some(&region.name)).cloned().collect();
+        if !hit.is_empty() {
+            damaged.push(damaged_region(medium, manifest, region, hit)?);
+        }
+    }
+    Ok(Verdict { target: medium.name().into(), compared: record.len(), damaged })
+}
+
+fn region_range(region: &RegionEntry) -> RegionRange {
+    RegionRange { name: region.name.clone(), range: region.offset..region.offset + region.len }
+}
+
+fn damaged_region(
+    medium: &ReadOnly,
+    manifest: &Manifest,
+    region: &RegionEntry,
+    ranges: Vec<Damage>,
+) -> Result<DamagedRegion, Io> {
+    let (files, unreadable) = match files_of(medium.try_clone()?, manifest, region) {
+        Ok(files) => (files, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    let (name, kind) = (region.name.clone(), region.kind.clone());
+    Ok(DamagedRegion { name, kind, ranges, files, unreadable })
+}
+
+fn files_of(file: File, manifest: &Manifest, region: &RegionEntry) -> Result<Vec<DamagedFile>> {
+    // What the page cache kept from writing may be better than what the medium holds.
+    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    let section = Section::new(file, region.offset, region.len);
+    let written: Vec<WrittenFile> = region.files.iter().map(|entry| entry.file.clone()).collect();
+    let inside = |path: &str| -> Option<&[WrittenFile]> {
+        let entry = region.files.iter().find(|entry| entry.file.path == path)?;
+        let artifact = manifest.artifact(entry.artifact.as_deref()?)?;
+        (artifact.format == "squashfs").then_some(artifact.files.as_slice())
+    };
+    match region.kind.as_str() {
+        "fat16" | "fat32" => {
+            let volume = fat::Volume::from_reader(&region.name, section)?;
+            let damages = volume.check_files(&written);
+            Ok(with_insides(damages, inside, |path, out| Ok(volume.extract(path, out)?)))
+        }
+        "ext4" => {
+            let reader = ext4::Reader::open(section, 0)?;
+            let damages = reader.check_files(&written)?;
+            let extract = |path: &str, out: &mut File| Ok(reader.copy_file(path.as_bytes(), out)?);
+            Ok(with_insides(damages, inside, extract))
+        }
+        "squashfs" => {
+            let damages = check_squashfs(section, &written)?;
+            Ok(with_insides(damages, |_| None, |_, _| Ok(0)))
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Looks into each damaged file that is a squashfs.
+fn with_insides<'m>(
+    damages: Vec<fs::Damage>,
+    inside: impl Fn(&str) -> Option<&'m [WrittenFile]>,
+    extract: impl Fn(&str, &mut File) -> Result<u64>,
+) -> Vec<DamagedFile> {
+    let look = |damage: fs::Damage| match inside(&damage.path)
+        .map(|expected| look_inside(&damage.path, expected, &extract))
+    {
+        None => DamagedFile { damage, inside: Vec::new(), unreadable: None },
+        Some(Ok(inside)) => DamagedFile { damage, inside, unreadable: None },
+        Some(Err(error)) => DamagedFile { damage, inside: Vec::new(), unreadable: Some(error.to_string()) },
+    };
+    damages.into_iter().map(look).collect()
+}
+
+fn look_inside(
+    path: &str,
+    expected: &[WrittenFile],
+    extract: &impl Fn(&str, &mut File) -> Result<u64>,
+) -> Result<Vec<fs::Damage>> {
+    let mut copy = tempfile::tempfile().map_err(Io::on("create a file in", std::env::temp_dir()))?;
+    extract(path, &mut copy)?;
+    copy.rewind().map_err(Io::on("read", std::env::temp_dir()))?;
+    check_squashfs(copy, expected)
+}
+
+/// By a reader that has nothing in common with the writer; where that gives up, by our own, which reads on
+/// behind damaged tables.
+fn check_squashfs(mut image: impl Read + Seek + Send, expected: &[WrittenFile]) -> Result<Vec<fs::Damage>> {
+    if let Some(damages) = squashfs::second_reader::check_files(&mut image, expected) {
+        return Ok(damages);
+    }
+    let unify = |damage: squashfs::Damage| fs::Damage {
+        path: damage.path,
+        problem: fs::Problem::Unreadable { reason: damage.reason },
+    };
+    Ok(squashfs::check_files(BufReader::new(image), expected)?.into_iter().map(unify).collect())
+}

@@ -1,0 +1,158 @@
+//! What is on a medium: the partition table, and what is in each partition.
+
+use std::fmt;
+use std::io::BufReader;
+
+use serde::Serialize;
+
+use super::Section;
+use crate::error::Result;
+use crate::fs::{ext4, fat, squashfs};
+use crate::table::{self, PartitionKind, Scheme, Table};
+use crate::target::{ReadOnly, Target};
+use crate::value::ByteSize;
+
+/// What was found on a medium.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inspection {
+    /// Image or device.
+    pub target: String,
+    /// Bytes of the medium.
+    pub len: u64,
+    /// The partition table, if there is one.
+    pub table: Option<Table>,
+    /// What is in the partitions, or in the whole medium if there is no table.
+    pub partitions: Vec<PartitionSummary>,
+}
+
+/// A partition and its content.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartitionSummary {
+    /// Number in the table; 0 for a medium without one.
+    pub number: u32,
+    /// Name in a GPT.
+    pub name: String,
+    /// First byte.
+    pub start: u64,
+    /// Bytes.
+    pub len: u64,
+    /// What it is formatted with.
+    pub content: Content,
+}
+
+/// What a partition is formatted with, as its own superblock says.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "filesystem", rename_all = "lowercase")]
+pub enum Content {
+    /// FAT16 or FAT32.
+    Fat(fat::Summary),
+    /// ext2, ext3 or ext4.
+    Ext4(ext4::Summary),
+    /// squashfs.
+    Squashfs(squashfs::Info),
+    /// None of these, and the medium ends before the partition does.
+    #[serde(rename = "cut-off")]
+    CutOff,
+    /// None of these.
+    Unknown,
+}
+
+/// Reads the table and the superblocks of `medium`.
+pub fn inspect(medium: &ReadOnly) -> Result<Inspection> {
+    let table = table::read(medium)?;
+    let len = medium.geometry().len;
+    let places: Vec<(u32, String, u64, u64)> = match &table {
+        Some(table) => table.partitions.iter().map(place).collect(),
+        None => vec![(0, String::new(), 0, len)],
+    };
+    let mut partitions = Vec::new();
+    for (number, name, start, len) in places {
+        let content = content(medium, start, len)?;
+        partitions.push(PartitionSummary { number, name, start, len, content });
+    }
+    Ok(Inspection { target: medium.name().into(), len, table, partitions })
+}
+
+fn place(partition: &table::Partition) -> (u32, String, u64, u64) {
+    let name = match &partition.kind {
+        PartitionKind::Gpt { name, .. } => name.clone(),
+        PartitionKind::Mbr { .. } => String::new(),
+    };
+    (partition.number, name, partition.start, partition.len)
+}
+
+/// Each reader looks for its own magic number; the first that finds it is right.
+fn content(medium: &ReadOnly, start: u64, len: u64) -> Result<Content> {
+    let section = || -> Result<Section> { Ok(Section::new(medium.try_clone()?, start, len)) };
+    if let Ok(info) = squashfs::info(BufReader::new(section()?)) {
+        return Ok(Content::Squashfs(info));
+    }
+    if let Ok(reader) = ext4::Reader::open(section()?, 0) {
+        return Ok(Content::Ext4(reader.summary().clone()));
+    }
+    if let Ok(summary) = fat::Volume::from_reader("partition", section()?).and_then(|volume| volume.summary())
+    {
+        return Ok(Content::Fat(summary));
+    }
+    match start.saturating_add(len) > medium.geometry().len {
+        true => Ok(Content::CutOff),
+        false => Ok(Content::Unknown),
+    }
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.target, ByteSize(self.len))?;
+        match self.table.as_ref().map(|table| &table.scheme) {
+            Some(Scheme::Mbr { disk_signature }) => write!(f, ", MBR {disk_signature:08x}")?,
+            Some(Scheme::Gpt { disk_guid, primary, backup, .. }) => {
+                write!(f, ", GPT {disk_guid}, primary {primary}, backup {backup}")?;
+            }
+            None => write!(f, ", no partition table")?,
+        }
+        for partition in &self.partitions {
+            write!(f, "\n{partition}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PartitionSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, len) = (ByteSize(self.start), ByteSize(self.len));
+        write!(f, "{:>3}  {len} from {start}  ", self.number)?;
+        if !self.name.is_empty() {
+            write!(f, "`{}`  ", self.name)?;
+        }
+        match &self.content {
+            Content::Fat(summary) => {
+                let free = ByteSize(u64::from(summary.free_clusters) * u64::from(summary.cluster_size));
+                let serial = summary.volume_id;
+                let kind = if summary.fat_type == fat::FatType::Fat16 { "fat16" } else { "fat32" };
+                write!(f, "{kind} `{}` {:04X}-{:04X}", summary.label, serial >> 16, serial & 0xffff)?;
+                write!(f, ", clusters of {}, {free} free", ByteSize(summary.cluster_size.into()))
+            }
+            Content::Ext4(ext4) => {
+                write!(f, "ext4 `{}` {}, {} free", ext4.label, ext4.uuid, ext4.free)
+            }
+            Content::Squashfs(info) => {
+                let (used, block) = (ByteSize(info.bytes_used), ByteSize(info.block_size.into()));
+                write!(f, "squashfs {}, blocks of {block}, {used}, {} inodes", info.codec, info.inodes)
+            }
+            Content::CutOff => f.write_str("cut off: it ends behind the end of the medium"),
+            Content::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+impl fmt::Display for table::CopyState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            table::CopyState::Good => f.write_str("good"),
+            table::CopyState::Damaged(reason) => write!(f, "damaged ({reason})"),
+            table::CopyState::Misplaced { found, expected } => {
+                write!(f, "misplaced (at byte {found}, the end of the disk is at {expected})")
+            }
+        }
+    }
+}

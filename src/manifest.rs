@@ -1,0 +1,236 @@
+//! The manifest of an image: what every byte that was written should be, and which file it belongs to. Kept
+//! beside the image as JSON; `verify` needs nothing else. It holds no path and no time of the machine that
+//! made it.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Family, Io, Report};
+use crate::fs::WrittenFile;
+use crate::target::Extent;
+use crate::value::{ByteSize, Digest};
+
+/// Version of the format; a reader refuses others.
+pub const VERSION: u32 = 1;
+
+/// What an image holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`VERSION`] of the format.
+    pub manifest: u32,
+    /// The program and its version.
+    pub generator: String,
+    /// Board name.
+    pub board: String,
+    /// Architecture.
+    pub arch: String,
+    /// Text that all ids are derived from.
+    pub seed: String,
+    /// Time of all timestamps, seconds since the Unix epoch.
+    pub timestamp: i64,
+    /// Length of the disk in bytes.
+    pub disk_len: u64,
+    /// Logical sector size in bytes.
+    pub sector_size: u32,
+    /// Named ranges by offset.
+    pub regions: Vec<RegionEntry>,
+    /// Composed files that partitions contain.
+    pub artifacts: Vec<ArtifactEntry>,
+}
+
+/// A named range of the disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionEntry {
+    /// Name of the table part, blob or partition.
+    pub name: String,
+    /// `table`, `blob`, `fat16`, `fat32`, `ext4`, `squashfs`.
+    pub kind: String,
+    /// First byte on the disk.
+    pub offset: u64,
+    /// Bytes.
+    pub len: u64,
+    /// Written last.
+    pub critical: bool,
+    /// The ranges that were written and their digests; what lies between is free space.
+    pub extents: Vec<Extent>,
+    /// Files of the filesystem.
+    pub files: Vec<FileEntry>,
+}
+
+/// A file of a filesystem.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Path, length and digest.
+    #[serde(flatten)]
+    pub file: WrittenFile,
+    /// The artifact that the file is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+}
+
+/// A composed file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactEntry {
+    /// Name as in the board descriptor.
+    pub name: String,
+    /// `squashfs`, `cpio`, `uboot-ramdisk`, `uboot-script` or `text`.
+    pub format: String,
+    /// Bytes.
+    pub size: u64,
+    /// Digest of the bytes.
+    pub blake3: Digest,
+    /// Files inside.
+    pub files: Vec<WrittenFile>,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Not JSON, or not a manifest.
+    #[error("`{file}:{line}:{column}`: {message}")]
+    Json {
+        /// The file.
+        file: String,
+        /// Line from 1.
+        line: usize,
+        /// Column from 1.
+        column: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// Made by another version of the program.
+    #[error("`{file}` has manifest version {found} but this program reads version {VERSION}")]
+    Version {
+        /// The file.
+        file: String,
+        /// Its version.
+        found: u32,
+    },
+    /// An extent outside of its region would not be looked at.
+    #[error(
+        "{file}: region `{region}` has an extent at byte {offset}, outside of its bytes {start} to {end}"
+    )]
+    Outside {
+        /// The file.
+        file: String,
+        /// The region.
+        region: String,
+        /// First byte of the extent.
+        offset: u64,
+        /// First byte of the region.
+        start: u64,
+        /// The byte behind its last.
+        end: u64,
+    },
+    /// There is none.
+    #[error("the manifest `{file}` does not exist")]
+    Missing {
+        /// The file.
+        file: String,
+    },
+    /// The image or device is shorter than the disk was.
+    #[error("`{target}` has {} but the manifest is about a disk of {}", ByteSize(*have), ByteSize(*need))]
+    TooShort {
+        /// Image or device.
+        target: String,
+        /// Bytes of the manifest's disk.
+        need: u64,
+        /// Bytes there are.
+        have: u64,
+    },
+}
+
+impl Report for ManifestError {
+    fn family(&self) -> Family {
+        match self {
+            ManifestError::TooShort { .. } => Family::Mismatch,
+            _ => Family::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            match self {
+                ManifestError::Outside { .. } => {
+                    "it was changed; write or copy the image's own manifest again"
+                }
+                ManifestError::Json { .. } => {
+                    "give the .manifest.json that `assemble` wrote beside the image"
+                }
+                ManifestError::Version { .. } => "use the version of skiff-image that made the image",
+                ManifestError::Missing { .. } => {
+                    "name it with `--manifest`; `assemble` and `flash` write one"
+                }
+                ManifestError::TooShort { .. } => "check that it is the right image or device",
+            }
+            .into(),
+        )
+    }
+}
+
+impl Manifest {
+    /// The manifest as JSON text.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a manifest has string keys only");
+        text.push('\n');
+        text
+    }
+
+    /// Reads a manifest file.
+    pub fn read(path: &Path) -> Result<Manifest, Error> {
+        let file = path.display().to_string();
+        let text = match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ManifestError::Missing { file }.into());
+            }
+            text => text.map_err(Io::on("read", path))?,
+        };
+        // Another version may have other fields, so it is looked at before them.
+        let Version { manifest: found } = parse(&file, &text)?;
+        if found != VERSION {
+            return Err(ManifestError::Version { file, found }.into());
+        }
+        let manifest: Manifest = parse(&file, &text)?;
+        manifest.regions.iter().try_for_each(|region| region.reject_outside(&file))?;
+        Ok(manifest)
+    }
+
+    /// The artifact of this name.
+    pub fn artifact(&self, name: &str) -> Option<&ArtifactEntry> {
+        self.artifacts.iter().find(|artifact| artifact.name == name)
+    }
+}
+
+impl RegionEntry {
+    /// Damage is told by region, so an extent of another place would be damaged in silence. Zeros that two regions
+    /// share are one extent, which begins in the first.
+    fn reject_outside(&self, file: &str) -> Result<(), ManifestError> {
+        let end = self.offset.saturating_add(self.len);
+        let outside = |extent: &&Extent| !(self.offset..end).contains(&extent.offset);
+        let Some(extent) = self.extents.iter().find(outside) else { return Ok(()) };
+        let (file, region) = (file.into(), self.name.clone());
+        Err(ManifestError::Outside { file, region, offset: extent.offset, start: self.offset, end })
+    }
+}
+
+/// What manifests of all versions have.
+#[derive(Deserialize)]
+struct Version {
+    manifest: u32,
+}
+
+fn parse<'t, T: Deserialize<'t>>(file: &str, text: &'t str) -> Result<T, ManifestError> {
+    serde_json::from_str(text).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let message = error.to_string();
+        // The place stands before the message already.
+        let place = format!(" at line {line} column {column}");
+        let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
+        ManifestError::Json { file: file.into(), line, column, message }
+    })
+}

@@ -1,0 +1,205 @@
+//! Composed files: images of parts of the root tree, boot texts, and legacy images around them.
+
+use std::collections::BTreeMap;
+
+use super::{Inputs, StageError};
+use crate::board::{self, Recipe, TextRules};
+use crate::boot::{text, uimage};
+use crate::error::{Error, Io};
+use crate::fs::compress::Compression;
+use crate::fs::{WrittenFile, cpio, squashfs};
+use crate::target::{Region, Scratch};
+use crate::tree::{Body, Content, Tree};
+use crate::value::{ByteSize, Digest};
+
+/// A file that was composed.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// Its bytes.
+    pub content: Content,
+    /// Digest of its bytes.
+    pub blake3: Digest,
+    /// What kind it is, as in the board descriptor.
+    pub format: &'static str,
+    /// The files inside, where it is a filesystem or archive.
+    pub files: Vec<WrittenFile>,
+}
+
+/// The composed files by name.
+#[derive(Clone, Debug, Default)]
+pub struct Artifacts {
+    by_name: BTreeMap<String, Artifact>,
+}
+
+impl Artifacts {
+    /// The content of the artifact `name`.
+    pub fn content(&self, name: &str) -> Result<Content, StageError> {
+        self.get(name).map(|artifact| artifact.content.clone())
+    }
+
+    /// The artifact `name`.
+    pub fn get(&self, name: &str) -> Result<&Artifact, StageError> {
+        self.by_name.get(name).ok_or_else(|| StageError::NotForArch { artifact: name.into() })
+    }
+
+    /// All of them by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Artifact)> {
+        self.by_name.iter().map(|(name, artifact)| (name.as_str(), artifact))
+    }
+}
+
+/// Composes one artifact and adds it to `done`.
+pub(super) fn build(
+    inputs: &Inputs,
+    artifact: &board::Artifact,
+    root: &mut Tree,
+    done: &mut Artifacts,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let mut builder = Builder { inputs, name: &artifact.name, warnings };
+    let (content, files, format) = match &artifact.recipe {
+        Recipe::Squashfs { subtree, take, codec, block } => {
+            let tree = builder.subtree(root, subtree, *take)?;
+            let (content, files) = builder.squashfs(&tree, *codec, *block)?;
+            (content, files, "squashfs")
+        }
+        Recipe::Cpio { compression } => {
+            let (content, files) = builder.cpio(root, *compression)?;
+            (content, files, "cpio")
+        }
+        Recipe::UbootRamdisk { from, title } => {
+            let inner = done.get(from)?.clone();
+            (builder.ramdisk(&inner.content, title)?, inner.files, "uboot-ramdisk")
+        }
+        Recipe::UbootScript { from, title } => {
+            let inner = done.content(from)?;
+            let image = uimage::script(&builder.header(title), &inner.read_all()?)?;
+            (Content::bytes(image), Vec::new(), "uboot-script")
+        }
+        Recipe::Text { rules, template, layer_files } => {
+            let text = builder.text(*rules, template, layer_files)?;
+            (Content::bytes(text.into_bytes()), Vec::new(), "text")
+        }
+    };
+    let blake3 = digest(&content)?;
+    done.by_name.insert(artifact.name.clone(), Artifact { content, blake3, format, files });
+    Ok(())
+}
+
+struct Builder<'a> {
+    inputs: &'a Inputs,
+    name: &'a str,
+    warnings: &'a mut Vec<String>,
+}
+
+impl Builder<'_> {
+    /// A directory of the root tree as a tree of its own. If it is taken, an empty directory stays behind.
+    fn subtree(&self, root: &mut Tree, path: &str, take: bool) -> Result<Tree, StageError> {
+        let missing = || StageError::MissingSubtree { artifact: self.name.into(), subtree: path.into() };
+        let id = root.get(path).ok_or_else(missing)?;
+        let tree = root.subtree(id).ok_or_else(missing)?;
+        if take {
+            root.node_mut(id).body = Body::Dir(BTreeMap::new());
+        }
+        Ok(tree)
+    }
+
+    fn squashfs(
+        &mut self,
+        tree: &Tree,
+        codec: squashfs::Codec,
+        block: ByteSize,
+    ) -> Result<(Content, Vec<WrittenFile>), Error> {
+        let options = squashfs::Options {
+            codec,
+            block_size: block.0 as u32,
+            timestamp: self.inputs.timestamp,
+            threads: self.inputs.threads,
+            pack_tails: false,
+        };
+        let layout = squashfs::layout(tree, &options)?;
+        for dropped in layout.dropped() {
+            let (path, name) = (&dropped.path, &dropped.name);
+            self.warnings.push(format!("`{}`: `{path}` loses the attribute `{name}`", self.name));
+        }
+        let scratch = Scratch::new(layout.size_bound())?;
+        let written = squashfs::write(&layout, &Region::whole(&scratch, self.name))?;
+        Ok((scratch.into_content(written.len)?, written.files))
+    }
+
+    fn cpio(&mut self, tree: &Tree, compression: Compression) -> Result<(Content, Vec<WrittenFile>), Error> {
+        let layout = cpio::layout(tree)?;
+        for dropped in layout.dropped() {
+            self.warnings.push(format!("`{}`: {dropped}", self.name));
+        }
+        let scratch = Scratch::new(u64::MAX / 2)?;
+        let region = Region::whole(&scratch, self.name);
+        let mut writer = region.writer(0);
+        let files = cpio::write(&layout, compression, &mut writer)?.files;
+        let len = writer.finish()?;
+        drop(region);
+        Ok((scratch.into_content(len)?, files))
+    }
+
+    fn ramdisk(&self, inner: &Content, title: &str) -> Result<Content, Error> {
+        let scratch = Scratch::new(u64::MAX / 2)?;
+        let region = Region::whole(&scratch, self.name);
+        let mut writer = region.writer(0);
+        uimage::ramdisk(&self.header(title), inner, &mut writer)?;
+        let len = writer.finish()?;
+        drop(region);
+        Ok(scratch.into_content(len)?)
+    }
+
+    /// The kernel unpacks an initramfs itself, so U-Boot is told that there is nothing to undo.
+    fn header(&self, title: &str) -> uimage::Options {
+        uimage::Options {
+            arch: self.inputs.arch,
+            name: title.into(),
+            timestamp: self.inputs.timestamp,
+            compression: Compression::None,
+        }
+    }
+
+    /// The text of the last layer that brings one, as it is; else the rendered template.
+    fn text(&self, rules: TextRules, template: &str, layer_files: &[String]) -> Result<String, Error> {
+        let in_layer = |layer: &crate::layer::Layer| layer_files.iter().find_map(|file| layer.file(file));
+        let (file, text) = match self.inputs.layers.iter().rev().find_map(in_layer) {
+            Some(path) => {
+                let text = std::fs::read_to_string(&path).map_err(Io::on("read", &path))?;
+                (path.display().to_string(), text)
+            }
+            None => {
+                let file = format!("template `{}` of board `{}`", self.name, self.inputs.board.name);
+                let text = text::render(&file, template, &self.inputs.words()?)?;
+                (file, text)
+            }
+        };
+        if let Some(format) = self.format(rules) {
+            text::check(&file, &text, format)?;
+        }
+        Ok(text)
+    }
+
+    fn format(&self, rules: TextRules) -> Option<text::Format> {
+        match rules {
+            TextRules::UbootScript => Some(text::Format::Script),
+            TextRules::Extlinux => Some(text::Format::Extlinux),
+            TextRules::PiConfig => Some(text::Format::PiConfig),
+            TextRules::Cmdline => {
+                Some(text::Format::CommandLine { size: self.inputs.arch.command_line_size() })
+            }
+            TextRules::LoaderEntry => Some(text::Format::LoaderEntry),
+            TextRules::Plain => None,
+        }
+    }
+}
+
+fn digest(content: &Content) -> Result<Digest, Error> {
+    let mut hasher = blake3::Hasher::new();
+    content.for_each_chunk(|chunk| {
+        hasher.update(chunk);
+        Ok::<(), Error>(())
+    })?;
+    Ok(hasher.finalize().into())
+}

@@ -1,0 +1,220 @@
+//! From the inputs to everything a plan is about: the root tree, the composed artifacts, the trees of the
+//! partitions, the raw blobs. Artifacts go to an unnamed temporary file each; nothing is written to a target.
+
+mod artifact;
+mod blob;
+mod place;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use artifact::{Artifact, Artifacts};
+pub use blob::{Piece, StagedBlob};
+pub use place::PartitionTree;
+
+use crate::board::Board;
+use crate::boot::text::{self, TextError};
+use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
+use crate::error::{Error, Family, Report};
+use crate::layer::Layer;
+use crate::plan::Ids;
+use crate::value::{Arch, Seed, Timestamp};
+
+/// Everything that decides what the image is; the same inputs give the same bytes.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// The board.
+    pub board: Board,
+    /// Architecture, one of the board's.
+    pub arch: Arch,
+    /// Resolved chain, lowest precedence first.
+    pub layers: Vec<Layer>,
+    /// Buildroot output or archive.
+    pub output: Output,
+    /// Directory with kernel, device trees and boot loaders.
+    pub images: PathBuf,
+    /// Text that all ids are derived from.
+    pub seed: Seed,
+    /// Time of all timestamps.
+    pub timestamp: Timestamp,
+    /// Threads to work with; does not change the bytes.
+    pub threads: usize,
+}
+
+/// What the plan is about.
+#[derive(Debug)]
+pub struct Staged {
+    /// What is left of the root tree after artifacts took their parts.
+    pub root: crate::tree::Tree,
+    /// Composed artifacts.
+    pub artifacts: Artifacts,
+    /// One tree for each partition of the board.
+    pub partitions: Vec<PartitionTree>,
+    /// One for each blob of the board.
+    pub blobs: Vec<StagedBlob>,
+    /// What the user should know: things that were left out.
+    pub warnings: Vec<String>,
+}
+
+/// Why the parts of an image cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// A file the board needs is not among the images.
+    #[error("{wanted} needs {} in `{}`", one_of(candidates), directory.display())]
+    MissingImage {
+        /// What needs it.
+        wanted: String,
+        /// Names that were tried.
+        candidates: Vec<String>,
+        /// Where.
+        directory: PathBuf,
+        /// What the board says about it.
+        hint: Option<String>,
+    },
+    /// A file is not what a blob should be.
+    #[error("blob `{blob}`: `{file}` has {found} at byte {at} but {expected} is expected")]
+    WrongMagic {
+        /// The blob.
+        blob: String,
+        /// The file.
+        file: String,
+        /// Offset in the file.
+        at: u64,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// Two sources for one path.
+    #[error("`{path}` is placed twice: by {first} and by {second}")]
+    PlacedTwice {
+        /// Path on the partition.
+        path: String,
+        /// The first source.
+        first: String,
+        /// The second.
+        second: String,
+    },
+    /// Two names that differ in case only.
+    #[error(
+        "`{first}` of {first_origin} and `{second}` of {second_origin} are the same name on the FAT of partition `{partition}`"
+    )]
+    CaseCollision {
+        /// The partition.
+        partition: String,
+        /// One path.
+        first: String,
+        /// Where it comes from.
+        first_origin: String,
+        /// The other path.
+        second: String,
+        /// Where it comes from.
+        second_origin: String,
+    },
+    /// A directory that an artifact is made of is not there.
+    #[error("artifact `{artifact}` is made of `{subtree}`, which is not a directory of the root filesystem")]
+    MissingSubtree {
+        /// The artifact.
+        artifact: String,
+        /// The directory.
+        subtree: String,
+    },
+    /// An artifact that is not made for this architecture is placed.
+    #[error("artifact `{artifact}` is used where it is not made for the architecture")]
+    NotForArch {
+        /// The artifact.
+        artifact: String,
+    },
+}
+
+fn one_of(candidates: &[String]) -> String {
+    let names: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
+    match names.as_slice() {
+        [one] => format!("{one}, which is not"),
+        several => format!("one of {}, but none of them is", several.join(", ")),
+    }
+}
+
+impl Report for StageError {
+    fn family(&self) -> Family {
+        match self {
+            StageError::WrongMagic { .. } => Family::Corrupt,
+            _ => Family::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            StageError::MissingImage { hint: Some(hint), .. } => Some(hint.clone()),
+            StageError::MissingImage { .. } => {
+                Some("build it, or give the directory that has it with `--images`".into())
+            }
+            StageError::WrongMagic { .. } => Some("check that it was built for this board".into()),
+            StageError::PlacedTwice { .. } => {
+                Some("exclude it from the directory that brings it along".into())
+            }
+            StageError::CaseCollision { .. } => Some("rename one of them: FAT ignores case".into()),
+            StageError::MissingSubtree { .. } => Some("build the kernel modules, or change the board".into()),
+            StageError::NotForArch { .. } => Some("give the place the same `arch` as the artifact".into()),
+        }
+    }
+}
+
+impl Inputs {
+    /// The root filesystem with all layers, tables and presets applied, and where each path comes from.
+    pub fn root(&self) -> Result<RootTree, Error> {
+        root_tree(&RootInputs {
+            output: &self.output,
+            layers: &self.layers,
+            seed: &self.seed,
+            epoch: self.timestamp,
+        })
+    }
+
+    /// Composes the artifacts and gathers what goes where.
+    pub fn stage(&self) -> Result<Staged, Error> {
+        // What is missing is told before anything is composed.
+        self.ensure_images()?;
+        let blobs = self.board.blobs.iter().map(|blob| StagedBlob::find(blob, &self.images));
+        let blobs = blobs.collect::<Result<Vec<_>, _>>()?;
+        let RootTree { tree: mut root, notes: mut warnings, .. } = self.root()?;
+        let mut artifacts = Artifacts::default();
+        for artifact in &self.board.artifacts {
+            if artifact.arch.is_none_or(|arch| arch == self.arch) {
+                artifact::build(self, artifact, &mut root, &mut artifacts, &mut warnings)?;
+            }
+        }
+        let placer = self.placer(&artifacts);
+        let partitions = self.board.partitions.iter().map(|partition| placer.tree(partition));
+        let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
+        Ok(Staged { root, artifacts, partitions, blobs, warnings })
+    }
+
+    fn placer<'a>(&'a self, artifacts: &'a Artifacts) -> place::Placer<'a> {
+        place::Placer { images: &self.images, artifacts, arch: self.arch, timestamp: self.timestamp }
+    }
+
+    fn ensure_images(&self) -> Result<(), Error> {
+        let none = Artifacts::default();
+        let placer = self.placer(&none);
+        self.board.partitions.iter().try_for_each(|partition| placer.ensure_present(partition))
+    }
+
+    /// Words that boot texts can use: the board's, and ids and names known here.
+    fn words(&self) -> Result<BTreeMap<String, String>, TextError> {
+        let ids = Ids::new(&self.seed);
+        let mut words = self.board.vars_for(self.arch);
+        words.insert("arch".into(), self.arch.to_string());
+        words.insert("board".into(), self.board.name.clone());
+        for partition in &self.board.partitions {
+            let partuuid = ids.partuuid(self.board.table, partition.number, &partition.name);
+            words.insert(format!("partuuid.{}", partition.name), partuuid);
+        }
+        // A word of the board may use the others, for example the console of its architecture.
+        let fill = |(name, word): (&String, &String)| {
+            let file = format!("word `{name}` of board `{}`", self.board.name);
+            Ok((name.clone(), text::render(&file, word, &words)?))
+        };
+        words.iter().map(fill).collect()
+    }
+}
