@@ -28,7 +28,9 @@
 pub mod board;
 pub mod boot;
 pub mod buildroot;
+pub mod cli;
 pub mod compose;
+pub mod demo;
 pub mod error;
 pub mod flash;
 pub mod fs;
@@ -36,6 +38,7 @@ pub mod inspect;
 pub mod layer;
 pub mod manifest;
 pub mod plan;
+pub mod report;
 pub mod stage;
 pub mod table;
 pub mod target;

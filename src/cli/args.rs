@@ -1,0 +1,269 @@
+//! Flags that several verbs share: what is composed.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::board::{Board, Registry};
+use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
+use crate::error::{Family, Result};
+use crate::layer::{self, Environment, Layer, Roots};
+use crate::report::Report;
+use crate::stage::Inputs;
+use crate::value::{Arch, Seed, Timestamp};
+
+/// Time of all timestamps when `SOURCE_DATE_EPOCH` is not set: 1980-01-01, the earliest that FAT can hold.
+const DEFAULT_TIMESTAMP: Timestamp = 315_532_800;
+
+/// What is composed. Without flags: the layer chain of the environment or of the workspace, its board, and the
+/// Buildroot output of the workspace.
+#[derive(Debug, Args)]
+pub struct InputArgs {
+    /// Board, as `boards list` shows; without it the last layer of the chain that names one.
+    #[arg(long, value_name = "NAME", env = "SKIFF_BOARD")]
+    board: Option<String>,
+
+    /// Architecture; without it the one in the .config of the source.
+    #[arg(long)]
+    arch: Option<Arch>,
+
+    /// Buildroot output directory (O=), or a rootfs.tar; without it workspaces/NAME.
+    #[arg(long, value_name = "DIR|TAR")]
+    source: Option<PathBuf>,
+
+    /// Directory with kernel, device trees and boot loaders; without it images/ of the source.
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+
+    #[command(flatten)]
+    layers: LayerArgs,
+
+    #[command(flatten)]
+    boards: BoardArgs,
+
+    /// Text that every id (disk signature, GUIDs, serials, UUIDs) is derived from; without it board and chain.
+    #[arg(long, value_name = "TEXT")]
+    seed: Option<String>,
+
+    /// Time of every timestamp, in seconds since 1970; without it 1980-01-01.
+    #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", value_parser = timestamp)]
+    timestamp: Option<MaybeTimestamp>,
+
+    /// Threads to work with; without it one for each core. The bytes do not depend on it.
+    #[arg(long, value_name = "N", value_parser = thread_count())]
+    threads: Option<u16>,
+}
+
+/// Where boards are found.
+#[derive(Debug, Args)]
+pub struct BoardArgs {
+    /// Directory with more board descriptors (namespace/name.toml), which win over the built-in ones.
+    #[arg(long = "boards", value_name = "DIR", env = "SKIFF_BOARDS_PATH")]
+    // Text, because a set but empty variable is no path for the parser, and means none.
+    directory: Option<OsString>,
+}
+
+/// Where layers are found and which are chosen.
+#[derive(Debug, Args)]
+pub struct LayerArgs {
+    /// Chain of configuration layers, separated by commas or spaces.
+    #[arg(long = "config", value_name = "CHAIN", env = "SKIFF_CONFIG")]
+    chain: Option<String>,
+
+    /// Workspace whose chain and output are used.
+    #[arg(long, value_name = "NAME", env = "SKIFF_WORKSPACE", default_value = "default")]
+    workspace: String,
+
+    /// Directory with configs/, overrides/ and workspaces/.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    root: PathBuf,
+}
+
+impl BoardArgs {
+    /// The built-in boards and those of the directory.
+    pub fn registry(&self) -> Result<Registry> {
+        let mut registry = Registry::built_in();
+        if let Some(directory) = self.directory.as_ref().filter(|directory| !directory.is_empty()) {
+            registry.add_directory(Path::new(directory))?;
+        }
+        Ok(registry)
+    }
+}
+
+impl LayerArgs {
+    /// All layers there are.
+    pub fn registry(&self) -> Result<layer::Registry> {
+        let variables = std::env::vars_os();
+        let variables = variables.chain([("SKIFF_WORKSPACE".into(), self.workspace().into())]);
+        let roots = Roots { configs: self.below("configs"), overrides: self.below("overrides") };
+        Ok(layer::discover(&variables.collect::<Environment>(), &roots)?)
+    }
+
+    /// The workspace, named as SkiffOS does.
+    fn workspace(&self) -> String {
+        Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace()
+    }
+
+    /// A path of the project, short if that is the current directory.
+    fn below(&self, path: impl AsRef<Path>) -> PathBuf {
+        if self.root == Path::new(".") { path.as_ref().into() } else { self.root.join(path) }
+    }
+
+    /// The chain as the user gave it, and where: flag, environment, or what the workspace remembers.
+    pub fn chain(&self) -> Result<Option<(String, String)>> {
+        if let Some(chain) = self.chain.as_ref().filter(|chain| !chain.trim().is_empty()) {
+            let of_environment = std::env::var(layer::CONFIG_VARIABLE).is_ok_and(|value| value == *chain);
+            let asked_by = if of_environment { layer::CONFIG_VARIABLE } else { "--config" };
+            return Ok(Some((chain.clone(), asked_by.into())));
+        }
+        let remembered = self.below(format!("workspaces/.config_{}/skiff_config", self.workspace()));
+        match std::fs::read_to_string(&remembered) {
+            Ok(chain) if !chain.trim().is_empty() => Ok(Some((chain, remembered.display().to_string()))),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(crate::error::Io { verb: "read", path: remembered, source }.into()),
+        }
+    }
+
+    /// The resolved chain with the implicit override layers.
+    pub fn resolve(&self) -> Result<Vec<Layer>> {
+        let chain = self.chain()?;
+        // A board can be composed for without any layer, from a directory that has none.
+        if chain.is_none() && !self.below("configs").is_dir() {
+            return Ok(Vec::new());
+        }
+        let (chain, asked_by) = chain.unwrap_or_default();
+        Ok(self.registry()?.resolve(&chain, &asked_by)?)
+    }
+}
+
+/// What is missing on the command line.
+#[derive(Debug, thiserror::Error)]
+enum ArgsError {
+    /// Neither a flag nor the chain says which board.
+    #[error("no board: neither `--board` nor a layer of the chain `{chain}` names one")]
+    UnnamedBoard { chain: String },
+    /// Nothing says which board.
+    #[error("no board: neither `--board` nor a chain of layers is given")]
+    NoBoard,
+    /// Neither a flag nor the workspace gives a source.
+    #[error("no source: `{}` does not exist and `--source` is not given", path.display())]
+    MissingSource { path: PathBuf },
+}
+
+impl crate::error::Report for ArgsError {
+    fn family(&self) -> Family {
+        Family::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            ArgsError::UnnamedBoard { .. } => "`skiff-image boards list` shows all boards".into(),
+            ArgsError::NoBoard => {
+                "give `--board` or set SKIFF_CONFIG; `skiff-image boards list` shows all boards".into()
+            }
+            ArgsError::MissingSource { .. } => {
+                "give the output directory of Buildroot (O=...), or set SKIFF_WORKSPACE".into()
+            }
+        })
+    }
+}
+
+impl InputArgs {
+    /// Reads everything that says what is composed; contents stay where they are.
+    pub fn load(&self, report: &Report) -> Result<Inputs> {
+        let boards = self.boards.registry()?;
+        let layers = self.layers.resolve()?;
+        let board = boards.board(&self.board_name(&boards, &layers)?)?;
+        let output = Output::open(&self.source_path()?)?;
+        let arch = board.pick_arch(self.arch.or(output.arch))?;
+        let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+        let seed = self.seed.clone().unwrap_or_else(|| format!("{} {}", board.name, names.join(",")));
+        if self.timestamp().is_none() {
+            report.note("SOURCE_DATE_EPOCH is not set: all timestamps are 1980-01-01");
+        }
+        Ok(Inputs {
+            arch,
+            layers,
+            images: self.images.clone().unwrap_or_else(|| output.images()),
+            output,
+            seed: Seed(seed.trim().to_owned()),
+            timestamp: self.timestamp().unwrap_or(DEFAULT_TIMESTAMP),
+            threads: threads(self.threads),
+            board,
+        })
+    }
+
+    /// The root filesystem alone, for which no board is needed.
+    pub fn root(&self) -> Result<RootTree> {
+        let layers = self.layers.resolve()?;
+        let output = Output::open(&self.source_path()?)?;
+        root_tree(&RootInputs {
+            output: &output,
+            layers: &layers,
+            seed: &Seed(self.seed.clone().unwrap_or_default()),
+            epoch: self.timestamp().unwrap_or(DEFAULT_TIMESTAMP),
+        })
+    }
+
+    fn timestamp(&self) -> Option<Timestamp> {
+        self.timestamp.and_then(|MaybeTimestamp(timestamp)| timestamp)
+    }
+
+    fn board_name(&self, boards: &Registry, layers: &[Layer]) -> Result<String> {
+        if let Some(name) = self.board.as_ref().filter(|name| !name.is_empty()) {
+            return Ok(name.clone());
+        }
+        let named = layers.iter().rev().find(|layer| boards.contains(&layer.name));
+        let chain = || layers.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>().join(",");
+        let missing = || match layers {
+            [] => ArgsError::NoBoard,
+            _ => ArgsError::UnnamedBoard { chain: chain() },
+        };
+        Ok(named.map(|layer| layer.name.clone()).ok_or_else(missing)?)
+    }
+
+    fn source_path(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.source {
+            return Ok(path.clone());
+        }
+        let path = self.layers.below("workspaces").join(self.layers.workspace());
+        if path.is_dir() { Ok(path) } else { Err(ArgsError::MissingSource { path }.into()) }
+    }
+}
+
+/// A timestamp, or none: build systems export the variable empty where they have none.
+#[derive(Clone, Copy, Debug)]
+pub struct MaybeTimestamp(pub Option<Timestamp>);
+
+/// Parses `SOURCE_DATE_EPOCH` or `--timestamp`.
+pub fn timestamp(text: &str) -> std::result::Result<MaybeTimestamp, String> {
+    if text.is_empty() {
+        return Ok(MaybeTimestamp(None));
+    }
+    let number = text.parse().map_err(|_| "give whole seconds since 1970, as `date +%s` prints them")?;
+    Ok(MaybeTimestamp(Some(number)))
+}
+
+/// Numbers of threads that can be asked for: more than any machine has cores only costs memory.
+pub fn thread_count() -> impl clap::builder::TypedValueParser<Value = u16> {
+    clap::value_parser!(u16).range(1..=512)
+}
+
+/// The wanted number of threads, or one for each core.
+pub fn threads(wanted: Option<u16>) -> usize {
+    wanted.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+}
+
+/// The board with a name from the command line.
+pub fn board(args: &BoardArgs, name: &str) -> Result<Board> {
+    Ok(args.registry()?.board(name)?)
+}
+
+/// `name.img` with `suffix` put behind it.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

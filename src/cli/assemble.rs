@@ -1,0 +1,136 @@
+//! `assemble`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use super::args::{InputArgs, beside};
+use crate::compose::{Composition, compress, publish, temporary_beside};
+use crate::error::{Io, Result};
+use crate::flash::Bmap;
+use crate::report::Report;
+use crate::target::ImageFile;
+use crate::value::ByteSize;
+
+#[derive(Debug, Args)]
+pub struct Assemble {
+    #[command(flatten)]
+    inputs: InputArgs,
+
+    /// Image to write; without it skiff-BOARD.img among the images of the source. The block map and the
+    /// manifest get its name with .bmap and .manifest.json.
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Replace a file of that name even if it is no image of this program.
+    #[arg(long)]
+    force: bool,
+
+    /// Size of the disk; without it the least that holds everything.
+    #[arg(long, value_name = "SIZE")]
+    size: Option<ByteSize>,
+
+    /// Write the image a second time, compressed with zstd, as FILE.zst.
+    #[arg(long)]
+    zst: bool,
+
+    /// Level for --zst.
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(i32).range(1..=19))]
+    zst_level: i32,
+}
+
+#[derive(Serialize)]
+struct Assembled {
+    board: String,
+    image: String,
+    size: u64,
+    written: u64,
+    bmap: String,
+    manifest: String,
+    zst: Option<String>,
+}
+
+impl std::fmt::Display for Assembled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (written, size) = (ByteSize(self.written), ByteSize(self.size));
+        write!(f, "{}: {size}, {written} of it written, read back and right", self.image)?;
+        write!(f, "\n{}\n{}", self.bmap, self.manifest)?;
+        self.zst.as_ref().map_or(Ok(()), |zst| write!(f, "\n{zst}"))
+    }
+}
+
+impl Assemble {
+    pub fn run(self, report: &Report) -> Result<()> {
+        let inputs = self.inputs.load(report)?;
+        let staged = inputs.stage()?;
+        staged.warnings.iter().for_each(|warning| report.warn(warning));
+        let image = self.out.clone().unwrap_or_else(|| {
+            inputs.images.join(format!("skiff-{}.img", inputs.board.name.replace('/', "-")))
+        });
+        let zst = self.zst.then(|| beside(&image, ".zst"));
+        let (bmap, manifest_path) = (beside(&image, ".bmap"), beside(&image, ".manifest.json"));
+        // An image that this program made may be made again; any other file is somebody's.
+        let replace = self.force || manifest_path.is_file();
+        ImageFile::ensure_free(&image, replace)?;
+        // What cannot get its name is told before anything else has got one.
+        for path in [&bmap, &manifest_path].into_iter().chain(&zst) {
+            ImageFile::ensure_free(path, true)?;
+        }
+        let composition = Composition::new(&inputs, staged, self.size.map(|size| size.0))?;
+        let file = ImageFile::create(&image, composition.geometry(), replace)?;
+        let progress = report.progress();
+        let (manifest, record) = composition.run(&file, false, &progress)?;
+        progress.finish();
+        let map = Bmap::of(file.file(), &image, manifest.disk_len, &record)?;
+        // All three are complete before the first gets its name.
+        let map = prepare_text(&bmap, &map.to_xml())?;
+        let manifest_text = prepare_text(&manifest_path, &manifest.to_json())?;
+        // A manifest or compressed copy of an older image must never stand beside a newer one.
+        for stale in [&manifest_path, &bmap, &beside(&image, ".zst")] {
+            remove_stale(stale)?;
+        }
+        file.finish()?;
+        publish(map, &bmap)?;
+        publish(manifest_text, &manifest_path)?;
+        if let Some(zst) = &zst {
+            compress(&image, &record, zst, self.zst_level)?;
+        }
+        let assembled = Assembled {
+            board: inputs.board.name,
+            size: manifest.disk_len,
+            written: record.len(),
+            manifest: manifest_path.display().to_string(),
+            image: image.display().to_string(),
+            bmap: bmap.display().to_string(),
+            zst: zst.map(|zst| zst.display().to_string()),
+        };
+        report.document(&assembled, &assembled);
+        Ok(())
+    }
+}
+
+/// Removes what an earlier run left, if it did.
+fn remove_stale(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Io::on("remove", path)(error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a text file that is complete or not there.
+pub fn write_text(path: &Path, text: &str) -> Result<()> {
+    Ok(publish(prepare_text(path, text)?, path)?)
+}
+
+/// Writes a text under a temporary name beside its own.
+pub fn prepare_text(path: &Path, text: &str) -> Result<NamedTempFile> {
+    let mut temporary = temporary_beside(path)?;
+    temporary.write_all(text.as_bytes()).map_err(Io::on("write", path))?;
+    temporary.as_file().sync_all().map_err(Io::on("write", path))?;
+    Ok(temporary)
+}

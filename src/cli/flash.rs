@@ -1,0 +1,171 @@
+//! `flash`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::args::{InputArgs, beside};
+use super::assemble::{prepare_text, write_text};
+use crate::compose::Composition;
+use crate::error::{Family, Io, Result};
+use crate::flash::{Bmap, Candidate, Host, Image};
+use crate::report::{Answer, Report};
+use crate::table::{self, CopyState, Scheme};
+use crate::target::{CacheBypass, Device, DeviceError};
+use crate::value::ByteSize;
+
+#[derive(Debug, Args)]
+pub struct Flash {
+    /// Block device of the whole medium, for example /dev/sdz.
+    device: PathBuf,
+
+    /// Copy this ready image instead of composing; FILE.bmap beside it tells what can be left out.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["arch", "source", "images", "seed", "threads"])]
+    image: Option<PathBuf>,
+
+    /// Where to write the manifest of what was composed; without it beside the images of the source.
+    #[arg(long, value_name = "FILE", conflicts_with = "image")]
+    manifest: Option<PathBuf>,
+
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+
+    #[command(flatten)]
+    inputs: InputArgs,
+}
+
+/// Reading back is only worth what it says if it does not come from memory.
+fn warn_about_cache(device: &Device, report: &Report) {
+    if device.cache_bypass() == CacheBypass::Dropped {
+        report.warn(
+            "this device cannot be read past the page cache; pages are dropped before they are read back",
+        );
+    }
+}
+
+/// Why nothing was written.
+#[derive(Debug, thiserror::Error)]
+enum ConfirmError {
+    #[error("`{}` was not written: the answer was not `{name}`", device.display())]
+    Declined { device: PathBuf, name: String },
+    #[error("`{}` was not written: there is no terminal to ask on", device.display())]
+    NoTerminal { device: PathBuf },
+}
+
+impl crate::error::Report for ConfirmError {
+    fn family(&self) -> Family {
+        Family::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("give `--yes` to write without being asked".into())
+    }
+}
+
+#[derive(Serialize)]
+struct Flashed {
+    device: String,
+    written: u64,
+    manifest: Option<String>,
+}
+
+impl std::fmt::Display for Flashed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (device, written) = (&self.device, ByteSize(self.written));
+        write!(f, "{device}: {written} written, read back from the medium and right")?;
+        self.manifest.as_ref().map_or(Ok(()), |manifest| write!(f, "\n{manifest}"))
+    }
+}
+
+impl Flash {
+    pub fn run(self, report: &Report) -> Result<()> {
+        let flashed = match &self.image {
+            Some(image) => self.copy(image, report)?,
+            None => self.compose(report)?,
+        };
+        report.document(&flashed, &flashed);
+        Ok(())
+    }
+
+    fn copy(&self, path: &Path, report: &Report) -> Result<Flashed> {
+        let bmap = beside(path, ".bmap");
+        let bmap = match bmap.is_file() {
+            true => Some(Bmap::parse(&std::fs::read_to_string(&bmap).map_err(Io::on("read", &bmap))?)?),
+            false => None,
+        };
+        let image = Image::open(path, bmap)?;
+        let device = self.claim(Host::new().candidate(&self.device, image.len())?, report)?;
+        let progress = report.progress();
+        warn_about_cache(&device, report);
+        let record = image.copy(&device, true, &progress)?;
+        progress.finish();
+        if let Some(Scheme::Gpt { backup: CopyState::Misplaced { found, expected }, .. }) =
+            table::read(&device)?.map(|table| table.scheme)
+        {
+            report.warn(format!(
+                "the backup of the GPT is at byte {found}, as in the image; `sgdisk --move-second-header` moves it to \
+                 byte {expected}, the end of this device"
+            ));
+        }
+        device.reread_partitions();
+        Ok(self.flashed(record.len(), None))
+    }
+
+    fn compose(&self, report: &Report) -> Result<Flashed> {
+        // A device that must not be written is refused before any work is done.
+        let candidate = Host::new().candidate(&self.device, 0)?;
+        let inputs = self.inputs.load(report)?;
+        let staged = inputs.stage()?;
+        staged.warnings.iter().for_each(|warning| report.warn(warning));
+        let composition = Composition::new(&inputs, staged, Some(candidate.len))?;
+        report.note(composition.plan());
+        let path = self.manifest.clone().unwrap_or_else(|| {
+            let name = inputs.board.name.replace('/', "-");
+            inputs.images.join(format!("skiff-{name}.flashed.manifest.json"))
+        });
+        // What cannot be told about the device must not be found out when it is written.
+        drop(prepare_text(&path, "")?);
+        let device = self.claim(candidate, report)?;
+        let progress = report.progress();
+        warn_about_cache(&device, report);
+        let (manifest, record) = composition.run(&device, true, &progress)?;
+        progress.finish();
+        device.reread_partitions();
+        write_text(&path, &manifest.to_json())?;
+        Ok(self.flashed(record.len(), Some(path.display().to_string())))
+    }
+
+    fn flashed(&self, written: u64, manifest: Option<String>) -> Flashed {
+        Flashed { device: self.device.display().to_string(), written, manifest }
+    }
+
+    /// Opens the device for writing if the user agrees and it is still the one that was checked: cards are
+    /// changed and cables pulled while a question waits.
+    fn claim(&self, candidate: Candidate, report: &Report) -> Result<Device> {
+        self.confirm(&candidate, report)?;
+        let device = Device::open(&candidate.path)?;
+        device.ensure_is(&candidate.number, candidate.len)?;
+        let now = Host::new().candidate_of(&candidate.number, &self.device, candidate.len)?;
+        if now != candidate {
+            return Err(DeviceError::Exchanged(self.device.clone()).into());
+        }
+        Ok(device)
+    }
+
+    fn confirm(&self, candidate: &Candidate, report: &Report) -> Result<()> {
+        let loss = format!("everything on this device will be lost:\n  {candidate}");
+        if self.yes {
+            report.note(loss);
+            return Ok(());
+        }
+        let (device, name) = (self.device.clone(), candidate.name.clone());
+        let question = format!("{loss}\ntype the name of the device ({name}) to go on:");
+        match report.confirm(question, &name) {
+            Answer::Yes => Ok(()),
+            Answer::No => Err(ConfirmError::Declined { device, name }.into()),
+            Answer::NoTerminal => Err(ConfirmError::NoTerminal { device }.into()),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The command line: flags as close to what the user typed as possible, one thin file for each verb that turns
+//! them into library calls and hands the result to [`crate::report`].
+
+mod args;
+mod assemble;
+mod boards;
+mod demo;
+mod explain;
+mod flash;
+mod inspect;
+mod layers;
+mod mkfs;
+mod plan;
+mod verify;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Result;
+use crate::report::Report;
+
+/// Composes, flashes and verifies disk images for SkiffOS-style embedded systems, without root.
+///
+/// stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage, 3 verification mismatch, 4 refused
+/// for safety.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110, propagate_version = true)]
+pub struct Cli {
+    /// Print one JSON document on stdout instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Print nothing on stderr but errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Compose a disk image with its manifest and block map.
+    Assemble(assemble::Assemble),
+    /// Show the exact bytes that would be written; writes nothing.
+    Plan(plan::PlanVerb),
+    /// Compose onto a block device, or copy a ready image, and verify it by reading it back.
+    Flash(flash::Flash),
+    /// Compare an image or a device with its manifest and name what is damaged.
+    Verify(verify::Verify),
+    /// Show what is in an image or on a device.
+    Inspect(inspect::Inspect),
+    /// Tell where a path of the root filesystem comes from.
+    Explain(explain::Explain),
+    /// Boards that can be composed for.
+    #[command(subcommand)]
+    Boards(boards::Boards),
+    /// Configuration layers.
+    #[command(subcommand)]
+    Layers(layers::Layers),
+    /// Make one filesystem from a directory or tar archive.
+    #[command(subcommand)]
+    Mkfs(mkfs::Mkfs),
+    /// Compose, flash and verify a small built-in system, then show that damage is caught.
+    Demo(demo::Demo),
+}
+
+impl Cli {
+    /// Runs the verb.
+    pub fn run(self, report: &Report) -> Result<()> {
+        match self.verb {
+            Verb::Assemble(verb) => verb.run(report),
+            Verb::Plan(verb) => verb.run(report),
+            Verb::Flash(verb) => verb.run(report),
+            Verb::Verify(verb) => verb.run(report),
+            Verb::Inspect(verb) => verb.run(report),
+            Verb::Explain(verb) => verb.run(report),
+            Verb::Boards(verb) => verb.run(report),
+            Verb::Layers(verb) => verb.run(report),
+            Verb::Mkfs(verb) => verb.run(report),
+            Verb::Demo(verb) => verb.run(report),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `plan`.
+
+use clap::Args;
+
+use super::args::InputArgs;
+use crate::compose::Composition;
+use crate::error::Result;
+use crate::report::Report;
+use crate::value::ByteSize;
+
+#[derive(Debug, Args)]
+pub struct PlanVerb {
+    #[command(flatten)]
+    inputs: InputArgs,
+
+    /// Size of the disk; without it the least that holds everything.
+    #[arg(long, value_name = "SIZE")]
+    size: Option<ByteSize>,
+}
+
+impl PlanVerb {
+    pub fn run(self, report: &Report) -> Result<()> {
+        let inputs = self.inputs.load(report)?;
+        let staged = inputs.stage()?;
+        staged.warnings.iter().for_each(|warning| report.warn(warning));
+        let composition = Composition::new(&inputs, staged, self.size.map(|size| size.0))?;
+        report.document(composition.plan(), composition.plan());
+        Ok(())
+    }
+}
