@@ -16,6 +16,12 @@
 //!                                          ^    flash: write, sync, read back, commit boot-critical bytes last
 //! ```
 //!
+//! [`stage`] gathers what a plan is about: the root tree, the artifacts (images and boot texts that are composed
+//! first, because a partition that holds them cannot be placed before their length is known), the trees of the
+//! partitions and the raw blobs. [`manifest`] remembers what was written; [`inspect`] reads media with readers that
+//! share no code with the writers and names what is damaged. [`cli`] has one thin file for each verb, [`report`]
+//! prints.
+//!
 //! Left of `Plan` nothing writes to a target; right of `Plan` nothing decides. What the code never does:
 //!
 //! - [`plan`] opens no file; `layout` functions read metadata only;

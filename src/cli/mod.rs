@@ -29,7 +29,7 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Print nothing on stderr but errors.
+    /// Print nothing on stderr but warnings and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
 

@@ -1,8 +1,9 @@
 //! Reads a squashfs back: what is in it, and whether its files are still what was written.
 //!
 //! Any image the kernel mounts is read, whoever wrote it, except lzma and lzo ones. What is damaged is told by
-//! path, and the rest is still read. The tests compare this reader with the kernel and with `backhand` (which
-//! could not be used here: it refuses link targets of more than 255 bytes and images of more than 2048 owners).
+//! path, and the rest is still read. [`super::second_reader`] is independent of the writer, but refuses link
+//! targets of more than 255 bytes and images of more than 2048 owners, and gives up where tables are damaged; the
+//! tests compare both with the kernel.
 
 mod contents;
 mod decoder;
