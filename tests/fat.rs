@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use common::{command, oracle};
 use skiff_image::fs::fat::{self, FatType, Options, Volume};
@@ -339,12 +338,12 @@ fn a_directory_that_fills_its_clusters_needs_no_end_mark() {
 }
 
 #[test]
-fn eight_gib_are_written_in_a_moment() {
+fn eight_gib_are_mostly_left_alone() {
     let image = Image::new(8192 * MIB, false);
-    let start = Instant::now();
     let files = write(&boot_tree(), &options(FatType::Fat32), &image);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-    assert_good("eight_gib_are_written_in_a_moment", &boot_tree(), &files, &image);
+    let written: u64 = image.written.lock().expect("no writer failed").values().sum();
+    assert!(written < 64 * MIB, "{written} bytes were written or zeroed");
+    assert_good("eight_gib_are_mostly_left_alone", &boot_tree(), &files, &image);
 }
 
 #[test]
