@@ -479,3 +479,17 @@ fn a_stale_compressed_image_does_not_stay_beside_a_new_one() {
     succeed(&mut project.assemble(&["--seed", "another"]));
     assert_eq!(compressed(&project), 0);
 }
+
+#[test]
+fn files_of_others_beside_an_image_are_left_alone() {
+    let project = Project::new();
+    for name in ["out/disk.img", "out/disk.img.bmap", "out/disk.img.zst"] {
+        project.write(name, "somebody's");
+        let refused = name != "out/disk.img.zst";
+        let (_, stderr, code) = run(&mut project.assemble(&[]));
+        assert_eq!(code, if refused { 4 } else { 0 }, "{name}: {stderr}");
+        assert_eq!(stderr.contains("replace the file with `--force`"), refused, "{name}: {stderr}");
+        assert_eq!(fs::read(project.path(name)).unwrap(), b"somebody's", "{name}");
+        project.remove(name);
+    }
+}

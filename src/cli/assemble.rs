@@ -73,11 +73,12 @@ impl Assemble {
         let zst = self.zst.then(|| beside(&image, ".zst"));
         let (bmap, manifest_path) = (beside(&image, ".bmap"), beside(&image, ".manifest.json"));
         // An image that this program made may be made again; any other file is somebody's.
-        let replace = self.force || manifest_path.is_file();
+        let ours = manifest_path.is_file();
+        let replace = self.force || ours;
         ImageFile::ensure_free(&image, replace)?;
         // What cannot get its name is told before anything else has got one.
         for path in [&bmap, &manifest_path].into_iter().chain(&zst) {
-            ImageFile::ensure_free(path, true)?;
+            ImageFile::ensure_free(path, replace)?;
         }
         let composition = Composition::new(&inputs, staged, self.size.map(|size| size.0))?;
         let file = ImageFile::create(&image, composition.geometry(), replace)?;
@@ -88,9 +89,11 @@ impl Assemble {
         // All three are complete before the first gets its name.
         let map = prepare_text(&bmap, &map.to_xml())?;
         let manifest_text = prepare_text(&manifest_path, &manifest.to_json())?;
-        // A manifest or compressed copy of an older image must never stand beside a newer one.
-        for stale in [&manifest_path, &bmap, &beside(&image, ".zst")] {
-            remove_stale(stale)?;
+        if ours {
+            // A manifest or compressed copy of an older image must never stand beside a newer one.
+            for stale in [&manifest_path, &bmap, &beside(&image, ".zst")] {
+                remove_stale(stale)?;
+            }
         }
         file.finish()?;
         publish(map, &bmap)?;
