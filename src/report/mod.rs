@@ -110,11 +110,6 @@ impl Report {
         Progress::new(!self.quiet, io::stderr().is_terminal() && !self.json)
     }
 
-    /// Whether stdout gets JSON.
-    pub fn is_json(&self) -> bool {
-        self.json
-    }
-
     fn json_document(&self, document: &impl Serialize) {
         print_line(&mut io::stdout().lock(), &to_json(document));
     }
