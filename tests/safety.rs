@@ -247,7 +247,7 @@ fn a_loop_device_is_free_until_it_is_mounted() {
     assert!(mounted, "{text}");
     let refused = host.candidate(&disk.path, 0);
     let busy = skiff_image::target::Device::open(&disk.path).err();
-    assert!(run(command("umount").arg(mount_point.path())).0);
+    assert!(common::unmount(mount_point.path()));
     let path = disk.path.display();
     assert_eq!(
         refused.expect_err("mounted").to_string(),
@@ -275,7 +275,7 @@ fn a_filesystem_at_an_offset_of_a_disk_is_found() {
     let mount_point = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("directory");
     let (mounted, _) = run(command("mount").arg(inner).arg(mount_point.path()));
     let refused = Host::new().candidate(&disk.path, 0);
-    run(command("umount").arg(mount_point.path()));
+    assert!(common::unmount(mount_point.path()));
     run(command("losetup").arg("--detach").arg(inner));
     assert!(mounted);
     assert_eq!(

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::SeekFrom;
 use serde_json::Value;
 
-use super::common::{command, oracle};
+use super::common::{command, oracle, unmount};
 use super::fixture::run;
 
 /// Bytes of a sector in the numbers of [`Entry`].
@@ -196,6 +196,6 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = command("umount").arg(&self.0).status();
+        assert!(unmount(&self.0) || std::thread::panicking(), "umount");
     }
 }

@@ -1,6 +1,8 @@
 //! What the integration tests share.
 #![allow(dead_code)]
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 /// Whether `tool` can be run; a missing one is told, and is a failure where nothing may be skipped (in CI).
 pub fn oracle(test: &str, tool: &str) -> bool {
     let found = std::env::var_os("PATH").is_some_and(|path| {
@@ -23,4 +25,16 @@ pub fn command(tool: &str) -> Command {
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
     command
+}
+/// Unmounts, and says whether that worked. Tried again for a while: a program that another test starts holds a copy
+/// of every open file between its fork and its exec, those on this filesystem too.
+pub fn unmount(at: &Path) -> bool {
+    let umount = || command("umount").arg(at).status().is_ok_and(|status| status.success());
+    (0..100).any(|_| {
+        let done = umount();
+        if !done {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        done
+    })
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use skiff_image::tree::{Body, Device, Tree, display};
 
-use crate::common::command;
+use crate::common::{command, unmount};
 
 /// A loop mount that ends with this value.
 pub struct Mounted {
@@ -27,8 +27,7 @@ impl Mounted {
     }
 
     fn unmount_quietly(&mut self) -> bool {
-        std::mem::take(&mut self.mounted)
-            && command("umount").arg(&self.at).status().is_ok_and(|status| status.success())
+        std::mem::take(&mut self.mounted) && unmount(&self.at)
     }
 }
 

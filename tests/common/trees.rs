@@ -146,8 +146,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let status = common::command("umount").arg(self.dir.path()).status();
-        assert!(status.is_ok_and(|status| status.success()) || std::thread::panicking(), "umount");
+        assert!(common::unmount(self.dir.path()) || std::thread::panicking(), "umount");
     }
 }
 
