@@ -19,7 +19,7 @@ use crate::target::Record;
 /// `BlockSize` of the maps that are made here.
 const BLOCK: u64 = 4096;
 /// Ranges are cut to this length, so that they are hashed in parallel and damage is told closely.
-const LARGEST_RANGE: u64 = 16 << 20;
+pub(super) const LARGEST_RANGE: u64 = 16 << 20;
 /// `BmapFileChecksum` is computed with zeros in its own place.
 const NO_CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -105,6 +105,18 @@ impl Bmap {
         Ok(Bmap { image_len, block_size: BLOCK, ranges })
     }
 
+    /// The map for `record` with the checksums that `sha256` gives.
+    pub(super) fn with_sums<E>(
+        image_len: u64,
+        record: &Record,
+        sha256: impl Fn(&Range<u64>) -> Result<[u8; 32], E>,
+    ) -> Result<Bmap, E> {
+        let mapped: Vec<Range<u64>> = record.extents.iter().map(|extent| extent.range()).collect();
+        let range = |bytes: Range<u64>| Ok(MappedRange { sha256: Some(sha256(&bytes)?), bytes });
+        let ranges = to_blocks(&mapped, image_len).into_iter().map(range).collect::<Result<_, E>>()?;
+        Ok(Bmap { image_len, block_size: BLOCK, ranges })
+    }
+
     /// Bytes that matter.
     pub fn mapped_len(&self) -> u64 {
         self.ranges.iter().map(|range| range.bytes.end - range.bytes.start).sum()
@@ -186,7 +198,7 @@ pub(super) fn sha256_of(image: &File, bytes: &Range<u64>) -> io::Result<[u8; 32]
 }
 
 /// Rounds ranges out to blocks, joins what meets, and cuts what is long.
-fn to_blocks(mapped: &[Range<u64>], image_len: u64) -> Vec<Range<u64>> {
+pub(super) fn to_blocks(mapped: &[Range<u64>], image_len: u64) -> Vec<Range<u64>> {
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in mapped.iter().filter(|range| range.start < range.end.min(image_len)) {
         let start = range.start / BLOCK * BLOCK;

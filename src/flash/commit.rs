@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use std::cell::Cell;
 
+use super::bmap::Bmap;
 use super::event::{Event, Listener, Phase, begin};
+use super::sums::{sum, verify_and_sum};
 use super::verify::{Damage, RegionRange, verify};
 use crate::error::{Error, Family, Report, Result};
 use crate::table::TableBytes;
@@ -145,16 +147,46 @@ impl Commit<'_> {
     /// # }
     /// ```
     pub fn run(&self, body: impl FnOnce(&dyn Target) -> Result<()>) -> Result<Record> {
-        let wiped = Cell::new(false);
-        self.write_and_check(body, &wiped).map_err(|error| self.abandon(error, wiped.get()))
+        self.guarded(|wiped| {
+            let written = self.write_body(body, wiped)?;
+            self.read_back(&written)?;
+            self.write_table(written, wiped)
+        })
     }
 
-    /// `wiped` tells whether the medium has no table that counts.
-    fn write_and_check(
-        &self,
-        body: impl FnOnce(&dyn Target) -> Result<()>,
-        wiped: &Cell<bool>,
-    ) -> Result<Record> {
+    /// Like [`Commit::run`]; also returns the block map, whose checksums are those of what was read back.
+    pub fn run_mapped(&self, body: impl FnOnce(&dyn Target) -> Result<()>) -> Result<(Record, Bmap)> {
+        self.guarded(|wiped| {
+            let written = self.write_body(body, wiped)?;
+            begin(self.listener, Phase::ReadBack, written.len());
+            let (damage, sums) = verify_and_sum(self.target, &written, self.regions, self.listener)?;
+            self.reject_damage(damage)?;
+            let record = self.write_table(written, wiped)?;
+            // What holds critical bytes was read before they were there.
+            let is_new = |range: &Range<u64>| {
+                let meets = |piece: &Critical| {
+                    piece.offset < range.end && range.start < piece.offset + piece.bytes.len() as u64
+                };
+                self.critical.iter().any(meets)
+            };
+            let map = Bmap::with_sums(self.target.geometry().len, &record, |range| {
+                match sums.get(range).filter(|_| !is_new(range)) {
+                    Some(sum) => Ok(sum),
+                    None => sum(self.target, range),
+                }
+            })?;
+            Ok((record, map))
+        })
+    }
+
+    /// `run` sets whether the medium has no table that counts.
+    fn guarded<T>(&self, run: impl FnOnce(&Cell<bool>) -> Result<T>) -> Result<T> {
+        let wiped = Cell::new(false);
+        run(&wiped).map_err(|error| self.abandon(error, wiped.get()))
+    }
+
+    /// Writes everything but the critical bytes.
+    fn write_body(&self, body: impl FnOnce(&dyn Target) -> Result<()>, wiped: &Cell<bool>) -> Result<Record> {
         self.wipe()?;
         wiped.set(true);
         begin(self.listener, Phase::Write, self.expected_len);
@@ -164,11 +196,14 @@ impl Commit<'_> {
         let written = recorder.into_record();
         self.reject_collisions(&written)?;
         self.sync()?;
-        self.read_back(&written)?;
+        Ok(written)
+    }
+
+    /// Writes the critical bytes; returns what was written with `written`.
+    fn write_table(&self, written: Record, wiped: &Cell<bool>) -> Result<Record> {
         // Sector 0 last and alone: only with it do the other tables and the boot code count.
         let (last, first): (Vec<_>, Vec<_>) = self.critical.iter().partition(|piece| piece.offset < SECTOR_0);
-        let mut record = written;
-        record = record.merge(self.write_critical(&first)?);
+        let record = written.merge(self.write_critical(&first)?);
         wiped.set(false);
         Ok(record.merge(self.write_critical(&last)?))
     }
@@ -212,7 +247,10 @@ impl Commit<'_> {
 
     fn read_back(&self, record: &Record) -> Result<()> {
         begin(self.listener, Phase::ReadBack, record.len());
-        let damage = verify(self.target, record, self.regions, self.listener)?;
+        self.reject_damage(verify(self.target, record, self.regions, self.listener)?)
+    }
+
+    fn reject_damage(&self, damage: Vec<Damage>) -> Result<()> {
         if damage.is_empty() {
             return Ok(());
         }

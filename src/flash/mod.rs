@@ -7,7 +7,9 @@ pub mod bmap;
 pub mod commit;
 pub mod event;
 pub mod image;
+mod lanes;
 pub mod safety;
+mod sums;
 pub mod verify;
 
 pub use bmap::{Bmap, BmapError};

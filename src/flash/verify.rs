@@ -1,8 +1,8 @@
 //! Compares a medium with a record of what it should hold, past the page cache.
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -57,29 +57,47 @@ pub fn verify(
     listener: &dyn Listener,
 ) -> Result<Vec<Damage>, TargetError> {
     ensure_inside(target, record)?;
-    let chunks = chunks(record);
-    let shared = Shared {
-        target,
-        chunks: &chunks,
-        listener,
-        next: AtomicUsize::new(0),
-        failed: AtomicBool::new(false),
-        damage: Mutex::new(Vec::new()),
+    let damage = Mutex::new(Vec::new());
+    in_parallel(&chunks(record), |chunk, buffer| {
+        let found = check(target, chunk, buffer)?;
+        damage.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+        listener.event(Event::Advance { bytes: chunk.len });
+        Ok(())
+    })?;
+    Ok(named(damage.into_inner().unwrap_or_else(PoisonError::into_inner), regions))
+}
+
+/// Has each item read by one of several threads, which begin them in order.
+pub(super) fn in_parallel<T: Sync>(
+    items: &[T],
+    read: impl Fn(&T, &mut AlignedBuffer) -> Result<(), TargetError> + Sync,
+) -> Result<(), TargetError> {
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let run = || {
+        let mut buffer = AlignedBuffer::new(LARGEST_EXTENT as usize);
+        while !failed.load(Ordering::Relaxed) {
+            let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            read(item, &mut buffer).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+        }
+        Ok(())
     };
-    let readers = rayon::current_num_threads().clamp(1, MOST_READERS).min(chunks.len().max(1));
+    let readers = rayon::current_num_threads().clamp(1, MOST_READERS).min(items.len().max(1));
     let mut results: Vec<Result<(), TargetError>> = (0..readers).map(|_| Ok(())).collect();
     rayon::scope(|scope| {
         for result in &mut results {
-            scope.spawn(|_| *result = shared.run());
+            scope.spawn(|_| *result = run());
         }
     });
-    results.into_iter().collect::<Result<(), TargetError>>()?;
-    let mut damage = shared.damage.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    results.into_iter().collect()
+}
+
+/// Damage by offset, with the regions it is in.
+pub(super) fn named(mut damage: Vec<Damage>, regions: &[RegionRange]) -> Vec<Damage> {
     damage.sort_by_key(|damage| damage.offset);
     for damage in &mut damage {
         damage.region = name_of(regions, damage.offset);
     }
-    Ok(damage)
+    damage
 }
 
 /// Fails where the target is too short for a record that comes from elsewhere.
@@ -100,7 +118,7 @@ fn ensure_inside(target: &dyn Target, record: &Record) -> Result<(), TargetError
 }
 
 /// The extents, those of zeros cut to what one buffer holds.
-fn chunks(record: &Record) -> Vec<Extent> {
+pub(super) fn chunks(record: &Record) -> Vec<Extent> {
     let cut = |extent: &Extent| -> Vec<Extent> {
         let (offset, len, blake3) = (extent.offset, extent.len, extent.blake3);
         if blake3.is_some() {
@@ -118,55 +136,34 @@ fn name_of(regions: &[RegionRange], offset: u64) -> Option<String> {
     holding.min_by_key(|region| region.range.end - region.range.start).map(|region| region.name.clone())
 }
 
-/// What the readers share.
-struct Shared<'a> {
-    target: &'a dyn Target,
-    chunks: &'a [Extent],
-    listener: &'a dyn Listener,
-    next: AtomicUsize,
-    failed: AtomicBool,
-    damage: Mutex<Vec<Damage>>,
+/// Reads a chunk; returns the damage.
+fn check(
+    target: &dyn Target,
+    chunk: &Extent,
+    buffer: &mut AlignedBuffer,
+) -> Result<Option<Damage>, TargetError> {
+    let (zero, found) = hash(target, chunk, buffer)?;
+    let good = chunk.blake3.map_or(zero, |expected| expected == found);
+    let (offset, len, expected) = (chunk.offset, chunk.len, chunk.blake3);
+    Ok((!good).then_some(Damage { region: None, offset, len, expected, found }))
 }
 
-impl Shared<'_> {
-    /// Reads chunks until none is left or a reader failed.
-    fn run(&self) -> Result<(), TargetError> {
-        let mut buffer = AlignedBuffer::new(LARGEST_EXTENT as usize);
-        while !self.failed.load(Ordering::Relaxed) {
-            let Some(chunk) = self.chunks.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
-            if let Err(error) = self.check(chunk, &mut buffer) {
-                self.failed.store(true, Ordering::Relaxed);
-                return Err(error);
-            }
-        }
-        Ok(())
+/// Whether a chunk is all zero, and its digest. A record of another program may have chunks that are longer
+/// than the buffer.
+fn hash(
+    target: &dyn Target,
+    chunk: &Extent,
+    buffer: &mut AlignedBuffer,
+) -> Result<(bool, Digest), TargetError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut zero = true;
+    for at in (0..chunk.len).step_by(LARGEST_EXTENT as usize) {
+        let bytes = buffer.slice(LARGEST_EXTENT.min(chunk.len - at) as usize);
+        target.read_back(bytes, chunk.offset + at)?;
+        zero = zero && is_zero(bytes);
+        hasher.update(bytes);
     }
-
-    fn check(&self, chunk: &Extent, buffer: &mut AlignedBuffer) -> Result<(), TargetError> {
-        let (zero, found) = self.hash(chunk, buffer)?;
-        let good = chunk.blake3.map_or(zero, |expected| expected == found);
-        if !good {
-            let (offset, len, expected) = (chunk.offset, chunk.len, chunk.blake3);
-            let damage = Damage { region: None, offset, len, expected, found };
-            self.damage.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(damage);
-        }
-        self.listener.event(Event::Advance { bytes: chunk.len });
-        Ok(())
-    }
-
-    /// Whether a chunk is all zero, and its digest. A record of another program may have chunks that are longer
-    /// than the buffer.
-    fn hash(&self, chunk: &Extent, buffer: &mut AlignedBuffer) -> Result<(bool, Digest), TargetError> {
-        let mut hasher = blake3::Hasher::new();
-        let mut zero = true;
-        for at in (0..chunk.len).step_by(LARGEST_EXTENT as usize) {
-            let bytes = buffer.slice(LARGEST_EXTENT.min(chunk.len - at) as usize);
-            self.target.read_back(bytes, chunk.offset + at)?;
-            zero = zero && is_zero(bytes);
-            hasher.update(bytes);
-        }
-        Ok((zero, hasher.finalize().into()))
-    }
+    Ok((zero, hasher.finalize().into()))
 }
 
 /// Whether all bytes are zero.

@@ -24,3 +24,15 @@ pub struct WrittenFile {
     /// Digest of the content.
     pub blake3: Digest,
 }
+
+/// `len` zero bytes in pieces: what a hole of a sparse file reads as.
+pub(crate) fn zeros(len: u64) -> impl Iterator<Item = &'static [u8]> {
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let piece = ZEROS.len() as u64;
+    (0..len.div_ceil(piece)).map(move |index| &ZEROS[..piece.min(len - index * piece) as usize])
+}
+
+/// Adds `len` zero bytes to a digest.
+fn hash_zeros(hasher: &mut blake3::Hasher, len: u64) {
+    zeros(len).for_each(|bytes| _ = hasher.update(bytes));
+}

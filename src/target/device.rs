@@ -8,15 +8,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::ioctl::{NoArg, Opcode, opcode};
 
-use super::direct::{ALIGNMENT, CacheBypass, Direct};
+use super::direct::{CacheBypass, Direct};
 use super::{Geometry, Target, TargetError, write_zeros};
 use crate::error::{Family, Io, Report};
 
 /// `BLKRRPART` of `linux/fs.h`: read the partition table again.
 const BLKRRPART: Opcode = opcode::none(0x12, 95);
-
-/// Below this size a write goes through the page cache, which joins it with its neighbours.
-const SMALLEST_DIRECT_WRITE: usize = 64 << 10;
 
 /// A whole block device, held exclusively (`O_EXCL`): the kernel refuses to open or mount it twice.
 pub struct Device {
@@ -119,19 +116,6 @@ impl Device {
         unsafe { rustix::ioctl::ioctl(&self.buffered, NoArg::<BLKRRPART>::new()) }.is_ok()
     }
 
-    /// Writes the whole blocks of a large buffer directly and what is left of it at both ends through the page
-    /// cache, where it meets its neighbours.
-    fn write_split(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        let start = (offset.next_multiple_of(ALIGNMENT) - offset) as usize;
-        let end = ((offset + buf.len() as u64) / ALIGNMENT * ALIGNMENT).saturating_sub(offset) as usize;
-        let large = end.saturating_sub(start) >= SMALLEST_DIRECT_WRITE;
-        if !large || !self.direct.write_at(&buf[start..end], offset + start as u64)? {
-            return self.buffered.write_all_at(buf, offset);
-        }
-        self.buffered.write_all_at(&buf[..start], offset)?;
-        self.buffered.write_all_at(&buf[end..], offset + end as u64)
-    }
-
     /// Zeroes whole sectors by the device's own means, or by the kernel writing zeros.
     fn zero_sectors(&self, offset: u64, len: u64) -> Result<(), TargetError> {
         // On a block device this is `BLKZEROOUT` with the page cache kept right (`block/fops.c`).
@@ -183,7 +167,7 @@ impl Target for Device {
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         let len = buf.len() as u64;
         self.geometry.ensure_inside("write", &self.name, offset, len)?;
-        self.write_split(buf, offset).map_err(self.error("write", offset, len))
+        self.direct.write_split(&self.buffered, buf, offset).map_err(self.error("write", offset, len))
     }
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {

@@ -15,6 +15,9 @@ pub(super) const ALIGNMENT: u64 = 4096;
 /// Pages on some architectures are 64 KiB; only whole pages can be dropped from the cache.
 const LARGEST_PAGE: u64 = 64 << 10;
 
+/// Below this size a write goes through the page cache, which joins it with its neighbours.
+const SMALLEST_DIRECT_WRITE: u64 = 64 << 10;
+
 /// How [`super::Target::read_back`] gets past the page cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheBypass {
@@ -119,16 +122,36 @@ impl Direct {
         if self.bypass != CacheBypass::Direct || !whole {
             return Ok(false);
         }
-        if is_aligned(buf, offset) {
-            self.file.write_all_at(buf, offset)?;
-        } else {
-            BOUNCE.with_borrow_mut(|bounce| {
+        let written = match is_aligned(buf, offset) {
+            true => self.file.write_all_at(buf, offset),
+            false => BOUNCE.with_borrow_mut(|bounce| {
                 let aligned = bounce.at_least(buf.len());
                 aligned.copy_from_slice(buf);
                 self.file.write_all_at(aligned, offset)
-            })?;
+            }),
+        };
+        match written {
+            // Some filesystems can read directly but not write.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
+            written => written.map(|()| true),
         }
-        Ok(true)
+    }
+
+    /// Writes the whole pages of a large buffer past the page cache, and what is left of it at both ends through
+    /// the cache with `buffered`: there it meets its neighbours, and no page has bytes that went both ways.
+    pub(super) fn write_split(&self, buffered: &File, buf: &[u8], offset: u64) -> io::Result<()> {
+        let (start, end) = (offset.next_multiple_of(LARGEST_PAGE), offset + buf.len() as u64);
+        let stop = end / LARGEST_PAGE * LARGEST_PAGE;
+        if stop < start + SMALLEST_DIRECT_WRITE {
+            return buffered.write_all_at(buf, offset);
+        }
+        let (head, rest) = buf.split_at((start - offset) as usize);
+        let (whole, tail) = rest.split_at((stop - start) as usize);
+        if !self.write_at(whole, start)? {
+            return buffered.write_all_at(buf, offset);
+        }
+        buffered.write_all_at(head, offset)?;
+        buffered.write_all_at(tail, stop)
     }
 
     fn read_through_bounce(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {

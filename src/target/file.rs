@@ -85,7 +85,7 @@ impl ImageFile {
             .tempfile_in(directory)
             .map_err(Io::on("create a file in", directory))?;
         temporary.as_file().set_len(geometry.len).map_err(Io::on("set the length of", path))?;
-        let direct = Direct::open(temporary.path(), false).map_err(Io::on("open", path))?;
+        let direct = Direct::open(temporary.path(), true).map_err(Io::on("open", path))?;
         let (name, path) = (path.display().to_string(), path.to_path_buf());
         Ok(ImageFile { name, path, overwrite, temporary, direct, geometry })
     }
@@ -173,7 +173,8 @@ impl Target for ImageFile {
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         let len = buf.len() as u64;
         self.geometry.ensure_inside("write", &self.name, offset, len)?;
-        self.temporary.as_file().write_all_at(buf, offset).map_err(self.error("write", offset, len))
+        let buffered = self.temporary.as_file();
+        self.direct.write_split(buffered, buf, offset).map_err(self.error("write", offset, len))
     }
 
     /// Leaves or makes a hole, so that a fresh file stays sparse and a used range is zero all the same.

@@ -167,7 +167,11 @@ impl Target for Recorder<'_> {
         if buf.is_empty() {
             return Ok(());
         }
-        let digests = buf.par_chunks(LARGEST_EXTENT as usize).map(Digest::of).collect();
+        // Formatters write a MiB at a time; to ask other threads for help would cost more than it brings.
+        let digests = match buf.len() as u64 {
+            0..=LARGEST_EXTENT => vec![Digest::of(buf)],
+            _ => buf.par_chunks(LARGEST_EXTENT as usize).map(Digest::of).collect(),
+        };
         self.claim(offset, buf.len() as u64, Some(digests))?;
         self.target.write_at(buf, offset)
     }

@@ -1,8 +1,9 @@
 //! A named range of a target: the only way space is handed out to a formatter.
 
 use std::io::{self, Write};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 
-use super::{Target, TargetError};
+use super::{AlignedBuffer, Target, TargetError};
 
 /// A range of a target that belongs to one formatter. Offsets are relative to its start.
 #[derive(Clone)]
@@ -80,7 +81,39 @@ impl<'a> Region<'a> {
 
     /// A buffered sequential writer from byte `at`.
     pub fn writer(&self, at: u64) -> RegionWriter<'_> {
-        RegionWriter { region: self, at, buffer: Vec::with_capacity(RegionWriter::CAPACITY) }
+        RegionWriter::new(self, at, None)
+    }
+
+    /// Gives `body` a sequential writer from byte `at` whose buffers are written by another thread, so that the
+    /// next bytes are read while the last ones are on their way. All is written when this returns.
+    ///
+    /// # Errors
+    /// What went wrong first: writing concerns bytes that came before those that `body` failed at.
+    pub fn stream<T, E: From<TargetError>>(
+        &self,
+        at: u64,
+        body: impl FnOnce(&mut RegionWriter<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (full, pieces) = mpsc::sync_channel::<Piece>(Queue::DEPTH);
+        let (back, empty) = mpsc::channel();
+        (0..Queue::DEPTH).for_each(|_| _ = back.send(RegionWriter::buffer()));
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                pieces.into_iter().try_for_each(|piece| match piece {
+                    Piece::Zero { at, len } => self.zero(at, len),
+                    Piece::Bytes { mut buffer, filled, at } => {
+                        self.write_at(buffer.slice(filled), at)?;
+                        // Nobody takes the last ones back.
+                        _ = back.send(buffer);
+                        Ok(())
+                    }
+                })
+            });
+            let mut writer = RegionWriter::new(self, at, Some(Queue { full, empty }));
+            let done = body(&mut writer).and_then(|value| writer.finish().map(|_| value).map_err(E::from));
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            done
+        })
     }
 
     fn position(&self, at: u64, len: u64) -> Result<u64, TargetError> {
@@ -89,32 +122,59 @@ impl<'a> Region<'a> {
     }
 }
 
-/// Collects small sequential writes into large ones. Call [`RegionWriter::finish`]: dropping it loses the
-/// buffered tail.
+/// Collects small sequential writes into large ones that end at whole MiBs of the target, so that they can go
+/// past the page cache. Call [`RegionWriter::finish`]: dropping it loses the buffered tail.
 pub struct RegionWriter<'a> {
     region: &'a Region<'a>,
+    /// Where `buffer` begins.
     at: u64,
-    buffer: Vec<u8>,
+    buffer: AlignedBuffer,
+    /// Bytes in `buffer`.
+    filled: usize,
+    queue: Option<Queue>,
 }
 
-impl RegionWriter<'_> {
-    const CAPACITY: usize = 1 << 20;
+impl<'a> RegionWriter<'a> {
+    const CAPACITY: u64 = 1 << 20;
+
+    fn new(region: &'a Region<'a>, at: u64, queue: Option<Queue>) -> RegionWriter<'a> {
+        RegionWriter { region, at, buffer: RegionWriter::buffer(), filled: 0, queue }
+    }
+
+    fn buffer() -> AlignedBuffer {
+        AlignedBuffer::new(Self::CAPACITY as usize)
+    }
 
     /// Where the next byte goes.
     pub fn position(&self) -> u64 {
-        self.at + self.buffer.len() as u64
+        self.at + self.filled as u64
+    }
+
+    /// Space for the next bytes, at least one and at most `most`: what is put there and told with
+    /// [`RegionWriter::advance`] is written without being copied again.
+    pub fn spare(&mut self, most: u64) -> Result<&mut [u8], TargetError> {
+        if self.filled == self.room() {
+            self.flush_buffer()?;
+        }
+        let (filled, room) = (self.filled, self.room());
+        let len = most.min((room - filled) as u64) as usize;
+        Ok(&mut self.buffer.slice(filled + len)[filled..])
+    }
+
+    /// Appends the first `len` bytes of what [`RegionWriter::spare`] gave.
+    pub fn advance(&mut self, len: usize) {
+        assert!(self.filled + len <= self.room(), "no more than there is space for");
+        self.filled += len;
     }
 
     /// Appends bytes.
-    pub fn put(&mut self, bytes: &[u8]) -> Result<(), TargetError> {
-        if self.buffer.len() + bytes.len() > Self::CAPACITY {
-            self.flush_buffer()?;
-        }
-        if bytes.len() >= Self::CAPACITY {
-            self.region.write_at(bytes, self.at)?;
-            self.at += bytes.len() as u64;
-        } else {
-            self.buffer.extend_from_slice(bytes);
+    pub fn put(&mut self, mut bytes: &[u8]) -> Result<(), TargetError> {
+        while !bytes.is_empty() {
+            let space = self.spare(bytes.len() as u64)?;
+            let (head, tail) = bytes.split_at(space.len());
+            space.copy_from_slice(head);
+            self.advance(head.len());
+            bytes = tail;
         }
         Ok(())
     }
@@ -138,7 +198,11 @@ impl RegionWriter<'_> {
             return self.put(&[0; 4096][..(position - start) as usize]);
         }
         self.flush_buffer()?;
-        self.region.zero(start, position - start)?;
+        let len = position - start;
+        match &self.queue {
+            None => self.region.zero(start, len)?,
+            Some(queue) => queue.push(Piece::Zero { at: start, len })?,
+        }
         self.at = position;
         Ok(())
     }
@@ -149,12 +213,24 @@ impl RegionWriter<'_> {
         Ok(self.at)
     }
 
+    /// How much the buffer holds when it is written.
+    fn room(&self) -> usize {
+        (Self::CAPACITY - (self.region.offset + self.at) % Self::CAPACITY) as usize
+    }
+
     fn flush_buffer(&mut self) -> Result<(), TargetError> {
-        if !self.buffer.is_empty() {
-            self.region.write_at(&self.buffer, self.at)?;
-            self.at += self.buffer.len() as u64;
-            self.buffer.clear();
+        if self.filled == 0 {
+            return Ok(());
         }
+        match &self.queue {
+            None => self.region.write_at(self.buffer.slice(self.filled), self.at)?,
+            Some(queue) => {
+                let full = std::mem::replace(&mut self.buffer, queue.empty()?);
+                queue.push(Piece::Bytes { buffer: full, filled: self.filled, at: self.at })?;
+            }
+        }
+        self.at += self.filled as u64;
+        self.filled = 0;
         Ok(())
     }
 }
@@ -170,6 +246,41 @@ impl Write for RegionWriter<'_> {
     }
 }
 
+/// What is on its way to the target, in order.
+enum Piece {
+    /// The first `filled` bytes of a buffer.
+    Bytes { buffer: AlignedBuffer, filled: usize, at: u64 },
+    /// A range that must read as zero.
+    Zero { at: u64, len: u64 },
+}
+
+/// Takes full buffers to the thread that writes, and empty ones back.
+struct Queue {
+    full: SyncSender<Piece>,
+    empty: Receiver<AlignedBuffer>,
+}
+
+impl Queue {
+    /// Buffers besides the one that is filled: one is written while the others wait. A disk that pauses for a tenth
+    /// of a second must not stop who fills them.
+    const DEPTH: usize = 16;
+
+    fn empty(&self) -> Result<AlignedBuffer, TargetError> {
+        self.empty.recv().map_err(|_| ended())
+    }
+
+    fn push(&self, piece: Piece) -> Result<(), TargetError> {
+        self.full.send(piece).map_err(|_| ended())
+    }
+}
+
+/// What the thread that fills buffers is told when the one that writes has failed; the failure itself is what
+/// the caller gets.
+fn ended() -> TargetError {
+    let source = io::ErrorKind::BrokenPipe.into();
+    TargetError::Io { verb: "write", target: "queue".into(), offset: 0, len: 0, source }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Memory;
@@ -181,6 +292,29 @@ mod tests {
         let region = Region::new(&memory, "rootfs", 1024, 1024, "`persist`");
         let message = region.write_at(&[0; 512], 1024).unwrap_err().to_string();
         assert_eq!(message, "`rootfs` needs 1536 bytes but has 1 KiB before `persist`");
+    }
+
+    #[test]
+    fn a_stream_writes_the_same_and_fails_with_what_went_wrong_first() {
+        let (plain, streamed) = (Memory::new(8 << 20), Memory::new(8 << 20));
+        let fill = |writer: &mut RegionWriter<'_>| {
+            writer.put(&[1; 100])?;
+            writer.zero_to(2 << 20)?;
+            writer.put(&vec![2; 3 << 20])?;
+            writer.skip_to((5 << 20) + 7)?;
+            writer.put(&vec![3; 2 << 20])
+        };
+        let region = Region::new(&plain, "disk", 512, 8 << 19, "the rest");
+        let mut writer = region.writer(0);
+        let _ = fill(&mut writer).and_then(|()| writer.finish());
+        let region = Region::new(&streamed, "disk", 512, 8 << 19, "the rest");
+        let message = region.stream(0, fill).unwrap_err().to_string();
+        assert!(message.starts_with("`disk` needs "), "{message}");
+        assert!(message.ends_with(" but has 4 MiB before the rest"), "{message}");
+        assert_eq!(plain.to_vec(), streamed.to_vec());
+        let region = Region::whole(&streamed, "disk");
+        region.stream(0, fill).expect("it fits");
+        assert_eq!(streamed.to_vec()[(7 << 20) + 6], 3);
     }
 
     #[test]

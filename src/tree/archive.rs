@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use tar::{EntryType, Header};
 
-use super::{Body, Content, Device, Node, NodeId, Stat, Tree, Xattrs, components, display, is_component};
+use super::{
+    Body, Content, Device, Node, NodeId, Stamp, Stat, Tree, Xattrs, components, display, is_component,
+};
 use crate::error::{Family, Io, Report};
 
 /// Size of a tar block, the unit of headers and padding.
@@ -124,11 +126,12 @@ impl Report for ArchiveError {
 /// Reads the archive at `path`.
 pub fn read_archive(path: &Path) -> Result<Tree, ArchiveError> {
     let file = File::open(path).map_err(Io::on("open", path))?;
-    let len = file.metadata().map_err(Io::on("look at", path))?.len();
+    let metadata = file.metadata().map_err(Io::on("look at", path))?;
     let mut reader = Reader {
         file,
         path: path.into(),
-        len,
+        len: metadata.len(),
+        stamp: Stamp::of(&metadata),
         at: 0,
         member: Member::default(),
         globals: Records::new(),
@@ -154,6 +157,8 @@ struct Reader {
     file: File,
     path: Arc<Path>,
     len: u64,
+    /// The archive as it was opened.
+    stamp: Stamp,
     /// Offset of the next header.
     at: u64,
     member: Member,
@@ -386,7 +391,7 @@ impl Reader {
             EntryType::Directory => Body::Dir(BTreeMap::new()),
             EntryType::Regular if name.ends_with(b"/") => Body::Dir(BTreeMap::new()),
             EntryType::Regular | EntryType::Continuous => {
-                Body::File(Content::file(self.path.clone(), data, size))
+                Body::File(Content::stamped(self.path.clone(), data, size, self.stamp))
             }
             EntryType::Symlink => Body::Symlink(self.link_name(header)?.into()),
             EntryType::Char => Body::Char(device()?),

@@ -13,7 +13,7 @@ pub mod scan;
 
 use std::collections::BTreeMap;
 
-pub use content::{Content, ContentError, Opened, Source};
+pub use content::{Content, ContentError, Opened, Run, Source, Stamp};
 pub use lookup::{LastLink, LookupError, Resolved};
 
 use crate::value::Timestamp;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::{Body, Content, Device, Name, Node, NodeId, Stat, Tree, Xattrs, join};
+use super::{Body, Content, Device, Name, Node, NodeId, Stamp, Stat, Tree, Xattrs, join};
 use crate::error::{Family, Io, Report};
 
 /// Who owns the scanned nodes.
@@ -191,7 +191,7 @@ fn body_of(path: &Path, metadata: &Metadata) -> Result<Body, ScanError> {
     } else if kind.is_socket() {
         Body::Socket
     } else {
-        Body::File(Content::file(path, 0, metadata.len()))
+        Body::File(Content::stamped(path, 0, metadata.len(), Stamp::of(metadata)))
     })
 }
 

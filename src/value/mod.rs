@@ -1,6 +1,7 @@
 //! Small values that are parsed from and printed to text: sizes, digests, identity.
 
 mod arch;
+mod date;
 mod digest;
 mod identity;
 mod nearest;
@@ -8,6 +9,8 @@ mod position;
 mod size;
 
 pub use arch::{Arch, ParseArchError};
+pub use date::Utc;
+pub(crate) use date::civil;
 pub use digest::Digest;
 pub use identity::Seed;
 pub use nearest::nearest;

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use super::CpioError;
 use super::layout::{Data, Entry, Layout};
 use super::raw::{BLOCK_SIZE, Header, TRAILER, padding};
-use crate::fs::WrittenFile;
 use crate::fs::compress::{Compression, Encoder};
-use crate::tree::{Content, display};
+use crate::fs::{WrittenFile, zeros};
+use crate::tree::{Content, Run, display};
 use crate::value::Digest;
 
 /// What was written.
@@ -65,9 +65,15 @@ fn written(entry: &Entry, size: u64, blake3: Digest) -> WrittenFile {
 
 fn put_content(content: &Content, out: &mut impl Write) -> Result<Digest, CpioError> {
     let mut hasher = blake3::Hasher::new();
-    content.for_each_chunk(|chunk| {
-        hasher.update(chunk);
-        put(out, chunk)
+    content.for_each_run(|run| match run {
+        Run::Data(bytes) => {
+            hasher.update(bytes);
+            put(out, bytes)
+        }
+        Run::Hole(len) => zeros(len).try_for_each(|bytes| {
+            hasher.update(bytes);
+            put(out, bytes)
+        }),
     })?;
     Ok(hasher.finalize().into())
 }

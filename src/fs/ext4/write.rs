@@ -1,6 +1,7 @@
 //! Emits a layout: one ascending pass, each byte at most once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use blake3::Hasher;
 
@@ -9,13 +10,13 @@ use super::raw::{
     self, BLOCK, BLOCKS_PER_GROUP, INODES_PER_BLOCK, JOURNAL_INO, SuperBlock, journal_super_block, put32,
 };
 use super::{Ext4Error, Layout};
-use crate::fs::WrittenFile;
+use crate::fs::{WrittenFile, hash_zeros};
 use crate::target::{Region, RegionWriter};
 use crate::tree::{self, Body, NodeId, Opened};
 use crate::value::Digest;
 
-/// Bytes of a file that are read and written at once.
-const CHUNK: usize = 1 << 20;
+/// Bytes of a file that are told as zeros if they are, not written.
+const LONG_RUN: usize = 512 << 10;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +30,11 @@ pub struct Written {
 /// Writes the filesystem; `region` has the length the layout was made for.
 pub fn write(layout: &Layout, region: &Region) -> Result<Written, Ext4Error> {
     region.ensure_fits(layout.region_len)?;
-    let mut output = Output { layout, writer: region.writer(0), current: None, digests: BTreeMap::new() };
-    for piece in &layout.pieces {
-        output.piece(piece)?;
-    }
-    let Output { writer, digests, .. } = output;
-    writer.finish()?;
+    let digests = region.stream(0, |writer| {
+        let mut output = Output { layout, writer, current: None, digests: BTreeMap::new() };
+        layout.pieces.iter().try_for_each(|piece| output.piece(piece))?;
+        Ok::<_, Ext4Error>(output.digests)
+    })?;
     let empty = Digest::of(b"");
     let file = |(path, id): &(Vec<u8>, NodeId)| {
         let (size, blake3) = digests.get(id).copied().unwrap_or((0, empty));
@@ -43,9 +43,9 @@ pub fn write(layout: &Layout, region: &Region) -> Result<Written, Ext4Error> {
     Ok(Written { files: layout.files.iter().map(file).collect(), free_len: layout.free_len() })
 }
 
-struct Output<'a> {
+struct Output<'a, 'w, 'r> {
     layout: &'a Layout<'a>,
-    writer: RegionWriter<'a>,
+    writer: &'w mut RegionWriter<'r>,
     /// The file that is being written.
     current: Option<Current<'a>>,
     digests: BTreeMap<NodeId, (u64, Digest)>,
@@ -57,7 +57,7 @@ struct Current<'a> {
     hasher: Hasher,
 }
 
-impl<'a> Output<'a> {
+impl Output<'_, '_, '_> {
     fn piece(&mut self, piece: &Piece) -> Result<(), Ext4Error> {
         let layout = self.layout;
         self.writer.skip_to(piece.start * BLOCK)?;
@@ -100,13 +100,12 @@ impl<'a> Output<'a> {
         };
         let end = (at + len).min(content.len());
         let mut at = at;
-        let mut chunk = vec![0; CHUNK.min((end - at) as usize)];
         while at < end {
-            let bytes = &mut chunk[..CHUNK.min((end - at) as usize)];
-            current.opened.read_at(bytes, at)?;
-            current.hasher.update(bytes);
-            at += bytes.len() as u64;
-            self.put_content(bytes)?;
+            let data =
+                current.opened.next_data(at)?.map_or(end..end, |data| data.start.min(end)..data.end.min(end));
+            self.put_hole(&mut current.hasher, data.start - at)?;
+            self.put_data(&mut current, data.clone())?;
+            at = data.end;
         }
         if end == content.len() {
             self.digests.insert(node, (end, current.hasher.finalize().into()));
@@ -116,13 +115,27 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
+    /// What a sparse file does not store is not read. It has blocks all the same, see the module.
+    fn put_hole(&mut self, hasher: &mut Hasher, len: u64) -> Result<(), Ext4Error> {
+        hash_zeros(hasher, len);
+        Ok(self.writer.zero_to(self.writer.position() + len)?)
+    }
+
     /// Long runs of zeros are told as such, which sparse files and some devices store for free.
-    fn put_content(&mut self, bytes: &[u8]) -> Result<(), Ext4Error> {
-        if bytes.len() == CHUNK && is_zero(bytes) {
-            let end = self.writer.position() + bytes.len() as u64;
-            return Ok(self.writer.zero_to(end)?);
+    fn put_data(&mut self, current: &mut Current, data: Range<u64>) -> Result<(), Ext4Error> {
+        let mut at = data.start;
+        while at < data.end {
+            let bytes = self.writer.spare(data.end - at)?;
+            current.opened.read_at(bytes, at)?;
+            current.hasher.update(bytes);
+            let (len, zero) = (bytes.len(), bytes.len() >= LONG_RUN && is_zero(bytes));
+            match zero {
+                true => self.writer.zero_to(self.writer.position() + len as u64)?,
+                false => self.writer.advance(len),
+            }
+            at += len as u64;
         }
-        Ok(self.writer.put(bytes)?)
+        Ok(())
     }
 }
 

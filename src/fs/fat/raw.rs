@@ -1,6 +1,6 @@
 //! On-disk structures, with the field names of fatgen103.
 
-use crate::value::Timestamp;
+use crate::value::{Timestamp, civil};
 
 /// `ATTR_VOLUME_ID`.
 pub(super) const ATTR_VOLUME_ID: u8 = 0x08;
@@ -155,20 +155,6 @@ impl DosTime {
             time: ((hour << 11) | (minute << 5) | (second / 2)) as u16,
         }
     }
-}
-
-/// Year, month and day of a day since 1970-01-01 (proleptic Gregorian calendar).
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Years begin in March here, so that the leap day is the last one of its year.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 /// A directory entry with a short name.

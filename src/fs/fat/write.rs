@@ -6,11 +6,11 @@ use super::layout::{Dir, FIRST_CLUSTER, Layout, Object, ObjectBody};
 use super::raw::{
     self, ATTR_ARCHIVE, ATTR_DIRECTORY, ATTR_VOLUME_ID, BACKUP_BOOT_SECTOR, BootSector, DosTime, ShortEntry,
 };
-use crate::fs::WrittenFile;
+use crate::fs::{WrittenFile, hash_zeros};
 use crate::target::{Region, RegionWriter};
 use crate::tree::{Content, display};
 
-/// Bytes of a file that are read at once.
+/// Bytes of a table that are written at once.
 const CHUNK: u64 = 1 << 20;
 /// `BS_VolLab` of a filesystem without a label.
 const NO_NAME: [u8; 11] = *b"NO NAME    ";
@@ -31,22 +31,26 @@ pub struct Written {
 /// 128 KiB; everything else is written.
 pub fn write(layout: &Layout, region: &Region) -> Result<Written, FatError> {
     region.ensure_fits(layout.geometry.total * layout.geometry.sector_size)?;
-    let mut writer = region.writer(0);
-    writer.put(&reserved(layout))?;
-    for copy in 0..2 {
-        put_fat(layout, &mut writer)?;
-        writer.zero_to(layout.geometry.fat_start(copy) + layout.geometry.fat_len())?;
-    }
-    if layout.geometry.kind == Kind::Fat16 {
-        put_object_dir(layout, &layout.objects[0], &mut writer)?;
-        writer.zero_to(layout.geometry.data_start())?;
-    }
-    debug_assert_eq!(writer.position(), layout.geometry.data_start());
-    let files = put_clusters(layout, &mut writer)?;
-    let used_len = writer.finish()?;
+    let (files, used_len) = region.stream(0, |writer| put_all(layout, writer))?;
     debug_assert_eq!(used_len, layout.used_len());
     zero_signatures(region, used_len)?;
     Ok(Written { files, used_len })
+}
+
+/// Everything up to the last cluster in use; returns where it ends.
+fn put_all(layout: &Layout, writer: &mut RegionWriter) -> Result<(Vec<WrittenFile>, u64), FatError> {
+    writer.put(&reserved(layout))?;
+    for copy in 0..2 {
+        put_fat(layout, writer)?;
+        writer.zero_to(layout.geometry.fat_start(copy) + layout.geometry.fat_len())?;
+    }
+    if layout.geometry.kind == Kind::Fat16 {
+        put_object_dir(layout, &layout.objects[0], writer)?;
+        writer.zero_to(layout.geometry.data_start())?;
+    }
+    debug_assert_eq!(writer.position(), layout.geometry.data_start());
+    let files = put_clusters(layout, writer)?;
+    Ok((files, writer.position()))
 }
 
 /// Signatures of RAIDs and other filesystems that an earlier life of the medium left in the last blocks make
@@ -117,12 +121,11 @@ fn put_fat(layout: &Layout, writer: &mut RegionWriter) -> Result<(), FatError> {
 /// The contents of all clusters in use.
 fn put_clusters(layout: &Layout, writer: &mut RegionWriter) -> Result<Vec<WrittenFile>, FatError> {
     let mut files = Vec::new();
-    let mut buffer = Vec::new();
     for object in &layout.objects {
         match &object.body {
             ObjectBody::Dir(_) if object.count == 0 => {}
             ObjectBody::Dir(_) => put_object_dir(layout, object, writer)?,
-            ObjectBody::File(content) => files.push(put_file(object, content, writer, &mut buffer)?),
+            ObjectBody::File(content) => files.push(put_file(object, content, writer)?),
         }
         pad_clusters(layout, object, writer)?;
     }
@@ -141,22 +144,23 @@ fn pad_clusters(layout: &Layout, object: &Object, writer: &mut RegionWriter) -> 
     Ok(())
 }
 
-fn put_file(
-    object: &Object,
-    content: &Content,
-    writer: &mut RegionWriter,
-    buffer: &mut Vec<u8>,
-) -> Result<WrittenFile, FatError> {
+/// What a sparse file does not store is not read.
+fn put_file(object: &Object, content: &Content, writer: &mut RegionWriter) -> Result<WrittenFile, FatError> {
     let mut hasher = blake3::Hasher::new();
     let (size, mut at) = (content.len(), 0);
-    if size > 0 {
-        let opened = content.open()?;
-        while at < size {
-            buffer.resize(CHUNK.min(size - at) as usize, 0);
-            opened.read_at(buffer, at)?;
-            hasher.update(buffer);
-            writer.put(buffer)?;
-            at += buffer.len() as u64;
+    let opened = if size > 0 { Some(content.open()?) } else { None };
+    while let Some(opened) = opened.as_ref().filter(|_| at < size) {
+        let data = opened.next_data(at)?.unwrap_or(size..size);
+        hash_zeros(&mut hasher, data.start - at);
+        writer.zero_to(writer.position() + data.start - at)?;
+        at = data.start;
+        while at < data.end {
+            let bytes = writer.spare(data.end - at)?;
+            opened.read_at(bytes, at)?;
+            hasher.update(bytes);
+            let len = bytes.len();
+            writer.advance(len);
+            at += len as u64;
         }
     }
     Ok(WrittenFile { path: display(&object.path), size, blake3: hasher.finalize().into() })
