@@ -19,7 +19,8 @@
 //! [`stage`] gathers what a plan is about: the root tree, the artifacts (images and boot texts that are composed
 //! first, because a partition that holds them cannot be placed before their length is known), the trees of the
 //! partitions and the raw blobs. [`manifest`] remembers what was written; [`inspect`] reads media with readers that
-//! share no code with the writers and names what is damaged. [`cli`] has one thin file for each verb, [`report`]
+//! share no code with the writers and names what is damaged. [`cache`] keeps compressed blocks between builds, here and
+//! in a store that machines share; it changes how long a build takes and nothing else. [`cli`] has one thin file for each verb, [`report`]
 //! prints.
 //!
 //! Left of `Plan` nothing writes to a target; right of `Plan` nothing decides. What the code never does:
@@ -28,12 +29,14 @@
 //! - nothing but [`target`] touches a device;
 //! - nothing but `report` and `main.rs` prints;
 //! - no board is named in Rust code: boards are data in `boards/`;
-//! - no clock and no randomness: timestamps and the identity seed are inputs;
+//! - no clock and no randomness: timestamps and the identity seed are inputs (only [`cache`] looks at the time, to know
+//!   what was not used for long, and how long a store is waited for);
 //! - a byte of a target is written at most once per run, so that what was meant to be there is always known.
 
 pub mod board;
 pub mod boot;
 pub mod buildroot;
+pub mod cache;
 pub mod cli;
 pub mod compose;
 pub mod demo;

@@ -2,6 +2,7 @@
 //! beside the image as JSON; `verify` needs nothing else. It holds no path and no time of the machine that
 //! made it.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -174,11 +175,11 @@ impl Report for ManifestError {
 }
 
 impl Manifest {
-    /// The manifest as JSON text.
-    pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a manifest has string keys only");
-        text.push('\n');
-        text
+    /// Writes the manifest as JSON text, which may be long, piece by piece.
+    pub fn write(&self, mut out: impl Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut out, self)?;
+        out.write_all(b"\n")?;
+        out.flush()
     }
 
     /// Reads a manifest file.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
 use std::os::unix::ffi::OsStrExt;
 
-use images::{add, image, options, random_tree, set_xattr, stored_by_squashfs, zoo};
+use images::{add, image, image_with, options, random_tree, resources, set_xattr, stored_by_squashfs, zoo};
 use skiff_image::fs::WrittenFile;
 use skiff_image::fs::squashfs::{self, Codec, Options, SquashfsError, Written};
 use skiff_image::target::{Memory, Region};
@@ -18,8 +18,21 @@ use skiff_image::tree::{Body, Content, Device, Node, Stat, Tree};
 use skiff_image::value::Digest;
 use trees::{Mounted, Random, differences, dir, file, stat};
 
-const CODECS: [&str; 9] =
-    ["zstd:1", "zstd:15", "gzip:6", "gzip:9", "gzip:12", "xz", "lz4", "lz4hc", "stored"];
+const CODECS: [&str; 13] = [
+    "zstd:1",
+    "zstd:15",
+    "zstd:tuned",
+    "xz:0+x86",
+    "xz:0+armthumb",
+    "xz:0+arm64",
+    "gzip:6",
+    "gzip:9",
+    "gzip:12",
+    "xz",
+    "lz4",
+    "lz4hc",
+    "stored",
+];
 
 /// Compares the tree with what the kernel shows, unsquashfs unpacks, backhand and our own reader read.
 fn check(test: &str, tree: &Tree, bytes: &[u8], written: &Written) {
@@ -99,10 +112,10 @@ fn everything_is_the_same_with_each_block_size() {
 fn bytes_do_not_depend_on_the_number_of_threads() {
     let tree = random_tree(5, 3000);
     for codec in ["zstd:1", "lz4"] {
-        let one = image(&tree, &Options { threads: 1, block_size: 4096, pack_tails: true, ..options(codec) });
+        let options = Options { block_size: 4096, pack_tails: true, ..options(codec) };
+        let one = image_with(&tree, &options, &resources(1));
         for threads in [2, 3, 16] {
-            let more =
-                image(&tree, &Options { threads, block_size: 4096, pack_tails: true, ..options(codec) });
+            let more = image_with(&tree, &options, &resources(threads));
             assert!(one == more, "{codec} with {threads} threads");
         }
     }
@@ -196,7 +209,8 @@ fn holes_take_no_space() {
     let options = Options { block_size: 1 << 20, ..options("zstd:1") };
     let layout = squashfs::layout(&tree, &options).expect("a layout");
     let memory = Memory::new(1 << 20);
-    let written = squashfs::write(&layout, &Region::whole(&memory, "rootfs")).expect("an image");
+    let written =
+        squashfs::write(&layout, &Region::whole(&memory, "rootfs"), &resources(2)).expect("an image");
     assert_eq!(written.len, 4096);
     let image = tempfile::NamedTempFile::new().expect("temporary file");
     std::fs::write(image.path(), &memory.to_vec()[..4096]).expect("write");
@@ -349,7 +363,7 @@ fn a_small_region_is_told_what_the_image_needs() {
     for have in [4096_u64, 1 << 20, 2 << 20, bytes.len() as u64 - 4096] {
         let memory = Memory::new(have);
         let region = Region::new(&memory, "rootfs", 0, have, "`persist`");
-        let error = squashfs::write(&layout, &region).unwrap_err();
+        let error = squashfs::write(&layout, &region, &resources(2)).unwrap_err();
         let SquashfsError::Target(error) = error else { panic!("{error}") };
         let (need, have) =
             (skiff_image::value::ByteSize(bytes.len() as u64), skiff_image::value::ByteSize(have));
@@ -366,7 +380,8 @@ fn a_file_that_shrank_is_told() {
     let layout = squashfs::layout(&tree, &options("zstd:1")).expect("a layout");
     host.as_file().set_len(200_000).expect("truncate");
     let memory = Memory::new(layout.size_bound());
-    let message = squashfs::write(&layout, &Region::whole(&memory, "rootfs")).unwrap_err().to_string();
+    let message =
+        squashfs::write(&layout, &Region::whole(&memory, "rootfs"), &resources(2)).unwrap_err().to_string();
     let end = "changed while it was read: 300000 bytes were there when it was scanned, 200000 now";
     assert!(message.ends_with(end), "{message}");
 }

@@ -64,19 +64,19 @@ fn damage_is_told_by_file() {
     written.files[2].path = "/d".into();
     let told = |bytes: &[u8], written: &[WrittenFile]| -> Vec<String> {
         let damages = squashfs::check_files(Cursor::new(bytes), written).expect("still readable");
-        damages.into_iter().map(|damage| format!("{} {}", damage.path, damage.reason)).collect()
+        damages.iter().map(ToString::to_string).collect()
     };
     let lines = told(&bytes, &written.files);
     assert_eq!(lines.len(), 3, "{lines:?}");
-    assert!(lines[0].starts_with("/b has a damaged block at byte "), "{lines:?}");
+    assert!(lines[0].starts_with("`/b` cannot be read: it has a damaged block at byte "), "{lines:?}");
     assert!(lines[0].ends_with(" of the image"), "{lines:?}");
-    assert_eq!(lines[1..], ["/c was not written", "/d is missing"]);
+    assert_eq!(lines[1..], ["`/c` was not written", "`/d` is missing"]);
     written.files[0].size += 1;
     written.files[2].path = "/c".into();
     written.files[2].blake3 = Digest::of(b"other");
     let lines = told(&bytes, &written.files);
-    assert_eq!(lines[0], "/a has 300000 bytes, 300001 were written");
-    assert_eq!(lines[2], "/c has other bytes than were written");
+    assert_eq!(lines[0], "`/a` has 300000 bytes instead of the 300001 that were written");
+    assert_eq!(lines[2], "`/c` has other bytes than were written");
     let (_, damages) = squashfs::list(Cursor::new(&bytes)).expect("still readable");
     assert_eq!(damages.len(), 1);
 }
@@ -146,7 +146,7 @@ impl Stored {
         let at = self.table(field) + offset;
         bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
         let damages = squashfs::check_files(Cursor::new(&bytes), &self.written.files).expect("readable");
-        damages.into_iter().map(|damage| format!("{} {}", damage.path, damage.reason)).collect()
+        damages.iter().map(ToString::to_string).collect()
     }
 }
 
@@ -161,34 +161,52 @@ fn damaged_metadata_is_told() {
     let image = Stored { bytes, written };
     assert_eq!(image.told(INODES, 0, 2), [""; 0]);
     // The inode of the file is the first one, 32 bytes; its directory and the root follow, 32 bytes each.
-    let missing = "/dir/file is missing";
+    let missing = "`/dir/file` is missing";
     assert_eq!(
         image.told(INODES, 0, 15),
-        ["/dir/file has an inode of type 15, the last known one is 14", missing]
+        ["`/dir/file` cannot be read: it has an inode of type 15, the last known one is 14", missing]
     );
-    assert_eq!(image.told(INODES, 4, 9), ["/dir/file has owner 9 of 2", missing]);
-    assert_eq!(image.told(INODES, 20, 7), ["/dir/file is in fragment block 7 of 1"]);
-    assert_eq!(image.told(INODES, 24, 7), ["/dir/file ends behind the 6 bytes of fragment block 0"]);
-    assert_eq!(image.told(INODES, 0, 6), ["/dir/file is a fifo, not a file"]);
+    assert_eq!(image.told(INODES, 4, 9), ["`/dir/file` cannot be read: it has owner 9 of 2", missing]);
+    assert_eq!(image.told(INODES, 20, 7), ["`/dir/file` cannot be read: it is in fragment block 7 of 1"]);
+    assert_eq!(
+        image.told(INODES, 24, 7),
+        ["`/dir/file` cannot be read: it ends behind the 6 bytes of fragment block 0"]
+    );
+    assert_eq!(image.told(INODES, 0, 6), ["`/dir/file` has the kind fifo instead of file"]);
     assert_eq!(
         image.told(DIRECTORIES, 0, 299),
-        ["/dir has 300 entries behind a header, 256 are the most", missing]
+        ["`/dir` cannot be read: it has 300 entries behind a header, 256 are the most", missing]
     );
     let name = image.told(DIRECTORIES, 20, u16::from_le_bytes(*b"f/"));
-    assert_eq!(name, ["/dir has an entry with the impossible name `/f/le`", missing]);
+    assert_eq!(name, ["`/dir` cannot be read: it has an entry with the impossible name `/f/le`", missing]);
     let end = image.told(INODES, 32 + 24, 60_000);
     let block = image.table(DIRECTORIES) - 2;
-    assert_eq!(end, [&format!("/dir has metadata that ends early, at byte {block} of the image"), missing]);
+    assert_eq!(
+        end,
+        [
+            &format!("`/dir` cannot be read: it has metadata that ends early, at byte {block} of the image"),
+            missing
+        ]
+    );
     // The entry of `dir` in the root leads to the root.
-    assert_eq!(image.told(DIRECTORIES, 24 + 12, 64), ["/dir is a directory inside of itself", missing]);
+    assert_eq!(
+        image.told(DIRECTORIES, 24 + 12, 64),
+        ["`/dir` cannot be read: it is a directory inside of itself", missing]
+    );
     let block = image.table(INODES) - 2;
     let mut bytes = image.bytes.clone();
     bytes[block..block + 2].copy_from_slice(&[0, 0x80]);
     let damages = squashfs::check_files(Cursor::new(&bytes), &[]).expect("readable");
-    assert_eq!(damages[0].reason, format!("has a metadata block of 0 bytes at byte {block} of the image"));
+    assert_eq!(
+        damages[0].to_string(),
+        format!("`/` cannot be read: it has a metadata block of 0 bytes at byte {block} of the image")
+    );
     bytes[block..block + 2].copy_from_slice(&[96, 0]);
     let damages = squashfs::check_files(Cursor::new(&bytes), &[]).expect("readable");
-    assert_eq!(damages[0].reason, format!("has damaged metadata at byte {block} of the image"));
+    assert_eq!(
+        damages[0].to_string(),
+        format!("`/` cannot be read: it has damaged metadata at byte {block} of the image")
+    );
 }
 
 #[test]
@@ -217,7 +235,10 @@ fn damaged_tables_and_sizes_are_told() {
     let (bytes, written) = image(&tree, &options("stored"));
     let image = Stored { bytes, written };
     // The block list follows the 32 bytes of the file's inode; 131072 has 0 in its lower half.
-    assert_eq!(image.told(64, 32, 1), ["/file has a block of 131073 bytes at byte 96 of the image"]);
+    assert_eq!(
+        image.told(64, 32, 1),
+        ["`/file` cannot be read: it has a block of 131073 bytes at byte 96 of the image"]
+    );
     let message = |bytes: &[u8]| squashfs::check_files(Cursor::new(bytes), &[]).unwrap_err().to_string();
     let mut bytes = image.bytes.clone();
     bytes[26] = 5;

@@ -12,8 +12,9 @@ use common::{command, oracle};
 use project::{NAMES, Project, expect_failure, json, run, succeed};
 use serde_json::Value;
 
-const VERBS: [&str; 10] =
-    ["assemble", "plan", "flash", "verify", "inspect", "explain", "boards", "layers", "mkfs", "demo"];
+const VERBS: [&str; 11] = [
+    "assemble", "plan", "flash", "verify", "inspect", "explain", "boards", "layers", "mkfs", "cache", "demo",
+];
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("`{value}` is a text"))
@@ -64,7 +65,7 @@ fn plan_writes_nothing_and_its_steps_are_sorted_disjoint_and_inside() {
     }
     let (shown, _) = succeed(&mut project.with_inputs(&["plan"], &[]));
     for expected in
-        ["board demo/board (arm64), disk 64 MiB", "loader*", "#1 fat32 `boot`", "#4 ext4 `persist`"]
+        ["board demo/board (arm64), disk 65 MiB", "loader*", "#1 fat32 `boot`", "#4 ext4 `persist`"]
     {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
@@ -93,7 +94,7 @@ fn assemble_writes_what_was_planned_and_verify_and_inspect_find_it() {
     let (stdout, stderr) = succeed(&mut project.assemble(&[]));
     let lines: Vec<&str> = stdout.lines().collect();
     assert!(
-        lines[0].starts_with("out/disk.img: 64 MiB, ") && lines[0].ends_with(" read back and right"),
+        lines[0].starts_with("out/disk.img: 65 MiB, ") && lines[0].ends_with(" read back and right"),
         "{stdout}"
     );
     assert_eq!(lines[1..], ["out/disk.img.bmap", "out/disk.img.manifest.json"]);
@@ -106,13 +107,13 @@ fn assemble_writes_what_was_planned_and_verify_and_inspect_find_it() {
     assert_eq!(names, NAMES);
 
     let made = json(&mut project.assemble(&["--quiet", "--zst"]));
-    assert_eq!((number(&made["size"]), &made["zst"]), (64 << 20, &"out/disk.img.zst".into()));
+    assert_eq!((number(&made["size"]), &made["zst"]), (65 << 20, &"out/disk.img.zst".into()));
     let packed = fs::read(project.path("out/disk.img.zst")).unwrap();
     assert!(zstd::decode_all(packed.as_slice()).unwrap() == fs::read(project.path("out/disk.img")).unwrap());
 
     let (shown, _) = succeed(&mut project.command(&["inspect", "out/disk.img"]));
     let id = text(&plan["disk"]["id"]);
-    assert!(shown.starts_with(&format!("out/disk.img: 64 MiB, MBR {id}\n")), "{shown}");
+    assert!(shown.starts_with(&format!("out/disk.img: 65 MiB, MBR {id}\n")), "{shown}");
     for expected in ["\n  1  40 MiB from 1 MiB  fat32 `boot` ", "  squashfs zstd, ", "  ext4 `persist` "] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
@@ -123,6 +124,23 @@ fn assemble_writes_what_was_planned_and_verify_and_inspect_find_it() {
     assert_eq!((&verified["damaged"], &verified["compared"]), (&Value::Array(vec![]), &made["written"]));
     let (shown, _) = succeed(&mut project.command(&["verify", "out/disk.img"]));
     assert!(shown.ends_with(" compared, all as written\n"), "{shown}");
+}
+
+#[test]
+fn a_layer_chooses_how_squashfs_is_made() {
+    let project = Project::new();
+    let choice = "[squashfs]\ncodec = \"lz4\"\nblock = \"128 KiB\"\n";
+    project.write("configs/demo/site/image.toml", choice);
+    succeed(&mut project.assemble(&[]));
+    let (shown, _) = succeed(&mut project.command(&["inspect", "out/disk.img"]));
+    assert!(shown.contains("squashfs lz4, blocks of 128 KiB"), "{shown}");
+    project.write("configs/demo/site/image.toml", choice.replace("128 KiB", "100 KiB"));
+    project::expect_failure(
+        &mut project.assemble(&["--quiet", "--force"]),
+        1,
+        "error: `configs/demo/site/image.toml`: squashfs: a block of 100 KiB is not possible: it is a power of two from 4 KiB to 1 MiB\n\
+         hint: correct it; `skiff-image boards check` tells whether it is right",
+    );
 }
 
 #[test]
@@ -140,7 +158,7 @@ fn an_image_that_is_cut_off_is_told() {
     assert_eq!((stdout.as_str(), code), ("", 3));
     assert_eq!(
         stderr,
-        "error: `out/disk.img` has 45 MiB but the manifest is about a disk of 64 MiB\n\
+        "error: `out/disk.img` has 45 MiB but the manifest is about a disk of 65 MiB\n\
          hint: check that it is the right image or device\n"
     );
 }

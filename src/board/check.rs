@@ -10,7 +10,7 @@ use super::raw::{
 };
 use super::{Artifact, Blob, Board, Filesystem, From, Magic, Partition, Place, Recipe, Size, TableKind, Var};
 use crate::error::{Family, Report};
-use crate::fs::squashfs::Codec;
+use crate::fs::squashfs::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, Codec, DEFAULT_BLOCK_SIZE, DEFAULT_CODEC};
 use crate::value::{Arch, ByteSize};
 
 /// GPT type GUIDs by the names descriptors use (UEFI specification 2.10, section 5.3.3, and the Discoverable
@@ -114,7 +114,7 @@ impl Board {
     }
 }
 
-fn toml_error(file: &str, text: &str, error: &toml::de::Error) -> BoardError {
+pub(super) fn toml_error(file: &str, text: &str, error: &toml::de::Error) -> BoardError {
     let start = error.span().map_or(0, |span| span.start).min(text.len());
     let before = &text[..start];
     BoardError::Toml {
@@ -135,8 +135,8 @@ fn suggestion(message: &str) -> Option<String> {
 }
 
 /// Builds the checked board; knows the file for messages.
-struct Checker<'a> {
-    file: &'a str,
+pub(super) struct Checker<'a> {
+    pub(super) file: &'a str,
 }
 
 impl Checker<'_> {
@@ -267,7 +267,7 @@ impl Checker<'_> {
                 subtree: raw.subtree.ok_or_else(|| missing("subtree"))?,
                 take: raw.take.unwrap_or(false),
                 codec: self.codec(&place, raw.codec)?,
-                block: raw.block.unwrap_or(ByteSize(128 << 10)),
+                block: self.block(&place, raw.block)?,
             },
             RawFormat::Cpio => Recipe::Cpio {
                 compression: raw
@@ -325,8 +325,22 @@ impl Checker<'_> {
     }
 
     fn codec(&self, place: &str, codec: Option<String>) -> Result<Codec, BoardError> {
-        let codec = codec.as_deref().unwrap_or("zstd:15");
+        let Some(codec) = codec else {
+            return Ok(DEFAULT_CODEC);
+        };
         codec.parse().map_err(|error| self.invalid(place, format!("{error}")))
+    }
+
+    /// The block size of a squashfs.
+    pub(super) fn block(&self, place: &str, block: Option<ByteSize>) -> Result<ByteSize, BoardError> {
+        let block = block.unwrap_or(ByteSize(DEFAULT_BLOCK_SIZE.into()));
+        let (min, max) = (ByteSize(BLOCK_SIZE_MIN.into()), ByteSize(BLOCK_SIZE_MAX.into()));
+        if !block.0.is_power_of_two() || block < min || block > max {
+            let problem =
+                format!("a block of {block} is not possible: it is a power of two from {min} to {max}");
+            return Err(self.invalid(place, problem));
+        }
+        Ok(block)
     }
 
     fn blob(&self, raw: RawBlob) -> Result<Blob, BoardError> {
@@ -400,7 +414,7 @@ impl Checker<'_> {
             RawFilesystem::Ext4 => Filesystem::Ext4 { label: label()? },
             RawFilesystem::Squashfs => Filesystem::Squashfs {
                 codec: self.codec(place, raw.codec.clone())?,
-                block: raw.block.unwrap_or(ByteSize(128 << 10)),
+                block: self.block(place, raw.block)?,
             },
             RawFilesystem::None => Filesystem::None,
         })

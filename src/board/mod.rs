@@ -5,6 +5,7 @@
 //! `magic`), never code.
 
 mod check;
+mod choice;
 pub mod raw;
 mod registry;
 

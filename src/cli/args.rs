@@ -1,4 +1,4 @@
-//! Flags that several verbs share: what is composed.
+//! Flags that several verbs share: what is composed, and where compressed blocks are kept.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use clap::Args;
 use crate::board::{Board, Registry};
 use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
 use crate::error::{Family, Result};
+use crate::fs::squashfs::Resources;
 use crate::layer::{self, Environment, Layer, Roots};
 use crate::report::Report;
 use crate::stage::Inputs;
@@ -50,7 +51,8 @@ pub struct InputArgs {
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", value_parser = timestamp)]
     timestamp: Option<MaybeTimestamp>,
 
-    /// Threads to work with; without it one for each core. The bytes do not depend on it.
+    /// Threads that compress, hash and read back, in all; without it one for each core. One more for each
+    /// filesystem waits for the disk. The bytes do not depend on it.
     #[arg(long, value_name = "N", value_parser = thread_count())]
     threads: Option<u16>,
 }
@@ -175,7 +177,8 @@ impl InputArgs {
     pub fn load(&self, report: &Report) -> Result<Inputs> {
         let boards = self.boards.registry()?;
         let layers = self.layers.resolve()?;
-        let board = boards.board(&self.board_name(&boards, &layers)?)?;
+        let mut board = boards.board(&self.board_name(&boards, &layers)?)?;
+        board.choose(&layers)?;
         let output = Output::open(&self.source_path()?)?;
         let arch = board.pick_arch(self.arch.or(output.arch))?;
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
@@ -190,7 +193,7 @@ impl InputArgs {
             output,
             seed: Seed(seed.trim().to_owned()),
             timestamp: self.timestamp().unwrap_or(DEFAULT_TIMESTAMP),
-            threads: threads(self.threads),
+            resources: Resources { threads: threads(self.threads), ..Default::default() },
             board,
         })
     }
@@ -251,9 +254,14 @@ pub fn thread_count() -> impl clap::builder::TypedValueParser<Value = u16> {
     clap::value_parser!(u16).range(1..=512)
 }
 
-/// The wanted number of threads, or one for each core.
+/// The wanted number of threads, or one for each core. Whatever works in parallel without a number of its own
+/// is held to it, too.
 pub fn threads(wanted: Option<u16>) -> usize {
-    wanted.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    let threads =
+        wanted.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    // The first call of a run decides; later ones ask for the same.
+    _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    threads
 }
 
 /// The board with a name from the command line.

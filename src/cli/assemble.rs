@@ -1,6 +1,6 @@
 //! `assemble`.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,10 +8,14 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use super::args::{InputArgs, beside};
+use super::cache_args::CacheArgs;
+use super::proof::ProofArgs;
+use crate::cache::Summary;
 use crate::compose::{Composition, compress, publish, temporary_beside};
 use crate::error::{Io, Result};
-use crate::flash::Bmap;
+use crate::manifest::Manifest;
 use crate::report::Report;
+use crate::stage::Inputs;
 use crate::target::ImageFile;
 use crate::value::ByteSize;
 
@@ -19,6 +23,9 @@ use crate::value::ByteSize;
 pub struct Assemble {
     #[command(flatten)]
     inputs: InputArgs,
+
+    #[command(flatten)]
+    proof: ProofArgs,
 
     /// Image to write; without it skiff-BOARD.img among the images of the source. The block map and the
     /// manifest get its name with .bmap and .manifest.json.
@@ -40,6 +47,9 @@ pub struct Assemble {
     /// Level for --zst.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(i32).range(1..=19))]
     zst_level: i32,
+
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 #[derive(Serialize)]
@@ -51,6 +61,8 @@ struct Assembled {
     bmap: String,
     manifest: String,
     zst: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<Summary>,
 }
 
 impl std::fmt::Display for Assembled {
@@ -64,9 +76,22 @@ impl std::fmt::Display for Assembled {
 
 impl Assemble {
     pub fn run(self, report: &Report) -> Result<()> {
-        let inputs = self.inputs.load(report)?;
+        let mut inputs = self.inputs.load(report)?;
+        inputs.resources.verify = self.proof.verify_output();
+        inputs.resources.trust_stat = self.cache.trust_stat;
+        let (assembled, cache) = self.cache.serve(report, |cache| {
+            inputs.resources.cache = cache;
+            self.assemble(&inputs, report)
+        })?;
+        let assembled = Assembled { cache, ..assembled };
+        report.document(&assembled, &assembled);
+        Ok(())
+    }
+
+    fn assemble(&self, inputs: &Inputs, report: &Report) -> Result<Assembled> {
         let staged = inputs.stage()?;
         staged.warnings.iter().for_each(|warning| report.warn(warning));
+        self.proof.left_out(&staged.left_out, report)?;
         let image = self.out.clone().unwrap_or_else(|| {
             inputs.images.join(format!("skiff-{}.img", inputs.board.name.replace('/', "-")))
         });
@@ -80,15 +105,14 @@ impl Assemble {
         for path in [&bmap, &manifest_path].into_iter().chain(&zst) {
             ImageFile::ensure_free(path, replace)?;
         }
-        let composition = Composition::new(&inputs, staged, self.size.map(|size| size.0))?;
+        let composition = Composition::new(inputs, staged, self.size.map(|size| size.0))?;
         let file = ImageFile::create(&image, composition.geometry(), replace)?;
         let progress = report.progress();
-        let (manifest, record) = composition.run(&file, false, &progress)?;
+        let (manifest, record, map) = composition.run_mapped(&file, &progress)?;
         progress.finish();
-        let map = Bmap::of(file.file(), &image, manifest.disk_len, &record)?;
         // All three are complete before the first gets its name.
         let map = prepare_text(&bmap, &map.to_xml())?;
-        let manifest_text = prepare_text(&manifest_path, &manifest.to_json())?;
+        let manifest_text = prepare_manifest(&manifest_path, &manifest)?;
         if ours {
             // A manifest or compressed copy of an older image must never stand beside a newer one.
             for stale in [&manifest_path, &bmap, &beside(&image, ".zst")] {
@@ -101,17 +125,16 @@ impl Assemble {
         if let Some(zst) = &zst {
             compress(&image, &record, zst, self.zst_level)?;
         }
-        let assembled = Assembled {
-            board: inputs.board.name,
+        Ok(Assembled {
+            board: inputs.board.name.clone(),
             size: manifest.disk_len,
             written: record.len(),
             manifest: manifest_path.display().to_string(),
             image: image.display().to_string(),
             bmap: bmap.display().to_string(),
             zst: zst.map(|zst| zst.display().to_string()),
-        };
-        report.document(&assembled, &assembled);
-        Ok(())
+            cache: None,
+        })
     }
 }
 
@@ -125,9 +148,12 @@ fn remove_stale(path: &Path) -> Result<()> {
     }
 }
 
-/// Writes a text file that is complete or not there.
-pub fn write_text(path: &Path, text: &str) -> Result<()> {
-    Ok(publish(prepare_text(path, text)?, path)?)
+/// Writes a manifest under a temporary name beside its own.
+pub fn prepare_manifest(path: &Path, manifest: &Manifest) -> Result<NamedTempFile> {
+    let mut temporary = temporary_beside(path)?;
+    manifest.write(BufWriter::new(&mut temporary)).map_err(Io::on("write", path))?;
+    temporary.as_file().sync_all().map_err(Io::on("write", path))?;
+    Ok(temporary)
 }
 
 /// Writes a text under a temporary name beside its own.

@@ -12,6 +12,7 @@ use crate::buildroot::{Handoff, Output};
 use crate::compose::Composition;
 use crate::demo;
 use crate::error::{Family, Io, Result};
+use crate::fs::squashfs::Resources;
 use crate::inspect::{Verdict, inspect, verify};
 use crate::layer::{self, Environment};
 use crate::manifest::Manifest;
@@ -121,7 +122,7 @@ fn inputs(directory: &Path) -> Result<Inputs> {
         output: Output::read(&demo.output, Handoff::Target)?,
         seed: Seed("demo".into()),
         timestamp: TIMESTAMP,
-        threads: threads(None),
+        resources: Resources { threads: threads(None), ..Default::default() },
     })
 }
 

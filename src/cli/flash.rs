@@ -6,11 +6,15 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{InputArgs, beside};
-use super::assemble::{prepare_text, write_text};
-use crate::compose::Composition;
+use super::assemble::{prepare_manifest, prepare_text};
+use super::cache_args::CacheArgs;
+use super::proof::ProofArgs;
+use crate::cache::Summary;
+use crate::compose::{Composition, publish};
 use crate::error::{Family, Io, Result};
 use crate::flash::{Bmap, Candidate, Host, Image};
 use crate::report::{Answer, Report};
+use crate::stage::Inputs;
 use crate::table::{self, CopyState, Scheme};
 use crate::target::{CacheBypass, Device, DeviceError};
 use crate::value::ByteSize;
@@ -21,7 +25,7 @@ pub struct Flash {
     device: PathBuf,
 
     /// Copy this ready image instead of composing; FILE.bmap beside it tells what can be left out.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["arch", "source", "images", "seed", "threads"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["arch", "source", "images", "seed", "threads", "verify_output", "strict"])]
     image: Option<PathBuf>,
 
     /// Where to write the manifest of what was composed; without it beside the images of the source.
@@ -34,6 +38,12 @@ pub struct Flash {
 
     #[command(flatten)]
     inputs: InputArgs,
+
+    #[command(flatten)]
+    cache: CacheArgs,
+
+    #[command(flatten)]
+    proof: ProofArgs,
 }
 
 /// Reading back is only worth what it says if it does not come from memory.
@@ -69,6 +79,8 @@ struct Flashed {
     device: String,
     written: u64,
     manifest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<Summary>,
 }
 
 impl std::fmt::Display for Flashed {
@@ -116,10 +128,21 @@ impl Flash {
     fn compose(&self, report: &Report) -> Result<Flashed> {
         // A device that must not be written is refused before any work is done.
         let candidate = Host::new().candidate(&self.device, 0)?;
-        let inputs = self.inputs.load(report)?;
+        let mut inputs = self.inputs.load(report)?;
+        inputs.resources.verify = self.proof.verify_output();
+        inputs.resources.trust_stat = self.cache.trust_stat;
+        let (flashed, cache) = self.cache.serve(report, |cache| {
+            inputs.resources.cache = cache;
+            self.compose_onto(candidate, &inputs, report)
+        })?;
+        Ok(Flashed { cache, ..flashed })
+    }
+
+    fn compose_onto(&self, candidate: Candidate, inputs: &Inputs, report: &Report) -> Result<Flashed> {
         let staged = inputs.stage()?;
         staged.warnings.iter().for_each(|warning| report.warn(warning));
-        let composition = Composition::new(&inputs, staged, Some(candidate.len))?;
+        self.proof.left_out(&staged.left_out, report)?;
+        let composition = Composition::new(inputs, staged, Some(candidate.len))?;
         report.note(composition.plan());
         let path = self.manifest.clone().unwrap_or_else(|| {
             let name = inputs.board.name.replace('/', "-");
@@ -133,12 +156,12 @@ impl Flash {
         let (manifest, record) = composition.run(&device, true, &progress)?;
         progress.finish();
         device.reread_partitions();
-        write_text(&path, &manifest.to_json())?;
+        publish(prepare_manifest(&path, &manifest)?, &path)?;
         Ok(self.flashed(record.len(), Some(path.display().to_string())))
     }
 
     fn flashed(&self, written: u64, manifest: Option<String>) -> Flashed {
-        Flashed { device: self.device.display().to_string(), written, manifest }
+        Flashed { device: self.device.display().to_string(), written, manifest, cache: None }
     }
 
     /// Opens the device for writing if the user agrees and it is still the one that was checked: cards are

@@ -4,6 +4,8 @@
 mod args;
 mod assemble;
 mod boards;
+mod cache;
+mod cache_args;
 mod demo;
 mod explain;
 mod flash;
@@ -11,6 +13,7 @@ mod inspect;
 mod layers;
 mod mkfs;
 mod plan;
+mod proof;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -60,6 +63,9 @@ enum Verb {
     /// Make one filesystem from a directory or tar archive.
     #[command(subcommand)]
     Mkfs(mkfs::Mkfs),
+    /// Compressed blocks that are kept between builds.
+    #[command(subcommand)]
+    Cache(cache::Cache),
     /// Compose, flash and verify a small built-in system, then show that damage is caught.
     Demo(demo::Demo),
 }
@@ -77,6 +83,7 @@ impl Cli {
             Verb::Boards(verb) => verb.run(report),
             Verb::Layers(verb) => verb.run(report),
             Verb::Mkfs(verb) => verb.run(report),
+            Verb::Cache(verb) => verb.run(report),
             Verb::Demo(verb) => verb.run(report),
         }
     }

@@ -22,7 +22,7 @@ impl PlanVerb {
     pub fn run(self, report: &Report) -> Result<()> {
         let inputs = self.inputs.load(report)?;
         let staged = inputs.stage()?;
-        staged.warnings.iter().for_each(|warning| report.warn(warning));
+        staged.warnings.iter().chain(&staged.left_out).for_each(|warning| report.warn(warning));
         let composition = Composition::new(&inputs, staged, self.size.map(|size| size.0))?;
         report.document(composition.plan(), composition.plan());
         Ok(())

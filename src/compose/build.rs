@@ -21,7 +21,7 @@ const GROW_TO: u64 = 1 << 41;
 const BOOT_CODE_LEN: u64 = mbr::TABLE_OFFSET;
 
 pub(super) fn composition(inputs: &Inputs, staged: Staged, disk_len: Option<u64>) -> Result<Composition> {
-    let Staged { root, artifacts, partitions, blobs, warnings: _ } = staged;
+    let Staged { root, artifacts, partitions, blobs, .. } = staged;
     let mut builder =
         Builder { inputs, board: &inputs.board, ids: Ids::new(&inputs.seed), steps: Vec::new() };
     let payloads = inputs.board.partitions.iter().zip(partitions);
@@ -69,16 +69,19 @@ impl Builder<'_> {
                     codec: *codec,
                     block_size: block.0 as u32,
                     timestamp: self.inputs.timestamp,
-                    threads: self.inputs.threads,
                     pack_tails: false,
                 };
                 match partition.size {
-                    Size::Fit { .. } => compose_squashfs(root, &options, &partition.name)?,
+                    Size::Fit { .. } => compose_squashfs(root, &options, &partition.name, self.resources())?,
                     Size::Exact(_) | Size::Rest { .. } => Payload::Squashfs { tree: root.clone(), options },
                 }
             }
             Filesystem::None => Payload::Nothing,
         })
+    }
+
+    fn resources(&self) -> &squashfs::Resources {
+        &self.inputs.resources
     }
 
     fn fat(&self, partition: &Partition, tree: Tree, label: &str, fat_type: fat::FatType) -> Payload {
@@ -225,7 +228,8 @@ impl Builder<'_> {
     }
 
     fn partition(&mut self, partition: &Partition, extent: &Extent, payload: Payload) -> Result<()> {
-        let payload = settle(payload, extent.len, &partition.name).map_err(in_partition(partition))?;
+        let payload = settle(payload, extent.len, &partition.name, self.resources())
+            .map_err(in_partition(partition))?;
         let need = minimum_size(&payload).map_err(in_partition(partition))?;
         if need > extent.len {
             let name = partition.name.clone();
@@ -297,7 +301,7 @@ impl Builder<'_> {
             disk,
             steps,
         };
-        Ok(Composition { plan, artifacts, payloads })
+        Ok(Composition { plan, artifacts, payloads, resources: self.inputs.resources.clone() })
     }
 }
 
@@ -335,10 +339,15 @@ fn in_partition(partition: &Partition) -> impl FnOnce(Error) -> Error {
 }
 
 /// A squashfs whose partition has no stated size must exist before the partition can be placed.
-fn compose_squashfs(root: &Tree, options: &squashfs::Options, name: &str) -> Result<Payload> {
+fn compose_squashfs(
+    root: &Tree,
+    options: &squashfs::Options,
+    name: &str,
+    resources: &squashfs::Resources,
+) -> Result<Payload> {
     let layout = squashfs::layout(root, options)?;
     let scratch = Scratch::new(layout.size_bound())?;
-    let written = squashfs::write(&layout, &Region::whole(&scratch, name))?;
+    let written = squashfs::write(&layout, &Region::whole(&scratch, name), resources)?;
     let content: Content = scratch.into_content(written.len)?;
     let files: Vec<WrittenFile> = written.files;
     Ok(Payload::Composed { content, files })
@@ -346,10 +355,10 @@ fn compose_squashfs(root: &Tree, options: &squashfs::Options, name: &str) -> Res
 
 /// A squashfs that may turn out too large for its partition is composed now, so that this is found before a
 /// medium is wiped; any other is composed straight into its partition.
-fn settle(payload: Payload, len: u64, name: &str) -> Result<Payload> {
+fn settle(payload: Payload, len: u64, name: &str, resources: &squashfs::Resources) -> Result<Payload> {
     match payload {
         Payload::Squashfs { tree, options } if squashfs::layout(&tree, &options)?.size_bound() > len => {
-            compose_squashfs(&tree, &options, name)
+            compose_squashfs(&tree, &options, name, resources)
         }
         payload => Ok(payload),
     }

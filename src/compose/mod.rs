@@ -3,6 +3,7 @@
 mod build;
 mod frames;
 mod manifest;
+mod schedule;
 mod write;
 
 pub use frames::{compress, publish, temporary_beside};
@@ -22,6 +23,7 @@ pub struct Composition {
     artifacts: Artifacts,
     /// One for each step of the plan.
     payloads: Vec<Payload>,
+    resources: squashfs::Resources,
 }
 
 /// What the bytes of a step come from.

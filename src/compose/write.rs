@@ -1,13 +1,14 @@
 //! The executor: puts the payload of each step into its region. Decides nothing.
 
+use super::schedule::run_all;
 use super::{Composition, Payload};
 use crate::error::{Error, Result};
-use crate::flash::{Commit, Critical, Listener, RegionRange};
+use crate::flash::{Bmap, Commit, Critical, Listener, RegionRange};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::manifest::Manifest;
 use crate::plan::{PlanError, Step};
 use crate::target::{Record, Region, Target};
-use crate::tree::Content;
+use crate::tree::{Content, Run};
 
 /// The files that a step wrote.
 #[derive(Clone, Debug)]
@@ -19,14 +20,15 @@ pub struct RegionFiles {
 }
 
 impl Composition {
-    /// Writes every step but the critical ones; returns the files of each filesystem.
+    /// Writes every step but the critical ones, several at the same time; returns the files of each filesystem.
     fn write_body(&self, target: &dyn Target) -> Result<Vec<RegionFiles>> {
-        let mut written = Vec::new();
-        for (index, _, payload) in self.steps().filter(|(_, step, _)| !step.critical) {
-            let region = self.region(target, index);
-            written.push(RegionFiles { step: index, files: self.write(payload, &region)? });
-        }
-        Ok(written)
+        let body: Vec<_> = self.steps().filter(|(_, step, _)| !step.critical).collect();
+        let wide: Vec<bool> = body.iter().map(|(.., payload)| payload.is_wide()).collect();
+        run_all(&wide, self.resources.threads, |job| {
+            let (step, _, payload) = body[job];
+            let files = self.write(payload, &self.region(target, step))?;
+            Ok(RegionFiles { step, files })
+        })
     }
 
     /// The bytes that make the disk bootable: partition tables, boot code and boot loaders, by offset.
@@ -56,17 +58,43 @@ impl Composition {
         used: bool,
         listener: &dyn Listener,
     ) -> Result<(Manifest, Record)> {
+        let mut files = Vec::new();
+        let record = self.commit(target, used, listener, |commit| {
+            commit.run(|target| {
+                files = self.write_body(target)?;
+                Ok(())
+            })
+        })?;
+        Ok((self.manifest(&record, &files), record))
+    }
+
+    /// Like [`Composition::run`], for a fresh image file; also returns its block map.
+    pub fn run_mapped(
+        &self,
+        target: &dyn Target,
+        listener: &dyn Listener,
+    ) -> Result<(Manifest, Record, Bmap)> {
+        let mut files = Vec::new();
+        let (record, map) = self.commit(target, false, listener, |commit| {
+            commit.run_mapped(|target| {
+                files = self.write_body(target)?;
+                Ok(())
+            })
+        })?;
+        Ok((self.manifest(&record, &files), record, map))
+    }
+
+    fn commit<T>(
+        &self,
+        target: &dyn Target,
+        used: bool,
+        listener: &dyn Listener,
+        run: impl FnOnce(&Commit) -> Result<T>,
+    ) -> Result<T> {
         self.reject_other_sectors(target)?;
         let critical = self.critical()?;
         let regions: Vec<RegionRange> = self.plan.steps.iter().map(region_range).collect();
-        let mut files = Vec::new();
-        let commit =
-            Commit { target, used, critical: &critical, regions: &regions, listener, expected_len: None };
-        let record = commit.run(|target| {
-            files = self.write_body(target)?;
-            Ok(())
-        })?;
-        Ok((self.manifest(&record, &files), record))
+        run(&Commit { target, used, critical: &critical, regions: &regions, listener, expected_len: None })
     }
 
     /// Tables count in sectors: in those of another size they are none.
@@ -101,10 +129,17 @@ impl Composition {
                 Ok(ext4::write(&ext4::layout(tree, options, region.len())?, region)?.files)
             }
             Payload::Squashfs { tree, options } => {
-                Ok(squashfs::write(&squashfs::layout(tree, options)?, region)?.files)
+                Ok(squashfs::write(&squashfs::layout(tree, options)?, region, &self.resources)?.files)
             }
             Payload::Nothing => Ok(Vec::new()),
         }
+    }
+}
+
+impl Payload {
+    /// Whether writing it works on all threads by itself.
+    fn is_wide(&self) -> bool {
+        matches!(self, Payload::Squashfs { .. })
     }
 }
 
@@ -113,8 +148,10 @@ fn region_range(step: &Step) -> RegionRange {
 }
 
 fn copy(content: &Content, region: &Region) -> Result<()> {
-    let mut writer = region.writer(0);
-    content.for_each_chunk(|chunk| Ok::<(), Error>(writer.put(chunk)?))?;
-    writer.finish()?;
-    Ok(())
+    region.stream(0, |writer| {
+        content.for_each_run(|run| match run {
+            Run::Data(bytes) => Ok::<(), Error>(writer.put(bytes)?),
+            Run::Hole(len) => Ok(writer.zero_to(writer.position() + len)?),
+        })
+    })
 }

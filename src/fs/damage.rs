@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// A file that is not what was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Damage {
     /// Path of the file, see [`crate::tree::display`].
     pub path: String,
@@ -14,11 +14,22 @@ pub struct Damage {
 }
 
 /// How a file differs from what was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Problem {
     /// There is no such file, or its directory is damaged.
     Missing,
+    /// It is there, but nobody wrote it.
+    Unexpected,
+    /// Something that is not its content is other than was written.
+    Differs {
+        /// What, as a noun: `mode`, `link target`.
+        what: &'static str,
+        /// What was written.
+        expected: String,
+        /// What there is.
+        found: String,
+    },
     /// It has another length.
     Size {
         /// Bytes that were written.
@@ -35,11 +46,30 @@ pub enum Problem {
     },
 }
 
+impl Damage {
+    /// Compares one property; `None` if it is as written.
+    pub(super) fn unless_same<T: PartialEq>(
+        path: &str,
+        what: &'static str,
+        (expected, found): (T, T),
+        show: impl Fn(T) -> String,
+    ) -> Option<Damage> {
+        (expected != found).then(|| {
+            let problem = Problem::Differs { what, expected: show(expected), found: show(found) };
+            Damage { path: path.into(), problem }
+        })
+    }
+}
+
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` ", self.path)?;
         match &self.problem {
             Problem::Missing => f.write_str("is missing"),
+            Problem::Unexpected => f.write_str("was not written"),
+            Problem::Differs { what, expected, found } => {
+                write!(f, "has the {what} {found} instead of {expected}")
+            }
             Problem::Size { expected, found } => {
                 write!(f, "has {found} bytes instead of the {expected} that were written")
             }

@@ -114,7 +114,6 @@ impl Builder<'_> {
             codec,
             block_size: block.0 as u32,
             timestamp: self.inputs.timestamp,
-            threads: self.inputs.threads,
             pack_tails: false,
         };
         let layout = squashfs::layout(tree, &options)?;
@@ -123,7 +122,7 @@ impl Builder<'_> {
             self.warnings.push(format!("`{}`: `{path}` loses the attribute `{name}`", self.name));
         }
         let scratch = Scratch::new(layout.size_bound())?;
-        let written = squashfs::write(&layout, &Region::whole(&scratch, self.name))?;
+        let written = squashfs::write(&layout, &Region::whole(&scratch, self.name), &self.inputs.resources)?;
         Ok((scratch.into_content(written.len)?, written.files))
     }
 

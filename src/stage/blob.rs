@@ -5,7 +5,7 @@ use std::path::Path;
 use super::StageError;
 use crate::board::Blob;
 use crate::error::{Error, Io};
-use crate::tree::Content;
+use crate::tree::{Content, Stamp};
 
 /// A blob with its file.
 #[derive(Clone, Debug)]
@@ -41,8 +41,9 @@ impl StagedBlob {
             .into());
         };
         let path = images.join(file);
-        let len = path.metadata().map_err(Io::on("read", &path))?.len();
-        let staged = StagedBlob { file: file.clone(), content: Content::file(path, 0, len) };
+        let metadata = path.metadata().map_err(Io::on("read", &path))?;
+        let content = Content::stamped(path, 0, metadata.len(), Stamp::of(&metadata));
+        let staged = StagedBlob { file: file.clone(), content };
         staged.ensure_magic(blob)?;
         Ok(staged)
     }

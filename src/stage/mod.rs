@@ -12,10 +12,11 @@ pub use artifact::{Artifact, Artifacts};
 pub use blob::{Piece, StagedBlob};
 pub use place::PartitionTree;
 
-use crate::board::Board;
+use crate::board::{self, Board, Filesystem, Partition, Recipe};
 use crate::boot::text::{self, TextError};
 use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
 use crate::error::{Error, Family, Report};
+use crate::fs::squashfs;
 use crate::layer::Layer;
 use crate::plan::Ids;
 use crate::value::{Arch, Seed, Timestamp};
@@ -37,8 +38,8 @@ pub struct Inputs {
     pub seed: Seed,
     /// Time of all timestamps.
     pub timestamp: Timestamp,
-    /// Threads to work with; does not change the bytes.
-    pub threads: usize,
+    /// What the work is done with; does not change the bytes.
+    pub resources: squashfs::Resources,
 }
 
 /// What the plan is about.
@@ -52,8 +53,10 @@ pub struct Staged {
     pub partitions: Vec<PartitionTree>,
     /// One for each blob of the board.
     pub blobs: Vec<StagedBlob>,
-    /// What the user should know: things that were left out.
+    /// What the user should know.
     pub warnings: Vec<String>,
+    /// What the images cannot hold, by name.
+    pub left_out: Vec<String>,
 }
 
 /// Why the parts of an image cannot be put together.
@@ -178,16 +181,42 @@ impl Inputs {
         let blobs = self.board.blobs.iter().map(|blob| StagedBlob::find(blob, &self.images));
         let blobs = blobs.collect::<Result<Vec<_>, _>>()?;
         let RootTree { tree: mut root, notes: mut warnings, .. } = self.root()?;
-        let mut artifacts = Artifacts::default();
+        warnings.extend(self.read_back_without_second_reader(&root));
+        let (mut artifacts, mut left_out) = (Artifacts::default(), Vec::new());
         for artifact in &self.board.artifacts {
             if artifact.arch.is_none_or(|arch| arch == self.arch) {
-                artifact::build(self, artifact, &mut root, &mut artifacts, &mut warnings)?;
+                artifact::build(self, artifact, &mut root, &mut artifacts, &mut left_out)?;
             }
         }
         let placer = self.placer(&artifacts);
         let partitions = self.board.partitions.iter().map(|partition| placer.tree(partition));
         let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
-        Ok(Staged { root, artifacts, partitions, blobs, warnings })
+        left_out.extend(self.lost_in_partitions(&root));
+        Ok(Staged { root, artifacts, partitions, blobs, warnings, left_out })
+    }
+
+    /// Attributes that the squashfs partitions, which hold what is left of the root tree, lose.
+    fn lost_in_partitions(&self, root: &crate::tree::Tree) -> Vec<String> {
+        let squashfs = |partition: &&Partition| matches!(partition.filesystem, Filesystem::Squashfs { .. });
+        let lost = |partition: &Partition| {
+            let name = partition.name.clone();
+            squashfs::dropped_xattrs(root).into_iter().map(move |dropped| {
+                format!("`{name}`: `{}` loses the attribute `{}`", dropped.path, dropped.name)
+            })
+        };
+        self.board.partitions.iter().filter(squashfs).flat_map(lost).collect()
+    }
+
+    /// A note for whoever wants every squashfs read back.
+    fn read_back_without_second_reader(&self, root: &crate::tree::Tree) -> Option<String> {
+        let artifact = |artifact: &board::Artifact| matches!(artifact.recipe, Recipe::Squashfs { .. });
+        let partition = |partition: &Partition| matches!(partition.filesystem, Filesystem::Squashfs { .. });
+        let any = self.board.artifacts.iter().any(artifact) || self.board.partitions.iter().any(partition);
+        if !self.resources.verify || !any {
+            return None;
+        }
+        let reason = squashfs::beyond_second_reader(root)?;
+        Some(format!("a squashfs of this tree may be read back without the independent reader: {reason}"))
     }
 
     fn placer<'a>(&'a self, artifacts: &'a Artifacts) -> place::Placer<'a> {

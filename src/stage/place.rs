@@ -8,7 +8,7 @@ use super::{Artifacts, StageError};
 use crate::board::{self, Filesystem, Partition, Place};
 use crate::error::{Error, Io};
 use crate::tree::overlay::Overlay;
-use crate::tree::{self, Body, Content, Name, Node, NodeId, Stat, Tree};
+use crate::tree::{self, Body, Content, Name, Node, NodeId, Stamp, Stat, Tree};
 use crate::value::{Arch, Timestamp};
 
 /// What goes onto one partition, and where each path comes from.
@@ -108,9 +108,10 @@ impl Placer<'_> {
                 } else {
                     place.to.as_bytes().to_vec()
                 };
-                let len = path.metadata().map_err(Io::on("read", &path))?.len();
+                let metadata = path.metadata().map_err(Io::on("read", &path))?;
                 let origin = format!("`images/{}`", relative(&path, self.images));
-                self.file(placed, &to, Content::file(path, 0, len), origin)?;
+                let content = Content::stamped(path, 0, metadata.len(), Stamp::of(&metadata));
+                self.file(placed, &to, content, origin)?;
             }
             return Ok(());
         }

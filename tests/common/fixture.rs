@@ -34,7 +34,8 @@ pub fn skiff_image() -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SKIFF_")) {
         command.env_remove(name);
     }
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("SOURCE_DATE_EPOCH", TIMESTAMP).stdin(Stdio::null());
+    command.env("SOURCE_DATE_EPOCH", TIMESTAMP).env("SKIFF_CACHE", "off");
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     command
 }
 

@@ -82,7 +82,7 @@ impl Project {
         for kept in ["PATH", "TMPDIR"] {
             std::env::var_os(kept).map(|value| command.env(kept, value));
         }
-        command.env("SOURCE_DATE_EPOCH", "1700000000");
+        command.env("SOURCE_DATE_EPOCH", "1700000000").env("SKIFF_CACHE", "off");
         command
     }
 

@@ -1,7 +1,7 @@
 //! Trees and images for the tests of squashfs.
 #![allow(dead_code)]
 
-use skiff_image::fs::squashfs::{self, Options, Written};
+use skiff_image::fs::squashfs::{self, Options, Resources, Written};
 use skiff_image::target::Region;
 use skiff_image::tree::{Body, Device, Node, NodeId, Stat, Tree};
 
@@ -10,14 +10,24 @@ use super::trees::{Once, Random, dir, file, stat};
 /// The options of most tests.
 pub fn options(codec: &str) -> Options {
     let codec = codec.parse().expect("a codec");
-    Options { codec, block_size: 128 << 10, timestamp: 1_600_000_000, threads: 2, pack_tails: false }
+    Options { codec, block_size: 128 << 10, timestamp: 1_600_000_000, pack_tails: false }
+}
+
+/// Threads, and no cache.
+pub fn resources(threads: usize) -> Resources {
+    Resources { threads, ..Default::default() }
 }
 
 /// The image, checked to be written once and without gaps, and not larger than was promised.
 pub fn image(tree: &Tree, options: &Options) -> (Vec<u8>, Written) {
+    image_with(tree, options, &resources(2))
+}
+
+/// [`image`], with a choice of what the work is done with.
+pub fn image_with(tree: &Tree, options: &Options, resources: &Resources) -> (Vec<u8>, Written) {
     let layout = squashfs::layout(tree, options).expect("a layout");
     let target = Once::new(layout.size_bound() + 4096);
-    let written = squashfs::write(&layout, &Region::whole(&target, "rootfs")).expect("an image");
+    let written = squashfs::write(&layout, &Region::whole(&target, "rootfs"), resources).expect("an image");
     assert!(target.covers(written.len), "exactly the image is written");
     assert!(written.len <= layout.size_bound(), "{} of {}", written.len, layout.size_bound());
     let mut bytes = target.memory.to_vec();

@@ -110,6 +110,12 @@ pub enum SquashfsError {
         /// Path of the file in the filesystem.
         path: String,
     },
+    /// A file has the times and length of an earlier build and not its bytes.
+    #[error("`{path}` changed since the last build, but its times and length are the same")]
+    Untrue {
+        /// Path of the file on the host.
+        path: String,
+    },
     /// The compressor itself failed, which no input explains.
     #[error("`{codec}` cannot compress: {reason}")]
     Compress {
@@ -132,6 +138,9 @@ pub enum SquashfsError {
     /// The target cannot be written.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// What was written reads back as something else.
+    #[error(transparent)]
+    Proof(#[from] super::ProofError),
     /// An image contradicts itself.
     #[error("not a readable squashfs: {0}")]
     Corrupt(String),
@@ -152,9 +161,10 @@ impl Report for SquashfsError {
                 Family::Fit
             }
             XattrTooLong { .. } | TableTooLarge { .. } | DirectoryTooLarge { .. } => Family::Fit,
-            Changed { .. } | Compress { .. } | Threads { .. } | Read(_) => Family::Io,
+            Changed { .. } | Untrue { .. } | Compress { .. } | Threads { .. } | Read(_) => Family::Io,
             Content(error) => error.family(),
             Target(error) => error.family(),
+            Proof(error) => error.family(),
             Corrupt(_) => Family::Corrupt,
             UnsupportedCodec(_) => Family::Unsupported,
         }
@@ -166,9 +176,11 @@ impl Report for SquashfsError {
             BlockSize(_) => Some("`128 KiB` reads fast, `1 MiB` is the smallest image".into()),
             Timestamp(_) => Some("give SOURCE_DATE_EPOCH as seconds since 1970".into()),
             Changed { .. } => Some("wait until the build that writes the tree has ended".into()),
+            Untrue { .. } => Some("build without `--trust-stat`".into()),
             Threads { .. } => Some("use fewer threads".into()),
             Content(error) => error.hint(),
             Target(error) => error.hint(),
+            Proof(error) => error.hint(),
             Corrupt(_) => Some("write the image again, or read the medium with another reader".into()),
             _ => None,
         }
@@ -195,6 +207,11 @@ mod tests {
         );
         let changed = SquashfsError::Changed { path: "/f".into() };
         assert_eq!(changed.to_string(), "`/f` changed while it was read");
+        let untrue = SquashfsError::Untrue { path: "/f".into() };
+        assert_eq!(
+            untrue.to_string(),
+            "`/f` changed since the last build, but its times and length are the same"
+        );
         let compress = SquashfsError::Compress { codec: "zstd:3".into(), reason: "no memory".into() };
         assert_eq!(compress.to_string(), "`zstd:3` cannot compress: no memory");
         let threads = SquashfsError::Threads { threads: 900, reason: "no memory".into() };

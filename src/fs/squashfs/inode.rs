@@ -133,8 +133,7 @@ mod tests {
         let mut tree = Tree::new(stat);
         let content = Content::bytes(b"1".as_slice());
         let id = tree.insert(Tree::ROOT, b"file", Node::new(stat, Body::File(content)));
-        let options =
-            Options { codec: Codec::Stored, block_size: 4096, timestamp: 0, threads: 1, pack_tails: false };
+        let options = Options { codec: Codec::Stored, block_size: 4096, timestamp: 0, pack_tails: false };
         let layout = layout(&tree, &options).expect("a layout");
         let kind = |len: u64, start: u64, sparse: u64| {
             let data = FileData { start, sizes: vec![7, 8], fragment: None, sparse };

@@ -78,6 +78,21 @@ impl<'t> Layout<'t> {
     }
 }
 
+/// Attributes that a squashfs of `tree` will not have, as [`Layout::dropped`].
+pub fn dropped_xattrs(tree: &Tree) -> Vec<DroppedXattr> {
+    let mut seen = vec![false; tree.capacity()];
+    let nodes = tree.walk().filter(|(_, id)| !std::mem::replace(&mut seen[id.index()], true));
+    let dropped = |(path, id): (Vec<u8>, NodeId)| {
+        let names = tree.node(id).xattrs.keys().filter(|name| !xattr::is_stored(name));
+        names.map(|name| dropped(&path, name)).collect::<Vec<_>>()
+    };
+    nodes.flat_map(dropped).collect()
+}
+
+fn dropped(path: &[u8], name: &[u8]) -> DroppedXattr {
+    DroppedXattr { path: tree::display(path), name: String::from_utf8_lossy(name).into_owned() }
+}
+
 /// Plans a squashfs of `tree`. Opens no file.
 pub fn layout<'t>(tree: &'t Tree, options: &Options) -> Result<Layout<'t>, SquashfsError> {
     reject_options(options)?;
@@ -239,10 +254,7 @@ impl<'t> XattrSets<'t> {
         for (name, value) in &node.xattrs {
             match xattr::entry(path, name, value)? {
                 Some(entry) => set.push(entry),
-                None => self.dropped.push(DroppedXattr {
-                    path: tree::display(path),
-                    name: String::from_utf8_lossy(name).into_owned(),
-                }),
+                None => self.dropped.push(dropped(path, name)),
             }
         }
         if set.is_empty() {

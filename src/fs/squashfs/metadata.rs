@@ -1,7 +1,7 @@
 //! Metadata blocks: streams of records cut into 8 KiB and compressed, and tables of them with an index.
 
 use super::SquashfsError;
-use super::codec::Compressor;
+use super::compressor::Compressor;
 use super::raw::{Put, Reference, SQUASHFS_COMPRESSED_BIT, SQUASHFS_METADATA_SIZE};
 use super::sink::Sink;
 

@@ -2,16 +2,16 @@
 
 use rayon::ThreadPool;
 
-use super::codec::Compressor;
+use super::compressor::Compressor;
 use super::data::{self, StoredData};
 use super::directory::{self, Entry};
 use super::inode::{self, Inodes};
 use super::layout::Layout;
 use super::metadata::{MetadataStream, stored_block, write_table};
 use super::raw::{self, Put, Reference, SuperBlock, flags};
-use super::sink::Sink;
+use super::sink::{PADDING, Sink};
 use super::xattr::write_xattrs;
-use super::{Codec, SquashfsError};
+use super::{Codec, Resources, SquashfsError};
 use crate::fs::WrittenFile;
 use crate::target::Region;
 use crate::tree::{self, Body, NodeId, Tree};
@@ -38,26 +38,36 @@ pub struct Written {
 /// rest of the region is left alone.
 ///
 /// If the region is too small, the whole image is made nevertheless, so that the error tells what it needs.
-pub fn write(layout: &Layout, region: &Region) -> Result<Written, SquashfsError> {
-    let pool = thread_pool(layout.options.threads)?;
-    let mut sink = Sink::new(region);
-    if let Some(options) = layout.options.codec.options_block() {
-        sink.put(&stored_block(&options))?;
-    }
-    let data = data::store(layout, &pool, &mut sink)?;
-    let superblock = write_metadata(layout, &data, &mut sink)?;
-    let len = sink.finish(superblock)?;
-    Ok(Written {
+pub fn write(layout: &Layout, region: &Region, resources: &Resources) -> Result<Written, SquashfsError> {
+    let pool = thread_pool(resources.threads)?;
+    let (data, superblock, len, head) = region.stream(PADDING, |writer| {
+        let mut sink = Sink::new(writer, region.len());
+        if let Some(options) = layout.options.codec.options_block(layout.options.block_size) {
+            sink.put(&stored_block(&options))?;
+        }
+        let data = data::store(layout, &pool, &mut sink, resources)?;
+        let superblock = write_metadata(layout, &data, &mut sink)?;
+        let (len, head) = sink.finish(superblock)?;
+        region.ensure_fits(len)?;
+        Ok::<_, SquashfsError>((data, superblock, len, head))
+    })?;
+    region.write_at(&head, 0)?;
+    let written = Written {
         bytes_used: superblock.bytes_used,
         len,
         files: written_files(layout, &data.digests),
         inodes: superblock.inodes,
         fragments: superblock.fragments,
         duplicates: data.duplicates,
-    })
+    };
+    drop(data);
+    if resources.verify {
+        super::proof::prove_on(&pool, layout, region, &written)?;
+    }
+    Ok(written)
 }
 
-fn thread_pool(threads: usize) -> Result<ThreadPool, SquashfsError> {
+pub(super) fn thread_pool(threads: usize) -> Result<ThreadPool, SquashfsError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|index| format!("squashfs-{index}"))
@@ -111,7 +121,7 @@ fn write_metadata(layout: &Layout, data: &StoredData, sink: &mut Sink) -> Result
     })
 }
 
-fn flags_of(layout: &Layout) -> u16 {
+pub(super) fn flags_of(layout: &Layout) -> u16 {
     let mut bits = flags::DUPLICATE | flags::EXPORT;
     if layout.xattr_sets.is_empty() {
         bits |= flags::NO_XATTR;
@@ -119,7 +129,7 @@ fn flags_of(layout: &Layout) -> u16 {
     if layout.options.codec == Codec::Stored {
         bits |= flags::NOI | flags::NOD | flags::NOF | flags::NOX | flags::NOID;
     }
-    if layout.options.codec.options_block().is_some() {
+    if layout.options.codec.options_block(layout.options.block_size).is_some() {
         bits |= flags::COMP_OPT;
     }
     bits

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::SquashfsError;
-use super::codec::Compressor;
+use super::compressor::Compressor;
 use super::metadata::{MetadataStream, write_table};
 use super::raw::{self, Put, Reference};
 use super::sink::Sink;
@@ -33,6 +33,11 @@ impl XattrEntry<'_> {
     pub(super) fn stored_len(&self) -> usize {
         4 + self.name.len() + 4 + self.value.len().max(8)
     }
+}
+
+/// Whether squashfs has a namespace for an attribute.
+pub(super) fn is_stored(full_name: &[u8]) -> bool {
+    PREFIXES.iter().any(|prefix| full_name.starts_with(prefix))
 }
 
 /// The attribute as squashfs stores it; `None` outside of its namespaces.

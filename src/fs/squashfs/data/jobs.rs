@@ -1,10 +1,13 @@
 //! Cuts the files of a layout into jobs of a size that is worth a thread's attention.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::SquashfsError;
 use super::super::layout::Layout;
-use super::duplicates::Duplicates;
+use super::Plan;
+use super::bins::Bin;
+use super::memo::Known;
 use crate::tree::{Content, Opened};
 
 /// Contents read by one job, in bytes, unless blocks are larger.
@@ -17,9 +20,20 @@ pub(super) enum Job<'t> {
     /// Part of a file of at least one block.
     Span(Span<'t>),
     /// Files smaller than a block.
-    Batch(Vec<(u32, &'t Content)>),
-    /// A full fragment block.
-    Fragment(Vec<u8>),
+    Batch(Vec<Small<'t>>),
+    /// A fragment block.
+    Fragment(Bin<'t>),
+}
+
+/// A file smaller than a block.
+pub(super) struct Small<'t> {
+    /// Position in `Layout::files`.
+    pub file: u32,
+    pub content: &'t Content,
+    /// Whether a run of packing ends behind it.
+    pub ends_run: bool,
+    /// What an earlier build read.
+    pub known: Option<&'t Known>,
 }
 
 /// Part of a file of at least one block. All spans of a file but the last are equally long: a power of two and
@@ -27,9 +41,14 @@ pub(super) enum Job<'t> {
 pub(super) struct Span<'t> {
     /// Position in `Layout::files`.
     pub file: u32,
+    pub content: &'t Content,
     pub opened: Arc<Opened<'t>>,
     pub offset: u64,
     pub len: usize,
+    /// What an earlier build read.
+    pub known: Option<&'t Known>,
+    /// The file stores nothing there.
+    pub is_hole: bool,
 }
 
 impl Span<'_> {
@@ -44,60 +63,85 @@ impl Span<'_> {
     }
 }
 
-/// The jobs of a layout in order.
-pub(super) struct Jobs<'a, 't> {
-    layout: &'a Layout<'t>,
-    duplicates: &'a Duplicates,
-    next_file: u32,
-    /// The rest of a large file: where it goes on.
-    open: Option<(u32, Arc<Opened<'t>>, u64)>,
-    batch: Vec<(u32, &'t Content)>,
-    batch_len: u64,
+/// The rest of a large file.
+struct Rest<'t> {
+    file: u32,
+    content: &'t Content,
+    known: Option<&'t Known>,
+    opened: Arc<Opened<'t>>,
+    /// Where it goes on.
+    offset: u64,
+    /// The next range the file stores, if it ends behind `offset`; nothing if there is none.
+    data: Option<Range<u64>>,
 }
 
-impl<'a, 't> Jobs<'a, 't> {
-    pub(super) fn new(layout: &'a Layout<'t>, duplicates: &'a Duplicates) -> Self {
-        Jobs { layout, duplicates, next_file: 0, open: None, batch: Vec::new(), batch_len: 0 }
+/// The jobs of a layout in order: small files as they are packed, then large files as they are in the layout.
+pub(super) struct Jobs<'a> {
+    layout: &'a Layout<'a>,
+    plan: &'a Plan,
+    small: std::slice::Iter<'a, (u32, bool)>,
+    next_file: u32,
+    open: Option<Rest<'a>>,
+}
+
+impl<'a> Jobs<'a> {
+    pub(super) fn new(layout: &'a Layout<'a>, plan: &'a Plan) -> Self {
+        Jobs { layout, plan, small: plan.order.small.iter(), next_file: 0, open: None }
     }
 
     /// The next job; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Job<'t>>, SquashfsError> {
+    pub(super) fn next(&mut self) -> Result<Option<Job<'a>>, SquashfsError> {
+        let batch = self.next_batch();
+        if !batch.is_empty() {
+            return Ok(Some(Job::Batch(batch)));
+        }
         loop {
-            if let Some(span) = self.next_span() {
+            if let Some(span) = self.next_span()? {
                 return Ok(Some(Job::Span(span)));
-            }
-            if self.batch_len >= 2 * SPAN || self.batch.len() >= BATCH_FILES {
-                return Ok(Some(self.take_batch()));
             }
             let file = self.next_file;
             let Some((_, content)) = self.layout.files.get(file as usize) else {
-                return Ok((!self.batch.is_empty()).then(|| self.take_batch()));
+                return Ok(None);
             };
             self.next_file += 1;
-            if content.is_empty() || self.duplicates.contains(file) {
-                continue;
-            }
-            if content.len() < u64::from(self.layout.options.block_size) {
-                self.batch.push((file, content));
-                self.batch_len += content.len();
-            } else {
-                self.open = Some((file, Arc::new(content.open()?), 0));
+            let is_large = content.len() >= u64::from(self.layout.options.block_size);
+            if is_large && !self.plan.duplicates.contains(file) {
+                let opened = Arc::new(content.open()?);
+                let data = opened.next_data(0)?;
+                let known = self.plan.memo.file(content);
+                self.open = Some(Rest { file, content, known, opened, offset: 0, data });
             }
         }
     }
 
-    fn next_span(&mut self) -> Option<Span<'t>> {
-        let (file, opened, offset) = self.open.take()?;
+    fn next_batch(&mut self) -> Vec<Small<'a>> {
+        let (mut batch, mut len) = (Vec::new(), 0);
+        while len < 2 * SPAN
+            && batch.len() < BATCH_FILES
+            && let Some(&(file, ends_run)) = self.small.next()
+        {
+            let content = self.layout.files[file as usize].1;
+            len += content.len();
+            batch.push(Small { file, content, ends_run, known: self.plan.memo.file(content) });
+        }
+        batch
+    }
+
+    fn next_span(&mut self) -> Result<Option<Span<'a>>, SquashfsError> {
+        let Some(Rest { file, content, known, opened, offset, data }) = self.open.take() else {
+            return Ok(None);
+        };
         let len = (opened.len() - offset).min(SPAN.max(self.layout.options.block_size.into()));
         let end = offset + len;
+        let is_hole = data.as_ref().is_none_or(|data| data.start >= end);
         if end < opened.len() {
-            self.open = Some((file, opened.clone(), end));
+            let data = match data {
+                Some(data) if data.end <= end => opened.next_data(end)?,
+                data => data,
+            };
+            let opened = opened.clone();
+            self.open = Some(Rest { file, content, known, opened, offset: end, data });
         }
-        Some(Span { file, opened, offset, len: len as usize })
-    }
-
-    fn take_batch(&mut self) -> Job<'t> {
-        self.batch_len = 0;
-        Job::Batch(std::mem::take(&mut self.batch))
+        Ok(Some(Span { file, content, opened, offset, len: len as usize, known, is_hole }))
     }
 }

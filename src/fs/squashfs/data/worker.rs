@@ -1,176 +1,327 @@
 //! What the threads do: read, hash, look for zeros, compress.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use blake3::hazmat::{ChainingValue, HasherExt};
 
-use super::super::codec::Compressor;
-use super::super::raw::SQUASHFS_COMPRESSED_BIT_BLOCK;
 use super::super::{Options, SquashfsError};
-use super::jobs::{Job, Span};
-use crate::tree::Content;
+use super::bins::{Bin, Bytes};
+use super::jobs::{Job, Small, Span};
+use super::memo::{Known, Memo, ZEROS};
+use super::packer::{Packer, Work};
+use crate::tree::{Content, Source};
 use crate::value::Digest;
 
 /// The result of a [`Job`].
-pub(super) enum Done {
-    Span(SpanDone),
-    Batch(BatchDone),
-    Fragment(Block),
-}
-
-/// A block as it goes to disk, with its size field.
-pub(super) struct Block {
-    pub bytes: Vec<u8>,
-    pub size: u32,
+pub(super) enum Done<'t> {
+    Span(SpanDone<'t>),
+    Batch(BatchDone<'t>),
+    Fragment(FragmentDone),
 }
 
 /// The blocks of a span.
-pub(super) struct SpanDone {
+pub(super) struct SpanDone<'t> {
     /// Position in `Layout::files`.
     pub file: u32,
     /// All blocks, one behind the other.
     pub bytes: Vec<u8>,
     /// Their size fields.
     pub sizes: Vec<u32>,
+    /// Digests of the blocks before compression, for the memo.
+    pub raws: Vec<Digest>,
     /// Bytes in holes.
     pub sparse: u64,
     pub hash: SpanHash,
     /// What goes to a fragment block.
-    pub tail: Option<Vec<u8>>,
+    pub tail: Option<Tail<'t>>,
+}
+
+/// The end of a large file.
+pub(super) struct Tail<'t> {
+    pub digest: Digest,
+    pub len: usize,
+    pub bytes: Bytes<'t>,
 }
 
 pub(super) enum SpanHash {
     /// The span is the file.
-    Whole(blake3::Hash),
+    Whole(Digest),
     /// One of several spans.
     Part { subtree: ChainingValue, last: bool },
+    /// One of several spans of a file that is known.
+    Known { digest: Digest, last: bool },
 }
 
 /// Small files, not compressed yet.
-pub(super) struct BatchDone {
-    /// All contents, one behind the other.
-    pub bytes: Vec<u8>,
-    pub files: Vec<SmallFile>,
+pub(super) struct BatchDone<'t> {
+    pub files: Vec<SmallFile<'t>>,
 }
 
-pub(super) struct SmallFile {
+pub(super) struct SmallFile<'t> {
     /// Position in `Layout::files`.
     pub file: u32,
     pub len: u64,
     pub digest: Digest,
     /// All bytes are zero.
     pub zero: bool,
+    pub bytes: Bytes<'t>,
+    /// Whether a run of packing ends behind it.
+    pub ends_run: bool,
+}
+
+/// A fragment block as it goes to disk.
+pub(super) struct FragmentDone {
+    pub bytes: Vec<u8>,
+    /// Its size field.
+    pub size: u32,
+    /// Digests of what is in it and of the block before compression, for the memo.
+    pub note: Option<(Digest, Digest)>,
 }
 
 /// One [`Worker`] for each thread of the pool, made when the thread has its first job.
-pub(super) struct Workers {
+pub(super) struct Workers<'m> {
     options: Options,
-    slots: Vec<Mutex<Option<Worker>>>,
+    work: Work,
+    /// What is known, if that is to be used.
+    memo: Option<&'m Memo>,
+    slots: Vec<Mutex<Option<Worker<'m>>>>,
 }
 
-struct Worker {
-    compressor: Compressor,
+struct Worker<'m> {
+    packer: Packer,
+    memo: Option<&'m Memo>,
+    block_size: usize,
+    pack_tails: bool,
     buffer: Vec<u8>,
 }
 
-impl Workers {
-    pub(super) fn new(options: &Options, threads: usize) -> Workers {
-        Workers { options: options.clone(), slots: (0..threads).map(|_| Mutex::new(None)).collect() }
+impl<'m> Workers<'m> {
+    pub(super) fn new(options: &Options, work: Work, memo: Option<&'m Memo>, threads: usize) -> Workers<'m> {
+        let slots = (0..threads).map(|_| Mutex::new(None)).collect();
+        Workers { options: options.clone(), work, memo, slots }
+    }
+
+    /// Whether stamps of files are trusted.
+    pub(super) fn trust(&self) -> bool {
+        self.memo.is_some()
     }
 
     /// Does a job on a thread of the pool.
-    pub(super) fn run(&self, job: Job) -> Result<Done, SquashfsError> {
+    pub(super) fn run<'t>(&self, job: Job<'t>) -> Result<Done<'t>, SquashfsError> {
         let mut slot = self.slot();
         let worker = match &mut *slot {
             Some(worker) => worker,
-            empty => empty.insert(Worker::new(&self.options)?),
+            empty => empty.insert(self.worker()?),
         };
         match job {
-            Job::Span(span) => worker.span(&span, &self.options).map(Done::Span),
-            Job::Batch(files) => batch(&files).map(Done::Batch),
-            Job::Fragment(bytes) => worker.fragment(bytes).map(Done::Fragment),
+            Job::Span(span) => worker.span(&span).map(Done::Span),
+            Job::Batch(files) => batch(files).map(Done::Batch),
+            Job::Fragment(bin) => worker.fragment(&bin).map(Done::Fragment),
         }
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<Worker>> {
+    fn slot(&self) -> MutexGuard<'_, Option<Worker<'m>>> {
         let thread = rayon::current_thread_index().expect("jobs run on threads of the pool");
         self.slots[thread].lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn worker(&self) -> Result<Worker<'m>, SquashfsError> {
+        Ok(Worker {
+            packer: Packer::new(&self.options, self.work.clone())?,
+            memo: self.memo,
+            block_size: self.options.block_size as usize,
+            pack_tails: self.options.pack_tails,
+            buffer: Vec::new(),
+        })
+    }
 }
 
-impl Worker {
-    fn new(options: &Options) -> Result<Worker, SquashfsError> {
-        let compressor = Compressor::new(options.codec, options.block_size)?;
-        Ok(Worker { compressor, buffer: Vec::new() })
+impl Worker<'_> {
+    fn span<'t>(&mut self, span: &Span<'t>) -> Result<SpanDone<'t>, SquashfsError> {
+        if let Some(done) = span.known.and_then(|known| self.known_span(span, known)) {
+            return Ok(done);
+        }
+        let mut bytes = std::mem::take(&mut self.buffer);
+        bytes.resize(bytes.len().max(span.len), 0);
+        match span.is_hole {
+            true => bytes[..span.len].fill(0),
+            false => span.opened.read_at(&mut bytes[..span.len], span.offset)?,
+        }
+        let done = self.read_span(span, &bytes[..span.len]);
+        self.buffer = bytes;
+        done
     }
 
-    fn span(&mut self, span: &Span, options: &Options) -> Result<SpanDone, SquashfsError> {
-        if self.buffer.len() < span.len {
-            self.buffer.resize(span.len, 0);
-        }
-        let bytes = &mut self.buffer[..span.len];
-        span.opened.read_at(bytes, span.offset)?;
-        let mut done = SpanDone {
-            file: span.file,
-            bytes: Vec::new(),
-            sizes: Vec::new(),
-            sparse: 0,
-            hash: hash(span, bytes),
-            tail: None,
+    fn read_span<'t>(&mut self, span: &Span<'t>, bytes: &[u8]) -> Result<SpanDone<'t>, SquashfsError> {
+        let mut done = SpanDone::new(span, hash(span, bytes));
+        // A block that is the whole file has its digest.
+        let whole = match (&done.hash, span.len <= self.block_size) {
+            (SpanHash::Whole(digest), true) => Some(*digest),
+            _ => None,
         };
-        for block in bytes.chunks(options.block_size as usize) {
-            let is_tail = block.len() < options.block_size as usize;
+        for block in bytes.chunks(self.block_size) {
             if is_zero(block) {
-                done.sizes.push(0);
-                done.sparse += block.len() as u64;
-            } else if is_tail && options.pack_tails {
-                done.tail = Some(block.to_vec());
+                done.put_hole(block.len());
+            } else if self.is_tail(block.len()) {
+                let bytes = Bytes::Read(Arc::new(block.to_vec()), 0);
+                done.put_tail(Tail { digest: Digest::of(block), len: block.len(), bytes });
             } else {
-                done.sizes.push(put_block(&mut self.compressor, block, &mut done.bytes)?);
+                let (size, raw) = self.packer.put(block, whole, &mut done.bytes)?;
+                done.sizes.push(size);
+                done.raws.extend(raw);
             }
         }
-        Ok(done)
+        match span.known {
+            Some(known) if known.blocks_of(span, self.block_size) != Some(&done.raws) => {
+                Err(changed(span.content))
+            }
+            _ => Ok(done),
+        }
     }
 
-    fn fragment(&mut self, raw: Vec<u8>) -> Result<Block, SquashfsError> {
+    /// The blocks of a span whose digests are known, if the cache has all of them.
+    fn known_span<'t>(&self, span: &Span<'t>, known: &Known) -> Option<SpanDone<'t>> {
+        let hash = match span.is_whole() {
+            true => SpanHash::Whole(known.digest),
+            false => SpanHash::Known { digest: known.digest, last: span.is_last() },
+        };
+        let mut done = SpanDone::new(span, hash);
+        for (index, raw) in known.blocks_of(span, self.block_size)?.iter().enumerate() {
+            let at = index * self.block_size;
+            let len = self.block_size.min(span.len - at);
+            if *raw == ZEROS {
+                done.put_hole(len);
+            } else if self.is_tail(len) {
+                let bytes = Bytes::Unread(span.content, span.offset + at as u64);
+                done.put_tail(Tail { digest: *raw, len, bytes });
+            } else {
+                done.sizes.push(self.packer.put_known(*raw, len, &mut done.bytes)?);
+                done.raws.push(*raw);
+            }
+        }
+        Some(done)
+    }
+
+    fn is_tail(&self, len: usize) -> bool {
+        self.pack_tails && len < self.block_size
+    }
+
+    fn fragment(&mut self, bin: &Bin) -> Result<FragmentDone, SquashfsError> {
         let mut bytes = Vec::new();
-        let size = put_block(&mut self.compressor, &raw, &mut bytes)?;
-        Ok(Block { bytes, size })
+        let members = self.memo.map(|memo| (memo, members(bin)));
+        if let Some((memo, members)) = members
+            && let Some(raw) = memo.fragment(&members)
+            && let Some(size) = self.packer.put_known(raw, bin.len, &mut bytes)
+        {
+            return Ok(FragmentDone { bytes, size, note: Some((members, raw)) });
+        }
+        let block = assemble(bin)?;
+        let (size, raw) = self.packer.put(&block, None, &mut bytes)?;
+        Ok(FragmentDone { bytes, size, note: members.map(|(_, members)| members).zip(raw) })
     }
 }
 
-/// Appends a block as it goes to disk and returns its size field.
-fn put_block(compressor: &mut Compressor, block: &[u8], out: &mut Vec<u8>) -> Result<u32, SquashfsError> {
-    let (bytes, flag) = match compressor.compress(block)? {
-        Some(packed) => (packed, 0),
-        None => (block, SQUASHFS_COMPRESSED_BIT_BLOCK),
+impl<'t> SpanDone<'t> {
+    fn new(span: &Span<'t>, hash: SpanHash) -> SpanDone<'t> {
+        let (bytes, sizes, raws) = (Vec::new(), Vec::new(), Vec::new());
+        SpanDone { file: span.file, bytes, sizes, raws, sparse: 0, hash, tail: None }
+    }
+
+    fn put_hole(&mut self, len: usize) {
+        self.sizes.push(0);
+        self.raws.push(ZEROS);
+        self.sparse += len as u64;
+    }
+
+    fn put_tail(&mut self, tail: Tail<'t>) {
+        self.raws.push(tail.digest);
+        self.tail = Some(tail);
+    }
+}
+
+impl Known {
+    /// The digests of the blocks of a span.
+    fn blocks_of(&self, span: &Span, block_size: usize) -> Option<&[Digest]> {
+        let first = usize::try_from(span.offset).ok()? / block_size;
+        self.blocks.get(first..first + span.len.div_ceil(block_size))
+    }
+}
+
+/// Names what is in a fragment block, in order.
+fn members(bin: &Bin) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for piece in &bin.pieces {
+        hasher.update(&piece.digest.0).update(&(piece.len as u64).to_le_bytes());
+    }
+    hasher.finalize().into()
+}
+
+/// The bytes of a fragment block.
+fn assemble(bin: &Bin) -> Result<Vec<u8>, SquashfsError> {
+    let mut block = Vec::with_capacity(bin.len);
+    for piece in &bin.pieces {
+        match &piece.bytes {
+            Bytes::Read(bytes, at) => block.extend_from_slice(&bytes[*at..*at + piece.len]),
+            Bytes::Unread(content, at) => {
+                let start = block.len();
+                block.resize(start + piece.len, 0);
+                content.open()?.read_at(&mut block[start..], *at)?;
+                if Digest::of(&block[start..]) != piece.digest {
+                    return Err(changed(content));
+                }
+            }
+        }
+    }
+    Ok(block)
+}
+
+/// A file that has the stamp of an earlier build and not its bytes.
+fn changed(content: &Content) -> SquashfsError {
+    let path = match content.source() {
+        Source::File { path, .. } => path.display().to_string(),
+        Source::Bytes(_) | Source::Temporary(_) => "memory".into(),
     };
-    out.extend_from_slice(bytes);
-    Ok(bytes.len() as u32 | flag)
+    SquashfsError::Untrue { path }
 }
 
 fn hash(span: &Span, bytes: &[u8]) -> SpanHash {
     if span.is_whole() {
-        return SpanHash::Whole(blake3::hash(bytes));
+        return SpanHash::Whole(Digest::of(bytes));
+    }
+    if let Some(known) = span.known {
+        return SpanHash::Known { digest: known.digest, last: span.is_last() };
     }
     let mut hasher = blake3::Hasher::new();
     let subtree = hasher.set_input_offset(span.offset).update(bytes).finalize_non_root();
     SpanHash::Part { subtree, last: span.is_last() }
 }
 
-fn batch(files: &[(u32, &Content)]) -> Result<BatchDone, SquashfsError> {
-    let len: u64 = files.iter().map(|(_, content)| content.len()).sum();
+fn batch<'t>(files: Vec<Small<'t>>) -> Result<BatchDone<'t>, SquashfsError> {
+    let unread = || files.iter().filter(|small| small.known.is_none());
+    let len: u64 = unread().map(|small| small.content.len()).sum();
     let mut bytes = vec![0; len as usize];
     let mut rest = bytes.as_mut_slice();
-    let mut small = Vec::with_capacity(files.len());
-    for (file, content) in files {
-        let (bytes, behind) = rest.split_at_mut(content.len() as usize);
+    let mut read = Vec::with_capacity(files.len());
+    for small in unread() {
+        let (bytes, behind) = rest.split_at_mut(small.content.len() as usize);
         rest = behind;
-        content.open()?.read_at(bytes, 0)?;
-        let (digest, zero) = (Digest::of(bytes), is_zero(bytes));
-        small.push(SmallFile { file: *file, len: content.len(), digest, zero });
+        small.content.open()?.read_at(bytes, 0)?;
+        read.push((Digest::of(bytes), is_zero(bytes)));
     }
-    Ok(BatchDone { bytes, files: small })
+    let (bytes, mut read, mut at) = (Arc::new(bytes), read.into_iter(), 0);
+    let done = files.iter().map(|Small { file, content, ends_run, known }| {
+        let len = content.len();
+        let (digest, zero, bytes) = match known {
+            Some(known) => (known.digest, known.zero, Bytes::Unread(content, 0)),
+            None => {
+                let (digest, zero) = read.next().expect("every unknown file was read");
+                at += len as usize;
+                (digest, zero, Bytes::Read(bytes.clone(), at - len as usize))
+            }
+        };
+        SmallFile { file: *file, len, digest, zero, bytes, ends_run: *ends_run }
+    });
+    Ok(BatchDone { files: done.collect() })
 }
 
 /// Stops at the first byte that is not zero; else compares with itself, one byte on, at the speed of `memcmp`.

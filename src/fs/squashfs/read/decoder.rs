@@ -3,6 +3,8 @@
 use liblzma::stream::{Action, Status, Stream};
 use zstd::zstd_safe::DCtx;
 
+#[cfg(feature = "object-store")]
+use super::super::Codec;
 use super::super::SquashfsError;
 use super::super::raw;
 
@@ -42,4 +44,15 @@ impl Decoder {
             }
         }
     }
+}
+
+/// The `raw_len` bytes that `packed` was made of; `None` if it is damaged, or of another length.
+#[cfg(feature = "object-store")]
+pub(crate) fn decode_block(codec: Codec, packed: &[u8], raw_len: usize) -> Option<Vec<u8>> {
+    if codec == Codec::Stored {
+        return None;
+    }
+    let mut raw = vec![0; raw_len];
+    let len = Decoder::new(codec.id()).ok()?.decode(packed, &mut raw)?;
+    (len == raw_len).then_some(raw)
 }

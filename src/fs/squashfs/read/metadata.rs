@@ -64,7 +64,9 @@ impl<R: Read + Seek> Metadata<R> {
         if records.len() < len {
             return Err(format!("ends after {} of {len} bytes", records.len()));
         }
-        records.truncate(len);
+        if records.len() > len {
+            return Err(format!("has {} bytes, {len} belong to it", records.len()));
+        }
         Ok(records)
     }
 
@@ -88,6 +90,15 @@ impl<R: Read + Seek> Metadata<R> {
             }
         }
         Ok(bytes)
+    }
+
+    /// Moves a cursor at the end of a block to the start of the next one, which is the same place.
+    pub(super) fn settle(&mut self, cursor: &mut Cursor) -> Result<(), String> {
+        if cursor.offset == SQUASHFS_METADATA_SIZE {
+            let (_, next) = self.block(cursor.block)?;
+            *cursor = Cursor { block: next, offset: 0 };
+        }
+        Ok(())
     }
 
     /// The metadata block at a position, and the position behind it.

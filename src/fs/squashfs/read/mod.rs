@@ -5,10 +5,12 @@
 //! targets of more than 255 bytes and images of more than 2048 owners, and gives up where tables are damaged; the
 //! tests compare both with the kernel.
 
+mod compare;
 mod contents;
 mod decoder;
 mod metadata;
 mod walk;
+mod xattr;
 
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
@@ -17,10 +19,13 @@ use serde::Serialize;
 
 use super::SquashfsError;
 use super::raw::{self, SuperBlock, flags};
-use crate::fs::WrittenFile;
+use crate::fs::{Damage, Problem, WrittenFile};
 use crate::tree;
 use crate::value::{Digest, Timestamp};
+pub(super) use compare::compare;
 use contents::Contents;
+#[cfg(feature = "object-store")]
+pub(crate) use decoder::decode_block;
 use metadata::Metadata;
 use walk::{Inode, Kind, Walk};
 
@@ -74,15 +79,6 @@ pub struct Listed {
     pub device: Option<u32>,
 }
 
-/// A file that is not what was written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Damage {
-    /// Path inside the filesystem.
-    pub path: String,
-    /// What is wrong, to follow the path in a sentence.
-    pub reason: String,
-}
-
 /// Reads the superblock.
 pub fn info(reader: impl Read + Seek) -> Result<Info, SquashfsError> {
     let superblock = read_superblock(reader)?;
@@ -121,16 +117,21 @@ pub fn check_files(reader: impl Read + Seek, expected: &[WrittenFile]) -> Result
     let mut walk = Walk::new(&image.metadata);
     while let Some((path, inode)) = walk.next(&mut image.metadata) {
         let path = tree::display(&path);
-        let reason = match (wanted.remove(path.as_str()), &inode.kind) {
-            (Some(file), _) => image.damage(&inode, file),
-            (None, Kind::File(_)) => Some("was not written".into()),
+        let problem = match (wanted.remove(path.as_str()), &inode.kind) {
+            (Some(file), _) => image.problem(&inode, file),
+            (None, Kind::File(_)) => Some(Problem::Unexpected),
             (None, _) => None,
         };
-        found.extend(reason.map(|reason| Damage { path, reason }));
+        found.extend(problem.map(|problem| Damage { path, problem }));
     }
     let missing = expected.iter().filter(|file| wanted.contains_key(file.path.as_str()));
-    let missing = missing.map(|file| Damage { path: file.path.clone(), reason: "is missing".into() });
+    let missing = missing.map(|file| Damage { path: file.path.clone(), problem: Problem::Missing });
     Ok(walk.damages.into_iter().chain(found).chain(missing).collect())
+}
+
+/// A problem of which the readers below say what the path has, is or does.
+fn unreadable(reason: String) -> Problem {
+    Problem::Unreadable { reason: format!("it {reason}") }
 }
 
 fn read_superblock(mut reader: impl Read + Seek) -> Result<SuperBlock, SquashfsError> {
@@ -175,24 +176,26 @@ impl<R: Read + Seek> Image<R> {
         Some(digest.clone())
     }
 
-    fn damage(&mut self, inode: &Inode, written: &WrittenFile) -> Option<String> {
+    fn problem(&mut self, inode: &Inode, written: &WrittenFile) -> Option<Problem> {
         let Kind::File(file) = &inode.kind else {
-            return Some(format!("is a {}, not a file", inode.kind.name()));
+            let (expected, found) = ("file".into(), inode.kind.name().into());
+            return Some(Problem::Differs { what: "kind", expected, found });
         };
         if file.size != written.size {
-            return Some(format!("has {} bytes, {} were written", file.size, written.size));
+            return Some(Problem::Size { expected: written.size, found: file.size });
         }
         match self.digest(inode)? {
             Ok(digest) if digest == written.blake3 => None,
-            Ok(_) => Some("has other bytes than were written".into()),
-            Err(reason) => Some(reason),
+            Ok(_) => Some(Problem::Content),
+            Err(reason) => Some(unreadable(reason)),
         }
     }
 
     fn listed(&mut self, path: &[u8], inode: &Inode, damages: &mut Vec<Damage>) -> Listed {
         let path = tree::display(path);
         let blake3 = self.digest(inode).and_then(|digest| {
-            digest.map_err(|reason| damages.push(Damage { path: path.clone(), reason })).ok()
+            let damage = |reason| Damage { path: path.clone(), problem: unreadable(reason) };
+            digest.map_err(|reason| damages.push(damage(reason))).ok()
         });
         let (mut size, mut target, mut device) = (None, None, None);
         match &inode.kind {
