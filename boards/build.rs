@@ -7,14 +7,16 @@ use std::{env, fs};
 fn main() {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("boards");
     println!("cargo::rerun-if-changed={}", root.display());
-    let mut code =
-        String::from("/// Name and text of each descriptor.\nconst BUILT_IN: &[(&str, &str)] = &[\n");
+    let mut code = String::from(
+        "/// Directory, name and text of each descriptor.\nconst BUILT_IN: &[(&str, &str, &str)] = &[\n",
+    );
     for namespace in sorted(&root).into_iter().filter(|path| path.is_dir()) {
         println!("cargo::rerun-if-changed={}", namespace.display());
         for file in sorted(&namespace) {
             if file.extension().is_some_and(|extension| extension == "toml") {
-                let name = format!("{}/{}", stem(&namespace), stem(&file));
-                writeln!(code, "    ({name:?}, include_str!({file:?})),").expect("writing to a string");
+                let (space, name) = (stem(&namespace), stem(&file));
+                writeln!(code, "    ({space:?}, {name:?}, include_str!({file:?})),")
+                    .expect("writing to a string");
             }
         }
     }

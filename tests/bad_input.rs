@@ -220,23 +220,23 @@ fn a_descriptor_that_does_not_parse_is_told_with_line_and_column() {
     expect(
         "label = \"boot\"",
         "lable = \"boot\"",
-        "50:1`: unknown field `lable`, expected one of `name`, `start`, `size`, `slack`, `minimum`, `type`, `active`, \
-         `attributes`, `filesystem`, `label`, `codec`, `block`, `file`",
+        "51:1`: unknown field `lable`, expected one of `name`, `start`, `size`, `slack`, `minimum`, `type`, `active`, \
+         `attributes`, `filesystem`, `label`, `codec`, `block`, `update`, `file`",
         "hint: did you mean `label`?",
     );
-    expect("size = \"40 MiB\"", "size = 40", "48:8`: invalid type: integer `40`, expected a string", CHECK);
+    expect("size = \"40 MiB\"", "size = 40", "49:8`: invalid type: integer `40`, expected a string", CHECK);
     expect(
         "offset = \"8 KiB\"",
         "offset = \"8 KB\"",
-        "14:10`: `8 KB` has the unknown unit `KB`: use B, KiB, MiB, GiB, TiB (1024), kB, MB, GB, TB (1000) or sectors \
+        "15:10`: `8 KB` has the unknown unit `KB`: use B, KiB, MiB, GiB, TiB (1024), kB, MB, GB, TB (1000) or sectors \
          (512)",
         CHECK,
     );
-    expect("[table]", "[table", "5:7`: unclosed table, expected `]`", CHECK);
+    expect("[table]", "[table", "6:7`: unclosed table, expected `]`", CHECK);
     expect(
         "format = \"cpio\"",
         "format = \"cpoi\"",
-        "26:10`: unknown variant `cpoi`, expected one of `squashfs`, `cpio`, `uboot-ramdisk`, `uboot-script`, `text`",
+        "27:10`: unknown variant `cpoi`, expected one of `squashfs`, `cpio`, `uboot-ramdisk`, `uboot-script`, `text`",
         "hint: did you mean `cpio`?",
     );
 }
@@ -264,6 +264,22 @@ fn a_descriptor_that_contradicts_itself_is_told() {
         "from = \"boot.txt\"",
         "artifact `boot.scr`: `from` names `boot.txt`, which is not an artifact above it",
     );
+    expect(
+        "label = \"rootfs\"",
+        "label = \"boot\"",
+        "partition `rootfs`: the label `boot` is already that of partition `boot`",
+    );
+    expect(
+        "files = [\"loader.bin\"]",
+        "artifact = \"loader.bin\"",
+        "blob `loader`: it is made of the artifact `loader.bin`, which does not exist",
+    );
+    expect(
+        "files = [\"loader.bin\"]\n",
+        "files = [\"loader.bin\"]\nartifact = \"boot.scr\"\n",
+        "blob `loader`: a blob needs either `files` or `artifact`",
+    );
+    expect("files = [\"loader.bin\"]", "files = []", "blob `loader`: `files` is empty");
     expect("name = \"system\"", "name = \"boot\"", "partition `boot`: the name is used twice");
     expect("minimum = \"16 MiB\"\n", "", "partition `persist`: size \"rest\" needs `minimum`");
     expect("arch = [\"arm64\"]", "arch = []", "arch: at least one architecture is needed");
@@ -311,7 +327,8 @@ fn what_a_partition_cannot_hold_is_told_with_its_name() {
 
 #[test]
 fn boot_texts_are_checked() {
-    let known = "known names: arch, board, cmdline, partuuid.boot, partuuid.persist, partuuid.rootfs, partuuid.system";
+    let known = "known names: arch, board, cmdline, disk-id, partuuid.boot, partuuid.persist, partuuid.rootfs, \
+         partuuid.system, uuid.boot, uuid.persist, uuid.rootfs";
     broken_board(
         "setenv bootargs \"@{cmdline}\"",
         "setenv bootargs \"@{comandline}\"",

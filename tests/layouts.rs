@@ -26,6 +26,7 @@ const BOARD: &str = r#"
 description = "A board of a test"
 status = "boots nothing"
 arch = ["x86_64"]
+root = "none"
 
 [table]
 kind = "gpt"

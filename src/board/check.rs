@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 
 use uuid::{Uuid, uuid};
 
+use super::family::{self, Families, Source};
 use super::raw::{
-    OneOrMany, RawArtifact, RawBlob, RawBoard, RawFilesystem, RawFormat, RawMagic, RawPartition, RawPlace,
-    RawType, RawVar,
+    OneOrMany, RawArtifact, RawBlob, RawBoard, RawFilesystem, RawFormat, RawKeep, RawMagic, RawPartition,
+    RawPlace, RawType, RawVar,
 };
-use super::{Artifact, Blob, Board, Filesystem, From, Magic, Partition, Place, Recipe, Size, TableKind, Var};
+use super::{
+    Artifact, Blob, BlobSource, Board, Filesystem, From, Magic, Partition, Place, Recipe, Size, TableKind,
+    Update, Var,
+};
 use crate::error::{Family, Report};
 use crate::fs::squashfs::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, Codec, DEFAULT_BLOCK_SIZE, DEFAULT_CODEC};
 use crate::value::{Arch, ByteSize};
@@ -20,6 +24,9 @@ const GPT_TYPES: [(&str, Uuid); 3] = [
     ("linux", uuid!("0fc63daf-8483-4772-8e79-3d69d8477de4")),
     ("basic-data", uuid!("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7")),
 ];
+
+/// Name of the partition that holds what users keep: an update leaves it alone unless the descriptor says so.
+const PERSIST: &str = "persist";
 
 /// Type bytes of an MBR entry for what a partition is formatted with, if the descriptor does not say.
 const MBR_FAT32_LBA: u8 = 0x0c;
@@ -98,10 +105,10 @@ fn list(names: &[Arch]) -> String {
 }
 
 impl Board {
-    /// Parses a descriptor; `file` is its name in messages.
-    pub fn parse(name: &str, file: &str, text: &str) -> Result<Board, BoardError> {
-        let raw: RawBoard = toml::from_str(text).map_err(|error| toml_error(file, text, &error))?;
-        Checker { file }.board(name, raw)
+    /// Parses a descriptor and the family it extends.
+    pub fn parse(name: &str, source: Source<'_>, families: &dyn Families) -> Result<Board, BoardError> {
+        let raw = family::read(source, families)?;
+        Checker { file: source.file }.board(name, raw)
     }
 
     /// The architecture to compose for: the wanted one if the board has it, else the board's first.
@@ -115,20 +122,30 @@ impl Board {
 }
 
 pub(super) fn toml_error(file: &str, text: &str, error: &toml::de::Error) -> BoardError {
-    let start = error.span().map_or(0, |span| span.start).min(text.len());
-    let before = &text[..start];
+    let start = error.span().map_or(0, |span| span.start);
+    toml_error_at(Source { file, text }, start, error.message(), suggestion(error.message()))
+}
+
+/// What is wrong at byte `start` of a descriptor.
+pub(super) fn toml_error_at(
+    source: Source<'_>,
+    start: usize,
+    message: &str,
+    suggestion: Option<String>,
+) -> BoardError {
+    let before = &source.text[..start.min(source.text.len())];
     BoardError::Toml {
-        file: file.into(),
+        file: source.file.into(),
         line: before.matches('\n').count() + 1,
-        column: start - before.rfind('\n').map_or(0, |newline| newline + 1) + 1,
-        message: error.message().into(),
-        suggestion: suggestion(error.message()),
+        column: before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + 1,
+        message: message.into(),
+        suggestion,
     }
 }
 
 /// The known word nearest to an unknown one. The parser's message begins with the unknown word in back-ticks and
 /// goes on with the known ones.
-fn suggestion(message: &str) -> Option<String> {
+pub(super) fn suggestion(message: &str) -> Option<String> {
     let mut words = message.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);
     let unknown = words.next()?;
     crate::value::nearest(unknown, words).map(str::to_owned)
@@ -148,8 +165,10 @@ impl Checker<'_> {
         let kind = raw.table.kind;
         let mut board = Board {
             name: name.into(),
+            extends: raw.extends,
             description: raw.description,
             status: raw.status,
+            root: raw.root,
             table: kind,
             gpt_entries: raw.table.entries.unwrap_or(128),
             hybrid_mbr: raw.table.hybrid_mbr,
@@ -184,6 +203,7 @@ impl Checker<'_> {
         self.ensure_unique("artifact", board.artifacts.iter().map(|a| (a.name.as_str(), a.arch)))?;
         self.ensure_unique("blob", board.blobs.iter().map(|b| (b.name.as_str(), None)))?;
         self.ensure_unique("partition", board.partitions.iter().map(|p| (p.name.as_str(), None)))?;
+        self.ensure_unique_labels(board)?;
         self.ensure_references_exist(board)?;
         let rest = board.partitions.iter().position(|p| matches!(p.size, Size::Rest { .. }));
         match rest {
@@ -209,6 +229,19 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// The running system finds its filesystems by label.
+    fn ensure_unique_labels(&self, board: &Board) -> Result<(), BoardError> {
+        let mut seen: std::collections::BTreeMap<&str, &str> = std::collections::BTreeMap::new();
+        for partition in &board.partitions {
+            let Some(label) = partition.filesystem.label() else { continue };
+            if let Some(first) = seen.insert(label, &partition.name) {
+                let problem = format!("the label `{label}` is already that of partition `{first}`");
+                return Err(self.invalid(format!("partition `{}`", partition.name), problem));
+            }
+        }
+        Ok(())
+    }
+
     fn ensure_references_exist(&self, board: &Board) -> Result<(), BoardError> {
         let mut known = BTreeSet::new();
         for artifact in &board.artifacts {
@@ -221,6 +254,14 @@ impl Checker<'_> {
                 return Err(self.invalid(format!("artifact `{}`", artifact.name), problem));
             }
             known.insert(artifact.name.as_str());
+        }
+        for blob in &board.blobs {
+            if let BlobSource::Artifact(name) = &blob.source
+                && !known.contains(name.as_str())
+            {
+                let problem = format!("it is made of the artifact `{name}`, which does not exist");
+                return Err(self.invalid(format!("blob `{}`", blob.name), problem));
+            }
         }
         for partition in &board.partitions {
             for place in &partition.files {
@@ -345,16 +386,19 @@ impl Checker<'_> {
 
     fn blob(&self, raw: RawBlob) -> Result<Blob, BoardError> {
         let place = format!("blob `{}`", raw.name);
-        if raw.files.is_empty() {
-            return Err(self.invalid(place, "`files` is empty"));
-        }
+        let source = match (raw.files, raw.artifact) {
+            (Some(files), None) if !files.is_empty() => BlobSource::Images(files),
+            (Some(_), None) => return Err(self.invalid(place, "`files` is empty")),
+            (None, Some(artifact)) => BlobSource::Artifact(artifact),
+            _ => return Err(self.invalid(place, "a blob needs either `files` or `artifact`")),
+        };
         if let Some((start, end)) = raw.skip.iter().find(|(start, end)| start >= end) {
             return Err(self.invalid(place, format!("skip range [{start}, {end}) is empty")));
         }
         let magic = raw.magic.map(|magic| self.magic(&place, magic)).transpose()?;
         Ok(Blob {
             name: raw.name,
-            files: raw.files,
+            source,
             offset: raw.offset,
             from: raw.from.unwrap_or_default(),
             limit: raw.limit,
@@ -362,6 +406,8 @@ impl Checker<'_> {
             skip: raw.skip,
             magic,
             hint: raw.hint,
+            optional: raw.optional,
+            update: raw.update.unwrap_or(Update::Never),
         })
     }
 
@@ -383,9 +429,16 @@ impl Checker<'_> {
         if !raw.file.is_empty() && matches!(filesystem, Filesystem::Squashfs { .. } | Filesystem::None) {
             return Err(self.invalid(place, "files can only be put on fat16, fat32 and ext4"));
         }
-        let files = raw.file.into_iter().map(|file| self.place(&place, file)).collect::<Result<_, _>>()?;
+        let files: Vec<Place> =
+            raw.file.into_iter().map(|file| self.place(&place, file)).collect::<Result<_, _>>()?;
+        let update = raw.update.unwrap_or(if files.is_empty() || raw.name == PERSIST {
+            Update::Never
+        } else {
+            Update::Files
+        });
         Ok(Partition {
             number,
+            update,
             start: raw.start,
             size,
             mbr_type,
@@ -505,7 +558,8 @@ impl Checker<'_> {
             (_, Some(to), _) => to,
             (From::Directory, None, None) => unreachable!("a directory place has a path"),
         };
-        Ok(Place { arch: raw.arch, from, to, optional: raw.optional })
+        let keep = raw.update == Some(RawKeep::Keep);
+        Ok(Place { arch: raw.arch, from, to, optional: raw.optional, keep })
     }
 }
 

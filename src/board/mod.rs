@@ -6,10 +6,12 @@
 
 mod check;
 mod choice;
+mod family;
 pub mod raw;
 mod registry;
 
 pub use check::BoardError;
+pub use family::{Families, NoFamilies, Source};
 pub use registry::Registry;
 
 use serde::Serialize;
@@ -24,12 +26,16 @@ use crate::value::{Arch, ByteSize};
 pub struct Board {
     /// Name as in `--board`: `namespace/name`.
     pub name: String,
+    /// Family it extends.
+    pub extends: Option<String>,
     /// One line for `boards list`.
     pub description: String,
     /// What has been proven, in words.
     pub status: String,
     /// Architectures the descriptor covers; the first is the default.
     pub arch: Vec<Arch>,
+    /// Where the root filesystem is while the system runs.
+    pub root: RootStyle,
     /// Partition table.
     pub table: TableKind,
     /// Entries in a GPT (128 unless a blob needs the room).
@@ -50,6 +56,34 @@ pub struct Board {
     pub blobs: Vec<Blob>,
     /// Partitions by number.
     pub partitions: Vec<Partition>,
+}
+
+/// Where the root filesystem is while the system runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RootStyle {
+    /// In memory: the whole system is the initramfs.
+    Initramfs,
+    /// In a squashfs on an ext4 that the kernel mounts first.
+    SquashfsOnExt4,
+    /// In a squashfs on the FAT the board boots from, which the kernel mounts first.
+    SquashfsOnFat,
+    /// In a squashfs that a small initramfs mounts.
+    InitrdThenSquashfs,
+    /// The output boots nothing by itself, as a container image does not.
+    None,
+}
+
+/// What an update may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Update {
+    /// The files the board puts there, but for those it says to keep.
+    Files,
+    /// All of it.
+    Whole,
+    /// Nothing.
+    Never,
 }
 
 /// Kind of partition table.
@@ -153,8 +187,8 @@ pub enum TextRules {
 pub struct Blob {
     /// Name for messages and the manifest.
     pub name: String,
-    /// Candidates in the images directory; the first that exists is used.
-    pub files: Vec<String>,
+    /// Where its bytes come from.
+    pub source: BlobSource,
     /// Where the first byte goes.
     pub offset: ByteSize,
     /// First byte of the file that is written.
@@ -169,6 +203,20 @@ pub struct Blob {
     pub magic: Option<Magic>,
     /// What to do when it is missing.
     pub hint: Option<String>,
+    /// The board boots without it too.
+    pub optional: bool,
+    /// What an update may touch.
+    pub update: Update,
+}
+
+/// Where the bytes of a [`Blob`] come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BlobSource {
+    /// The first of these that exists in the images directory.
+    Images(Vec<String>),
+    /// A composed artifact.
+    Artifact(String),
 }
 
 /// Bytes that identify a file.
@@ -201,6 +249,8 @@ pub struct Partition {
     pub attributes: u64,
     /// What it is formatted with.
     pub filesystem: Filesystem,
+    /// What an update may touch.
+    pub update: Update,
     /// What is put on it.
     pub files: Vec<Place>,
 }
@@ -264,6 +314,8 @@ pub struct Place {
     pub to: String,
     /// Nothing is said when it is missing.
     pub optional: bool,
+    /// An update leaves it alone.
+    pub keep: bool,
 }
 
 /// Where a placed file comes from.
@@ -284,6 +336,18 @@ pub enum From {
     Artifact(String),
     /// An empty directory.
     Directory,
+}
+
+impl Filesystem {
+    /// The volume label, if it has one.
+    pub fn label(&self) -> Option<&str> {
+        match self {
+            Filesystem::Fat32 { label } | Filesystem::Fat16 { label } | Filesystem::Ext4 { label } => {
+                Some(label)
+            }
+            Filesystem::Squashfs { .. } | Filesystem::None => None,
+        }
+    }
 }
 
 impl Board {

@@ -4,19 +4,24 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{TableKind, TextRules};
+use super::{RootStyle, TableKind, TextRules, Update};
 use crate::value::{Arch, ByteSize};
 
 /// One descriptor file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawBoard {
+    /// The family, whose keys are joined with the board's before they get here.
+    #[serde(skip)]
+    pub extends: Option<String>,
     /// One line for lists.
     pub description: String,
     /// What is proven.
     pub status: String,
     /// Architectures.
     pub arch: Vec<Arch>,
+    /// Root style.
+    pub root: RootStyle,
     /// Partition table.
     pub table: RawTable,
     /// Smallest medium.
@@ -116,7 +121,9 @@ pub struct RawBlob {
     /// Name.
     pub name: String,
     /// Candidates in the images directory.
-    pub files: Vec<String>,
+    pub files: Option<Vec<String>>,
+    /// Or a composed artifact.
+    pub artifact: Option<String>,
     /// Where it goes.
     pub offset: ByteSize,
     /// First byte of the file that is written.
@@ -132,6 +139,11 @@ pub struct RawBlob {
     pub magic: Option<RawMagic>,
     /// What to do when it is missing.
     pub hint: Option<String>,
+    /// May be missing.
+    #[serde(default)]
+    pub optional: bool,
+    /// What an update does with it.
+    pub update: Option<Update>,
 }
 
 /// `magic` of a blob: text or hexadecimal bytes.
@@ -178,6 +190,8 @@ pub struct RawPartition {
     pub codec: Option<String>,
     /// squashfs: block size.
     pub block: Option<ByteSize>,
+    /// What an update may touch.
+    pub update: Option<Update>,
     /// What is put on it.
     #[serde(default)]
     pub file: Vec<RawPlace>,
@@ -230,6 +244,16 @@ pub struct RawPlace {
     /// May be missing.
     #[serde(default)]
     pub optional: bool,
+    /// `keep`: an update leaves it alone.
+    pub update: Option<RawKeep>,
+}
+
+/// `update` of a placed file.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum RawKeep {
+    /// Written when the medium is made, left alone by updates.
+    Keep,
 }
 
 /// One text or several.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Board, BoardError};
+use super::{Board, BoardError, Families, Source};
 use crate::error::{Error, Io};
 
 include!(concat!(env!("OUT_DIR"), "/boards.rs"));
@@ -12,6 +12,7 @@ include!(concat!(env!("OUT_DIR"), "/boards.rs"));
 #[derive(Clone, Debug)]
 pub struct Registry {
     boards: BTreeMap<String, Descriptor>,
+    families: BTreeMap<String, Descriptor>,
 }
 
 #[derive(Clone, Debug)]
@@ -20,14 +21,18 @@ struct Descriptor {
     text: String,
 }
 
+/// Directory of the descriptors that boards extend; none of them is a board.
+const FAMILIES: &str = "family";
+
 impl Registry {
     /// The descriptors built into the program.
     pub fn built_in() -> Registry {
-        let entry = |(name, text): &(&str, &str)| {
-            let descriptor = Descriptor { file: format!("boards/{name}.toml"), text: (*text).into() };
-            (String::from(*name), descriptor)
-        };
-        Registry { boards: BUILT_IN.iter().map(entry).collect() }
+        let mut registry = Registry { boards: BTreeMap::new(), families: BTreeMap::new() };
+        for (space, name, text) in BUILT_IN {
+            let descriptor = Descriptor { file: format!("boards/{space}/{name}.toml"), text: (*text).into() };
+            registry.insert(space, name, descriptor);
+        }
+        registry
     }
 
     /// Adds the descriptors of a directory (`namespace/name.toml`), which win over those already there.
@@ -46,10 +51,17 @@ impl Registry {
                 let Some(space) = namespace.file_name().and_then(|space| space.to_str()) else { continue };
                 let text = std::fs::read_to_string(&path).map_err(Io::on("read", &path))?;
                 let descriptor = Descriptor { file: path.display().to_string(), text };
-                self.boards.insert(format!("{space}/{name}"), descriptor);
+                self.insert(space, name, descriptor);
             }
         }
         Ok(())
+    }
+
+    fn insert(&mut self, space: &str, name: &str, descriptor: Descriptor) {
+        match space {
+            FAMILIES => self.families.insert(name.into(), descriptor),
+            _ => self.boards.insert(format!("{space}/{name}"), descriptor),
+        };
     }
 
     /// Names of all boards in order.
@@ -62,15 +74,19 @@ impl Registry {
         self.boards.contains_key(name)
     }
 
-    /// The descriptor as text.
-    pub fn text(&self, name: &str) -> Result<&str, BoardError> {
-        self.descriptor(name).map(|descriptor| descriptor.text.as_str())
+    /// The descriptor as text, and behind it the family it extends.
+    pub fn text(&self, name: &str) -> Result<String, BoardError> {
+        let own = self.descriptor(name)?;
+        let extends = self.board(name)?.extends;
+        let Some(family) = extends.and_then(|family| self.families.get(&family)) else {
+            return Ok(own.text.clone());
+        };
+        Ok(format!("# {}\n{}\n# {}\n{}", own.file, own.text, family.file, family.text))
     }
 
     /// The board of this name.
     pub fn board(&self, name: &str) -> Result<Board, BoardError> {
-        let descriptor = self.descriptor(name)?;
-        Board::parse(name, &descriptor.file, &descriptor.text)
+        Board::parse(name, self.descriptor(name)?.source(), self)
     }
 
     fn descriptor(&self, name: &str) -> Result<&Descriptor, BoardError> {
@@ -78,5 +94,21 @@ impl Registry {
             name: name.into(),
             suggestion: crate::value::nearest(name, self.names()).map(str::to_owned),
         })
+    }
+}
+
+impl Descriptor {
+    fn source(&self) -> Source<'_> {
+        Source { file: &self.file, text: &self.text }
+    }
+}
+
+impl Families for Registry {
+    fn family(&self, name: &str) -> Option<Source<'_>> {
+        self.families.get(name).map(Descriptor::source)
+    }
+
+    fn nearest(&self, name: &str) -> Option<String> {
+        crate::value::nearest(name, self.families.keys().map(String::as_str)).map(str::to_owned)
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Family, Result};
 use crate::fs::squashfs::Resources;
 use crate::layer::{self, Environment, Layer, Roots};
 use crate::report::Report;
-use crate::stage::Inputs;
+use crate::stage::{Inputs, Words};
 use crate::value::{Arch, Seed, Timestamp};
 
 /// Time of all timestamps when `SOURCE_DATE_EPOCH` is not set: 1980-01-01, the earliest that FAT can hold.
@@ -186,15 +186,19 @@ impl InputArgs {
         if self.timestamp().is_none() {
             report.note("SOURCE_DATE_EPOCH is not set: all timestamps are 1980-01-01");
         }
+        let seed = Seed(seed.trim().to_owned());
+        let images = self.images.clone().unwrap_or_else(|| output.images());
+        let words = Words::new(&board, arch, &seed, &images)?;
         Ok(Inputs {
             arch,
             layers,
-            images: self.images.clone().unwrap_or_else(|| output.images()),
+            images,
             output,
-            seed: Seed(seed.trim().to_owned()),
+            seed,
             timestamp: self.timestamp().unwrap_or(DEFAULT_TIMESTAMP),
             resources: Resources { threads: threads(self.threads), ..Default::default() },
-            board,
+            board: words.fill(board)?,
+            words,
         })
     }
 

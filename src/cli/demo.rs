@@ -17,7 +17,7 @@ use crate::inspect::{Verdict, inspect, verify};
 use crate::layer::{self, Environment};
 use crate::manifest::Manifest;
 use crate::report::Report;
-use crate::stage::Inputs;
+use crate::stage::{Inputs, Words};
 use crate::target::{Geometry, ImageFile, ReadOnly};
 use crate::value::{ByteSize, Seed};
 
@@ -114,11 +114,14 @@ fn inputs(directory: &Path) -> Result<Inputs> {
     let roots = layer::Roots { configs: demo.layers, overrides: directory.join("overrides") };
     let layers = layer::discover(&Environment::default(), &roots)?.resolve(demo.chain, "demo")?;
     let board = demo::board()?;
+    let (arch, images) = (board.pick_arch(None)?, demo.output.join("images"));
+    let words = Words::new(&board, arch, &Seed("demo".into()), &images)?;
     Ok(Inputs {
-        arch: board.pick_arch(None)?,
-        board,
+        arch,
+        board: words.fill(board)?,
+        words,
         layers,
-        images: demo.output.join("images"),
+        images,
         output: Output::read(&demo.output, Handoff::Target)?,
         seed: Seed("demo".into()),
         timestamp: TIMESTAMP,

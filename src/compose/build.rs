@@ -3,13 +3,14 @@
 use std::fmt;
 
 use super::{Composition, Payload};
-use crate::board::{Board, Filesystem, Partition, Size, TableKind};
+use crate::board::{Board, Filesystem, Partition, Size, TableKind, Update};
 use crate::error::{Error, Family, Report, Result};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::plan::{
     Action, Demand, DemandLen, Disk, Extent, Ids, Plan, PlanError, Step, place, reject_overlap,
 };
 use crate::stage::{Inputs, PartitionTree, Staged, StagedBlob};
+use crate::table::mbr::DISK_SIGNATURE;
 use crate::table::{self, PartitionKind, TableBytes, gpt, mbr};
 use crate::target::{Geometry, Region, Scratch};
 use crate::tree::{Body, Content, Tree};
@@ -22,8 +23,7 @@ const BOOT_CODE_LEN: u64 = mbr::TABLE_OFFSET;
 
 pub(super) fn composition(inputs: &Inputs, staged: Staged, disk_len: Option<u64>) -> Result<Composition> {
     let Staged { root, artifacts, partitions, blobs, .. } = staged;
-    let mut builder =
-        Builder { inputs, board: &inputs.board, ids: Ids::new(&inputs.seed), steps: Vec::new() };
+    let mut builder = Builder { inputs, board: &inputs.board, ids: ids(inputs), steps: Vec::new() };
     let payloads = inputs.board.partitions.iter().zip(partitions);
     let payloads = payloads.map(|(partition, tree)| builder.payload(partition, tree, &root));
     let payloads = payloads.collect::<Result<Vec<_>>>()?;
@@ -35,6 +35,10 @@ pub(super) fn composition(inputs: &Inputs, staged: Staged, disk_len: Option<u64>
         builder.partition(partition, extent, payload)?;
     }
     builder.finish(geometry, artifacts)
+}
+
+fn ids(inputs: &Inputs) -> Ids<'_> {
+    Ids::new(&inputs.seed).with_disk_signature(inputs.words.disk_signature())
 }
 
 struct Builder<'a> {
@@ -123,9 +127,10 @@ impl Builder<'_> {
     }
 
     /// The pieces of all blobs as steps; returns their extents.
-    fn blobs(&mut self, blobs: &[StagedBlob], partitions: &[Extent]) -> Result<Vec<Extent>> {
+    fn blobs(&mut self, blobs: &[(usize, StagedBlob)], partitions: &[Extent]) -> Result<Vec<Extent>> {
         let mut extents = Vec::new();
-        for (index, (blob, staged)) in self.board.blobs.iter().zip(blobs).enumerate() {
+        for (index, staged) in blobs {
+            let (index, blob) = (*index, &self.board.blobs[*index]);
             let pieces = staged.pieces(blob);
             let end = pieces.last().map_or(0, |piece| piece.offset + piece.len);
             self.ensure_blob_fits(index, end, partitions)?;
@@ -133,7 +138,8 @@ impl Builder<'_> {
                 let action =
                     Action::Blob { blob: index, file: staged.file.clone(), from: ByteSize(piece.from) };
                 let payload = Payload::Content { content: staged.content.clone(), from: piece.from };
-                self.push(&blob.name, piece.offset, piece.len, true, action, payload);
+                let range = (piece.offset, piece.len);
+                self.push(&blob.name, range, true, blob.update, action, payload);
                 extents.push(Extent { name: blob.name.clone(), start: piece.offset, len: piece.len });
             }
         }
@@ -185,7 +191,8 @@ impl Builder<'_> {
             }
         };
         for TableBytes { name, offset, bytes } in pieces {
-            self.push(&name, offset, bytes.len() as u64, true, Action::Table, Payload::Bytes(bytes));
+            let (offset, bytes) = below_blobs(offset, bytes, blobs);
+            self.table_bytes(&name, offset, bytes);
         }
         self.boot_code(blobs);
         Ok(())
@@ -203,9 +210,13 @@ impl Builder<'_> {
             free.dedup();
         }
         for (start, end) in free {
-            let zeros = Payload::Bytes(vec![0; (end - start) as usize]);
-            self.push("boot code", start, end - start, true, Action::Table, zeros);
+            self.table_bytes("boot code", start, vec![0; (end - start) as usize]);
         }
+    }
+
+    fn table_bytes(&mut self, name: &str, offset: u64, bytes: Vec<u8>) {
+        let range = (offset, bytes.len() as u64);
+        self.push(name, range, true, Update::Never, Action::Table, Payload::Bytes(bytes));
     }
 
     fn entry(&self, partition: &Partition, extent: &Extent) -> table::Partition {
@@ -237,7 +248,8 @@ impl Builder<'_> {
         }
         ensure_layout(&payload, extent).map_err(in_partition(partition))?;
         let action = self.action(partition, &payload);
-        self.push(&partition.name, extent.start, extent.len, false, action, payload);
+        let range = (extent.start, extent.len);
+        self.push(&partition.name, range, false, partition.update, action, payload);
         Ok(())
     }
 
@@ -246,8 +258,7 @@ impl Builder<'_> {
         let (filesystem, label, id, tree) = match payload {
             Payload::Fat { tree, options } => {
                 let kind = if options.fat_type == fat::FatType::Fat16 { "fat16" } else { "fat32" };
-                let serial = options.volume_id;
-                let id = format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff);
+                let id = self.ids.fat_serial_text(&partition.name);
                 (kind, options.label.clone(), id, Some(tree))
             }
             Payload::Ext4 { tree, options } => {
@@ -272,9 +283,17 @@ impl Builder<'_> {
         Action::Filesystem { number, filesystem: filesystem.into(), label, id, nodes, content }
     }
 
-    fn push(&mut self, name: &str, offset: u64, len: u64, critical: bool, action: Action, payload: Payload) {
+    fn push(
+        &mut self,
+        name: &str,
+        (offset, len): (u64, u64),
+        critical: bool,
+        update: Update,
+        action: Action,
+        payload: Payload,
+    ) {
         let (offset, len) = (ByteSize(offset), ByteSize(len));
-        self.steps.push((Step { name: name.into(), offset, len, critical, action }, payload));
+        self.steps.push((Step { name: name.into(), offset, len, critical, update, action }, payload));
     }
 
     fn finish(mut self, geometry: Geometry, artifacts: crate::stage::Artifacts) -> Result<Composition> {
@@ -302,6 +321,19 @@ impl Builder<'_> {
             steps,
         };
         Ok(Composition { plan, artifacts, payloads, resources: self.inputs.resources.clone() })
+    }
+}
+
+/// The bytes of a table without those of the disk signature that a blob brings itself: [`Words`] has made the
+/// signature of them already.
+fn below_blobs(offset: u64, mut bytes: Vec<u8>, blobs: &[Extent]) -> (u64, Vec<u8>) {
+    let into_signature = |blob: &&Extent| blob.start <= offset && DISK_SIGNATURE.contains(&(blob.end() - 1));
+    match blobs.iter().filter(|_| offset == DISK_SIGNATURE.start).find(into_signature) {
+        Some(blob) => {
+            bytes.drain(..(blob.end() - offset) as usize);
+            (blob.end(), bytes)
+        }
+        None => (offset, bytes),
     }
 }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::board::{Board, BoardError};
+use crate::board::{Board, BoardError, NoFamilies, Source};
 use crate::error::Io;
 
 /// Name of the demo board.
@@ -61,7 +61,8 @@ pub struct Demo {
 
 /// The demo board.
 pub fn board() -> Result<Board, BoardError> {
-    Board::parse(BOARD_NAME, "fixtures/demo/board.toml", BOARD)
+    let source = Source { file: "fixtures/demo/board.toml", text: BOARD };
+    Board::parse(BOARD_NAME, source, &NoFamilies)
 }
 
 /// Writes the made-up system below `directory`.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 pub use place::{Demand, DemandLen, Extent, place, reject_overlap};
 
-use crate::board::TableKind;
+use crate::board::{TableKind, Update};
 use crate::error::{Family, Report};
 use crate::value::{Arch, ByteSize, Seed, Timestamp};
 
@@ -59,6 +59,8 @@ pub struct Step {
     pub len: ByteSize,
     /// Written only after everything else was read back and found right.
     pub critical: bool,
+    /// What an update may touch.
+    pub update: Update,
     /// What is written.
     pub action: Action,
 }
@@ -114,17 +116,23 @@ impl Action {
 #[derive(Clone, Debug)]
 pub struct Ids<'a> {
     seed: &'a Seed,
+    disk_signature: u32,
 }
 
 impl<'a> Ids<'a> {
     /// Ids that follow from `seed`.
     pub fn new(seed: &'a Seed) -> Ids<'a> {
-        Ids { seed }
+        Ids { seed, disk_signature: seed.id32("disk signature") }
+    }
+
+    /// The same ids, but for a signature that raw blobs had a say in.
+    pub fn with_disk_signature(self, disk_signature: u32) -> Ids<'a> {
+        Ids { disk_signature, ..self }
     }
 
     /// Signature in bytes 440 to 443 of an MBR.
     pub fn disk_signature(&self) -> u32 {
-        self.seed.id32("disk signature")
+        self.disk_signature
     }
 
     /// Disk GUID of a GPT.
@@ -140,6 +148,12 @@ impl<'a> Ids<'a> {
     /// Volume serial of a FAT.
     pub fn fat_serial(&self, name: &str) -> u32 {
         self.seed.id32(&format!("fat {name}"))
+    }
+
+    /// Volume serial of a FAT as programs print it.
+    pub fn fat_serial_text(&self, name: &str) -> String {
+        let serial = self.fat_serial(name);
+        format!("{:04X}-{:04X}", serial >> 16, serial & 0xffff)
     }
 
     /// UUID of an ext4.

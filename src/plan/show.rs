@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Action, Plan, Step};
-use crate::board::TableKind;
+use crate::board::{TableKind, Update};
 
 /// Prints the plan: a header, then one line for each step.
 pub fn table(plan: &Plan, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,22 +18,22 @@ pub fn table(plan: &Plan, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         TableKind::Gpt => "GPT",
     };
     writeln!(f, "{table} {}, seed \"{}\", timestamp {}", disk.id, plan.seed.0, plan.timestamp)?;
-    let rows: Vec<[String; 5]> = plan.steps.iter().map(|step| row(step, disk.sector_size.into())).collect();
-    let head = ["first sector", "sectors", "size", "name", "what"].map(String::from);
+    let rows: Vec<[String; 6]> = plan.steps.iter().map(|step| row(step, disk.sector_size.into())).collect();
+    let head = ["first sector", "sectors", "size", "name", "update", "what"].map(String::from);
     let mut widths = head.clone().map(|cell| cell.len());
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    for [first, sectors, size, name, what] in std::iter::once(&head).chain(&rows) {
-        let [a, b, c, d, _] = widths;
-        writeln!(f, "{first:>a$}  {sectors:>b$}  {size:>c$}  {name:<d$}  {what}")?;
+    for [first, sectors, size, name, update, what] in std::iter::once(&head).chain(&rows) {
+        let [a, b, c, d, e, _] = widths;
+        writeln!(f, "{first:>a$}  {sectors:>b$}  {size:>c$}  {name:<d$}  {update:<e$}  {what}")?;
     }
     write!(f, "* written last, when everything else was read back and found right")
 }
 
-fn row(step: &Step, sector_size: u64) -> [String; 5] {
+fn row(step: &Step, sector_size: u64) -> [String; 6] {
     let sector = |bytes: u64| match bytes % sector_size {
         0 => (bytes / sector_size).to_string(),
         rest => format!("{}+{rest}", bytes / sector_size),
@@ -44,8 +44,17 @@ fn row(step: &Step, sector_size: u64) -> [String; 5] {
         sector(step.len.0),
         step.len.to_string(),
         format!("{}{mark}", step.name),
+        update(step.update).into(),
         what(&step.action),
     ]
+}
+
+fn update(update: Update) -> &'static str {
+    match update {
+        Update::Files => "files",
+        Update::Whole => "whole",
+        Update::Never => "never",
+    }
 }
 
 fn what(action: &Action) -> String {

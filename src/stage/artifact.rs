@@ -170,7 +170,7 @@ impl Builder<'_> {
             }
             None => {
                 let file = format!("template `{}` of board `{}`", self.name, self.inputs.board.name);
-                let text = text::render(&file, template, &self.inputs.words()?)?;
+                let text = self.inputs.words.render(&file, template)?;
                 (file, text)
             }
         };

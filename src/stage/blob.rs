@@ -28,13 +28,16 @@ pub struct Piece {
 }
 
 impl StagedBlob {
-    /// Finds the file of `blob` and checks that it is what it should be.
-    pub fn find(blob: &Blob, images: &Path) -> Result<StagedBlob, Error> {
-        let found = blob.files.iter().find(|file| images.join(file).is_file());
+    /// Finds the file of `blob`, the first of `files` that exists, and checks that it is what it should be.
+    pub fn find(blob: &Blob, files: &[String], images: &Path) -> Result<Option<StagedBlob>, Error> {
+        let found = files.iter().find(|file| images.join(file).is_file());
         let Some(file) = found else {
+            if blob.optional {
+                return Ok(None);
+            }
             return Err(StageError::MissingImage {
                 wanted: format!("blob `{}`", blob.name),
-                candidates: blob.files.clone(),
+                candidates: files.to_vec(),
                 directory: images.to_path_buf(),
                 hint: blob.hint.clone(),
             }
@@ -45,7 +48,27 @@ impl StagedBlob {
         let content = Content::stamped(path, 0, metadata.len(), Stamp::of(&metadata));
         let staged = StagedBlob { file: file.clone(), content };
         staged.ensure_magic(blob)?;
+        Ok(Some(staged))
+    }
+
+    /// A blob that was composed.
+    pub fn composed(blob: &Blob, artifact: &str, content: Content) -> Result<StagedBlob, Error> {
+        let staged = StagedBlob { file: artifact.into(), content };
+        staged.ensure_magic(blob)?;
         Ok(staged)
+    }
+
+    /// Puts the bytes that the blob has for the disk from `offset` on over `bytes`.
+    pub fn overlay(&self, blob: &Blob, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
+        let end = offset + bytes.len() as u64;
+        for piece in self.pieces(blob) {
+            let (start, stop) = (piece.offset.max(offset), (piece.offset + piece.len).min(end));
+            if start < stop {
+                let covered = &mut bytes[(start - offset) as usize..(stop - offset) as usize];
+                self.content.open()?.read_at(covered, piece.from + start - piece.offset)?;
+            }
+        }
+        Ok(())
     }
 
     /// What is written where: the bytes from `from` on, at most `length`, without the skipped ranges.

@@ -4,28 +4,29 @@
 mod artifact;
 mod blob;
 mod place;
+mod words;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use artifact::{Artifact, Artifacts};
 pub use blob::{Piece, StagedBlob};
 pub use place::PartitionTree;
+pub use words::Words;
 
-use crate::board::{self, Board, Filesystem, Partition, Recipe};
-use crate::boot::text::{self, TextError};
+use crate::board::{self, BlobSource, Board, Filesystem, Partition, Recipe};
 use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
 use crate::error::{Error, Family, Report};
 use crate::fs::squashfs;
 use crate::layer::Layer;
-use crate::plan::Ids;
 use crate::value::{Arch, Seed, Timestamp};
 
 /// Everything that decides what the image is; the same inputs give the same bytes.
 #[derive(Clone, Debug)]
 pub struct Inputs {
-    /// The board.
+    /// The board, with the words in its names filled in.
     pub board: Board,
+    /// What boot texts are filled with.
+    pub words: Words,
     /// Architecture, one of the board's.
     pub arch: Arch,
     /// Resolved chain, lowest precedence first.
@@ -51,8 +52,8 @@ pub struct Staged {
     pub artifacts: Artifacts,
     /// One tree for each partition of the board.
     pub partitions: Vec<PartitionTree>,
-    /// One for each blob of the board.
-    pub blobs: Vec<StagedBlob>,
+    /// The blobs of the board that there are, by their index in it.
+    pub blobs: Vec<(usize, StagedBlob)>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// What the images cannot hold, by name.
@@ -122,6 +123,14 @@ pub enum StageError {
         /// The directory.
         subtree: String,
     },
+    /// A name holds the version of the system, and there is none.
+    #[error("{user} needs `@{{version}}`, but `{path}` with a line `VERSION=...` is not there", path = path.display())]
+    NoVersion {
+        /// What needs it.
+        user: String,
+        /// The file that would say.
+        path: PathBuf,
+    },
     /// An artifact that is not made for this architecture is placed.
     #[error("artifact `{artifact}` is used where it is not made for the architecture")]
     NotForArch {
@@ -158,6 +167,9 @@ impl Report for StageError {
             }
             StageError::CaseCollision { .. } => Some("rename one of them: FAT ignores case".into()),
             StageError::MissingSubtree { .. } => Some("build the kernel modules, or change the board".into()),
+            StageError::NoVersion { .. } => {
+                Some("SkiffOS builds write it; for another build write the line there".into())
+            }
             StageError::NotForArch { .. } => Some("give the place the same `arch` as the artifact".into()),
         }
     }
@@ -178,8 +190,7 @@ impl Inputs {
     pub fn stage(&self) -> Result<Staged, Error> {
         // What is missing is told before anything is composed.
         self.ensure_images()?;
-        let blobs = self.board.blobs.iter().map(|blob| StagedBlob::find(blob, &self.images));
-        let blobs = blobs.collect::<Result<Vec<_>, _>>()?;
+        let mut blobs = self.blobs_of_images()?;
         let RootTree { tree: mut root, notes: mut warnings, .. } = self.root()?;
         warnings.extend(self.read_back_without_second_reader(&root));
         let (mut artifacts, mut left_out) = (Artifacts::default(), Vec::new());
@@ -188,11 +199,47 @@ impl Inputs {
                 artifact::build(self, artifact, &mut root, &mut artifacts, &mut left_out)?;
             }
         }
+        warnings.extend(self.missing_blobs(&blobs));
+        blobs.extend(self.blobs_of_artifacts(&artifacts)?);
+        blobs.sort_by_key(|(index, _)| *index);
         let placer = self.placer(&artifacts);
         let partitions = self.board.partitions.iter().map(|partition| placer.tree(partition));
         let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
         left_out.extend(self.lost_in_partitions(&root));
         Ok(Staged { root, artifacts, partitions, blobs, warnings, left_out })
+    }
+
+    fn blobs_of_images(&self) -> Result<Vec<(usize, StagedBlob)>, Error> {
+        let mut found = Vec::new();
+        for (index, blob) in self.board.blobs.iter().enumerate() {
+            if let BlobSource::Images(files) = &blob.source
+                && let Some(staged) = StagedBlob::find(blob, files, &self.images)?
+            {
+                found.push((index, staged));
+            }
+        }
+        Ok(found)
+    }
+
+    fn blobs_of_artifacts(&self, artifacts: &Artifacts) -> Result<Vec<(usize, StagedBlob)>, Error> {
+        let mut found = Vec::new();
+        for (index, blob) in self.board.blobs.iter().enumerate() {
+            if let BlobSource::Artifact(name) = &blob.source {
+                found.push((index, StagedBlob::composed(blob, name, artifacts.content(name)?)?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// A note for each blob that the board can do without and that is not there.
+    fn missing_blobs(&self, found: &[(usize, StagedBlob)]) -> Vec<String> {
+        let missing = |(index, blob): (usize, &board::Blob)| {
+            let absent = matches!(blob.source, BlobSource::Images(_))
+                && found.iter().all(|(other, _)| *other != index);
+            let hint = blob.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            absent.then(|| format!("blob `{}` is not there and is left out{hint}", blob.name))
+        };
+        self.board.blobs.iter().enumerate().filter_map(missing).collect()
     }
 
     /// Attributes that the squashfs partitions, which hold what is left of the root tree, lose.
@@ -227,23 +274,5 @@ impl Inputs {
         let none = Artifacts::default();
         let placer = self.placer(&none);
         self.board.partitions.iter().try_for_each(|partition| placer.ensure_present(partition))
-    }
-
-    /// Words that boot texts can use: the board's, and ids and names known here.
-    fn words(&self) -> Result<BTreeMap<String, String>, TextError> {
-        let ids = Ids::new(&self.seed);
-        let mut words = self.board.vars_for(self.arch);
-        words.insert("arch".into(), self.arch.to_string());
-        words.insert("board".into(), self.board.name.clone());
-        for partition in &self.board.partitions {
-            let partuuid = ids.partuuid(self.board.table, partition.number, &partition.name);
-            words.insert(format!("partuuid.{}", partition.name), partuuid);
-        }
-        // A word of the board may use the others, for example the console of its architecture.
-        let fill = |(name, word): (&String, &String)| {
-            let file = format!("word `{name}` of board `{}`", self.board.name);
-            Ok((name.clone(), text::render(&file, word, &words)?))
-        };
-        words.iter().map(fill).collect()
     }
 }

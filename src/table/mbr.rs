@@ -12,6 +12,8 @@ use crate::target::Geometry;
 
 /// First byte of what [`encode`] returns for sector 0: the boot code before it belongs to others.
 pub const TABLE_OFFSET: u64 = 440;
+/// Bytes of sector 0 that are the disk signature.
+pub const DISK_SIGNATURE: std::ops::Range<u64> = 440..444;
 /// Offset of the four entries in their sector.
 pub(super) const ENTRIES_OFFSET: usize = 446;
 /// Bytes of an entry.

@@ -1,0 +1,154 @@
+//! The words that names and boot texts of a board are filled with: the board's own, and what is known here: the
+//! architecture, the version of the system, the ids of the disk and of its partitions.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{StageError, StagedBlob};
+use crate::board::{BlobSource, Board, Filesystem, From, Partition, Recipe, TableKind};
+use crate::boot::text::{self, TextError};
+use crate::error::{Error, Io};
+use crate::plan::Ids;
+use crate::table::mbr::DISK_SIGNATURE;
+use crate::value::{Arch, Seed};
+
+/// File of the images directory that names the version of the system.
+const RELEASE: &str = "skiff-release";
+
+/// Words by name, and the ids among them.
+#[derive(Clone, Debug)]
+pub struct Words {
+    values: BTreeMap<String, String>,
+    /// Signature of an MBR.
+    disk_signature: u32,
+    images: PathBuf,
+}
+
+impl Words {
+    /// The words of `board`. Raw blobs decide over the bytes of an MBR's disk signature that they cover, so they
+    /// are looked at for it.
+    pub fn new(board: &Board, arch: Arch, seed: &Seed, images: &Path) -> Result<Words, Error> {
+        let mut values = board.vars_for(arch);
+        values.insert("arch".into(), arch.to_string());
+        values.insert("board".into(), board.name.clone());
+        if let Some(version) = version(images)? {
+            values.insert("version".into(), version);
+        }
+        let ids = Ids::new(seed);
+        let mut words = Words { values, disk_signature: ids.disk_signature(), images: images.into() };
+        if board.table == TableKind::Mbr {
+            words.disk_signature = words.signature_below_blobs(board)?;
+        }
+        words.add_ids(board, &ids.with_disk_signature(words.disk_signature));
+        words.fill_each_other(&board.name)?;
+        Ok(words)
+    }
+
+    /// Signature of an MBR: that of the seed, but for the bytes that a raw blob brings.
+    pub fn disk_signature(&self) -> u32 {
+        self.disk_signature
+    }
+
+    /// Fills `template`; `file` is its name for messages.
+    pub fn render(&self, file: &str, template: &str) -> Result<String, Error> {
+        text::render(file, template, &self.values).map_err(|error| match error {
+            TextError::Unknown { name, .. } if name == "version" => {
+                StageError::NoVersion { user: file.into(), path: self.images.join(RELEASE) }.into()
+            }
+            error => error.into(),
+        })
+    }
+
+    /// The board with the words in its names filled in. Templates stay as they are: a layer may replace them.
+    pub fn fill(&self, mut board: Board) -> Result<Board, Error> {
+        let name = board.name.clone();
+        let fill = |text: &mut String| -> Result<(), Error> {
+            *text = self.render(&format!("board `{name}`"), text)?;
+            Ok(())
+        };
+        for artifact in &mut board.artifacts {
+            fill(&mut artifact.name)?;
+            if let Recipe::UbootRamdisk { from, title } | Recipe::UbootScript { from, title } =
+                &mut artifact.recipe
+            {
+                fill(from)?;
+                fill(title)?;
+            }
+        }
+        for blob in &mut board.blobs {
+            blob.hint.iter_mut().try_for_each(fill)?;
+            match &mut blob.source {
+                BlobSource::Images(files) => files.iter_mut().try_for_each(fill)?,
+                BlobSource::Artifact(artifact) => fill(artifact)?,
+            }
+        }
+        for place in board.partitions.iter_mut().flat_map(|partition| &mut partition.files) {
+            fill(&mut place.to)?;
+            match &mut place.from {
+                From::Images(names) => names.iter_mut().try_for_each(fill)?,
+                From::ImagesTree { tree, exclude } => {
+                    std::iter::once(tree).chain(exclude).try_for_each(fill)?;
+                }
+                From::Artifact(artifact) => fill(artifact)?,
+                From::Directory => {}
+            }
+        }
+        Ok(board)
+    }
+
+    fn add_ids(&mut self, board: &Board, ids: &Ids<'_>) {
+        let disk = match board.table {
+            TableKind::Mbr => format!("{:08x}", ids.disk_signature()),
+            TableKind::Gpt => ids.disk_guid().to_string(),
+        };
+        self.values.insert("disk-id".into(), disk);
+        for partition in &board.partitions {
+            let Partition { name, number, .. } = partition;
+            let partuuid = ids.partuuid(board.table, *number, name);
+            self.values.insert(format!("partuuid.{name}"), partuuid);
+            let uuid = match partition.filesystem {
+                Filesystem::Fat16 { .. } | Filesystem::Fat32 { .. } => ids.fat_serial_text(name),
+                Filesystem::Ext4 { .. } => ids.ext4_uuid(name).to_string(),
+                Filesystem::Squashfs { .. } | Filesystem::None => continue,
+            };
+            self.values.insert(format!("uuid.{name}"), uuid);
+        }
+    }
+
+    /// A word of the board may use the others, for example the console of its architecture.
+    fn fill_each_other(&mut self, board: &str) -> Result<(), Error> {
+        let fill = |(name, word): (&String, &String)| {
+            Ok((name.clone(), self.render(&format!("word `{name}` of board `{board}`"), word)?))
+        };
+        self.values = self.values.iter().map(fill).collect::<Result<_, Error>>()?;
+        Ok(())
+    }
+
+    fn signature_below_blobs(&self, board: &Board) -> Result<u32, Error> {
+        let mut bytes = self.disk_signature.to_le_bytes();
+        for blob in &board.blobs {
+            let BlobSource::Images(files) = &blob.source else { continue };
+            let covers = blob.offset.0 < DISK_SIGNATURE.end
+                && blob.offset.0 + blob.length.map_or(512, |len| len.0) > DISK_SIGNATURE.start;
+            if !covers {
+                continue;
+            }
+            let file = format!("board `{}`", board.name);
+            let files = files.iter().map(|name| self.render(&file, name)).collect::<Result<Vec<_>, _>>()?;
+            let Some(staged) = StagedBlob::find(blob, &files, &self.images)? else { continue };
+            staged.overlay(blob, DISK_SIGNATURE.start, &mut bytes)?;
+        }
+        Ok(u32::from_le_bytes(bytes))
+    }
+}
+
+/// `VERSION` of the release file, with or without quotes, if there is one.
+fn version(images: &Path) -> Result<Option<String>, Io> {
+    let path = images.join(RELEASE);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&path).map_err(Io::on("read", &path))?;
+    let value = text.lines().find_map(|line| line.strip_prefix("VERSION="));
+    Ok(value.map(|value| value.trim().trim_matches('"').to_owned()).filter(|value| !value.is_empty()))
+}
