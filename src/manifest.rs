@@ -47,7 +47,7 @@ pub struct Manifest {
 pub struct RegionEntry {
     /// Name of the table part, blob or partition.
     pub name: String,
-    /// `table`, `blob`, `fat16`, `fat32`, `ext4`, `squashfs`.
+    /// `table`, `blob`, `fat16`, `fat32`, `ext4`, `squashfs`, `raw`, `tar` or `oci`.
     pub kind: String,
     /// First byte on the disk.
     pub offset: u64,
@@ -79,7 +79,7 @@ pub struct FileEntry {
 pub struct ArtifactEntry {
     /// Name as in the board descriptor.
     pub name: String,
-    /// `squashfs`, `cpio`, `uboot-ramdisk`, `uboot-script` or `text`.
+    /// `squashfs`, `cpio`, `ext4`, `fat32`, `uboot-ramdisk`, `uboot-script` or `text`.
     pub format: String,
     /// Bytes.
     pub size: u64,

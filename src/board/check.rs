@@ -14,6 +14,7 @@ use super::{
     Update, Var,
 };
 use crate::error::{Family, Report};
+use crate::fs::compress::Compression;
 use crate::fs::squashfs::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, Codec, DEFAULT_BLOCK_SIZE, DEFAULT_CODEC};
 use crate::value::{Arch, ByteSize};
 
@@ -182,7 +183,8 @@ impl Checker<'_> {
             partitions: Vec::new(),
         };
         for (index, partition) in raw.partition.into_iter().enumerate() {
-            board.partitions.push(self.partition(kind, index as u32 + 1, partition)?);
+            let number = partition.number.unwrap_or(index as u32 + 1);
+            board.partitions.push(self.partition(kind, number, partition)?);
         }
         self.ensure_sane(&board)?;
         Ok(board)
@@ -204,7 +206,9 @@ impl Checker<'_> {
         self.ensure_unique("blob", board.blobs.iter().map(|b| (b.name.as_str(), None)))?;
         self.ensure_unique("partition", board.partitions.iter().map(|p| (p.name.as_str(), None)))?;
         self.ensure_unique_labels(board)?;
+        self.ensure_numbers(board)?;
         self.ensure_references_exist(board)?;
+        self.ensure_whole_output(board)?;
         let rest = board.partitions.iter().position(|p| matches!(p.size, Size::Rest { .. }));
         match rest {
             Some(index) if index + 1 != board.partitions.len() => {
@@ -242,9 +246,71 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// Numbers are the table's own: from 1, each once, and what a hybrid MBR lists is there.
+    fn ensure_numbers(&self, board: &Board) -> Result<(), BoardError> {
+        let mut seen = std::collections::BTreeMap::new();
+        for partition in &board.partitions {
+            let place = || format!("partition `{}`", partition.name);
+            if partition.number == 0 {
+                return Err(self.invalid(place(), "partitions are numbered from 1, not from 0"));
+            }
+            if let Some(first) = seen.insert(partition.number, &partition.name) {
+                let problem = format!("the number {} is `{first}`'s already", partition.number);
+                return Err(self.invalid(place(), problem));
+            }
+        }
+        match board.hybrid_mbr.iter().find(|number| !seen.contains_key(number)) {
+            Some(number) => {
+                let problem = format!("hybrid-mbr lists partition {number}, which does not exist");
+                Err(self.invalid("table", problem))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Without a table there is one filesystem and nothing else; an archive is always all there is.
+    fn ensure_whole_output(&self, board: &Board) -> Result<(), BoardError> {
+        if board.table == TableKind::None {
+            return self.ensure_one_filesystem(board);
+        }
+        let archive = |partition: &&Partition| partition.filesystem.is_archive();
+        match board.partitions.iter().find(archive) {
+            Some(partition) => {
+                let problem = "an archive is no partition; it needs a table of kind \"none\"";
+                Err(self.invalid(format!("partition `{}`", partition.name), problem))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn ensure_one_filesystem(&self, board: &Board) -> Result<(), BoardError> {
+        let (partitions, blobs) = (board.partitions.len(), board.blobs.len());
+        if partitions != 1 || blobs != 0 {
+            let problem = format!(
+                "kind \"none\" wants one partition and no blob, not {partitions} partitions and {blobs} blobs"
+            );
+            return Err(self.invalid("table", problem));
+        }
+        let partition = &board.partitions[0];
+        let place = format!("partition `{}`", partition.name);
+        if partition.start.is_some() || partition.number != 1 || !board.hybrid_mbr.is_empty() {
+            let problem = "`start`, `number` and `hybrid-mbr` mean nothing without a table";
+            return Err(self.invalid(place, problem));
+        }
+        if partition.filesystem.is_archive() && partition.size != (Size::Fit { slack: ByteSize(0) }) {
+            return Err(self.invalid(place, "an archive is as long as it is: its size is \"fit\""));
+        }
+        Ok(())
+    }
+
     fn ensure_references_exist(&self, board: &Board) -> Result<(), BoardError> {
         let mut known = BTreeSet::new();
         for artifact in &board.artifacts {
+            self.ensure_placed_exist(
+                &format!("artifact `{}`", artifact.name),
+                artifact.recipe.files(),
+                &known,
+            )?;
             let from = match &artifact.recipe {
                 Recipe::UbootRamdisk { from, .. } | Recipe::UbootScript { from, .. } => Some(from),
                 _ => None,
@@ -263,14 +329,23 @@ impl Checker<'_> {
                 return Err(self.invalid(format!("blob `{}`", blob.name), problem));
             }
         }
-        for partition in &board.partitions {
-            for place in &partition.files {
-                if let From::Artifact(name) = &place.from
-                    && !known.contains(name.as_str())
-                {
-                    let problem = format!("a file names the artifact `{name}`, which does not exist");
-                    return Err(self.invalid(format!("partition `{}`", partition.name), problem));
-                }
+        board.partitions.iter().try_for_each(|partition| {
+            self.ensure_placed_exist(&format!("partition `{}`", partition.name), &partition.files, &known)
+        })
+    }
+
+    fn ensure_placed_exist(
+        &self,
+        what: &str,
+        files: &[Place],
+        known: &BTreeSet<&str>,
+    ) -> Result<(), BoardError> {
+        for place in files {
+            if let From::Artifact(name) = &place.from
+                && !known.contains(name.as_str())
+            {
+                let problem = format!("a file names the artifact `{name}`, which does not exist");
+                return Err(self.invalid(what, problem));
             }
         }
         Ok(())
@@ -311,11 +386,19 @@ impl Checker<'_> {
                 block: self.block(&place, raw.block)?,
             },
             RawFormat::Cpio => Recipe::Cpio {
-                compression: raw
-                    .compression
-                    .ok_or_else(|| missing("compression"))?
-                    .parse()
-                    .map_err(|error| self.invalid(&place, format!("{error}")))?,
+                compression: self
+                    .compression(&place, Some(raw.compression.ok_or_else(|| missing("compression"))?))?,
+                files: self.places(&place, raw.file.unwrap_or_default())?,
+            },
+            RawFormat::Ext4 => Recipe::Ext4 {
+                label: raw.label.ok_or_else(|| missing("label"))?,
+                size: raw.size.ok_or_else(|| missing("size"))?,
+                files: self.places(&place, raw.file.unwrap_or_default())?,
+            },
+            RawFormat::Fat32 => Recipe::Fat32 {
+                label: raw.label.ok_or_else(|| missing("label"))?,
+                size: raw.size.ok_or_else(|| missing("size"))?,
+                files: self.places(&place, raw.file.unwrap_or_default())?,
             },
             RawFormat::UbootRamdisk => Recipe::UbootRamdisk {
                 from: raw.from.ok_or_else(|| missing("from"))?,
@@ -336,13 +419,16 @@ impl Checker<'_> {
 
     /// A key that the format does not know would be ignored in silence.
     fn reject_foreign_keys(&self, place: &str, raw: &RawArtifact) -> Result<(), BoardError> {
-        use RawFormat::{Cpio, Squashfs, Text, UbootRamdisk, UbootScript};
-        let keys: [(&str, bool, &[RawFormat]); 10] = [
+        use RawFormat::{Cpio, Ext4, Fat32, Squashfs, Text, UbootRamdisk, UbootScript};
+        let keys: [(&str, bool, &[RawFormat]); 13] = [
             ("subtree", raw.subtree.is_some(), &[Squashfs]),
             ("take", raw.take.is_some(), &[Squashfs]),
             ("codec", raw.codec.is_some(), &[Squashfs]),
             ("block", raw.block.is_some(), &[Squashfs]),
             ("compression", raw.compression.is_some(), &[Cpio]),
+            ("label", raw.label.is_some(), &[Ext4, Fat32]),
+            ("size", raw.size.is_some(), &[Ext4, Fat32]),
+            ("file", raw.file.is_some(), &[Cpio, Ext4, Fat32]),
             ("from", raw.from.is_some(), &[UbootRamdisk, UbootScript]),
             ("title", raw.title.is_some(), &[UbootRamdisk, UbootScript]),
             ("rules", raw.rules.is_some(), &[Text]),
@@ -363,6 +449,11 @@ impl Checker<'_> {
             return Err(self.invalid(place, problem));
         }
         Ok(title)
+    }
+
+    fn compression(&self, place: &str, text: Option<String>) -> Result<Compression, BoardError> {
+        let Some(text) = text else { return Ok(Compression::None) };
+        text.parse().map_err(|error| self.invalid(place, format!("{error}")))
     }
 
     fn codec(&self, place: &str, codec: Option<String>) -> Result<Codec, BoardError> {
@@ -426,11 +517,10 @@ impl Checker<'_> {
         let filesystem = self.filesystem(&place, &raw)?;
         let (mbr_type, type_guid) = self.partition_type(&place, table, &raw, &filesystem)?;
         let size = self.size(&place, &raw)?;
-        if !raw.file.is_empty() && matches!(filesystem, Filesystem::Squashfs { .. } | Filesystem::None) {
-            return Err(self.invalid(place, "files can only be put on fat16, fat32 and ext4"));
+        if !raw.file.is_empty() && !filesystem.holds_files() {
+            return Err(self.invalid(place, "files can only be put on fat16, fat32, ext4, tar and oci"));
         }
-        let files: Vec<Place> =
-            raw.file.into_iter().map(|file| self.place(&place, file)).collect::<Result<_, _>>()?;
+        let files = self.places(&place, raw.file)?;
         let update = raw.update.unwrap_or(if files.is_empty() || raw.name == PERSIST {
             Update::Never
         } else {
@@ -461,6 +551,7 @@ impl Checker<'_> {
         if !squashfs && (raw.codec.is_some() || raw.block.is_some()) {
             return Err(self.invalid(place, "`codec` and `block` mean nothing but for squashfs"));
         }
+        self.reject_foreign_to_filesystem(place, raw)?;
         Ok(match raw.filesystem {
             RawFilesystem::Fat16 => Filesystem::Fat16 { label: label()? },
             RawFilesystem::Fat32 => Filesystem::Fat32 { label: label()? },
@@ -469,8 +560,51 @@ impl Checker<'_> {
                 codec: self.codec(place, raw.codec.clone())?,
                 block: self.block(place, raw.block)?,
             },
+            RawFilesystem::Raw => self.raw(place, raw)?,
+            RawFilesystem::Tar => {
+                Filesystem::Tar { compression: self.compression(place, raw.compression.clone())? }
+            }
+            RawFilesystem::Oci => self.oci(place, raw)?,
             RawFilesystem::None => Filesystem::None,
         })
+    }
+
+    /// A key that the filesystem does not know would be ignored in silence.
+    fn reject_foreign_to_filesystem(&self, place: &str, raw: &RawPartition) -> Result<(), BoardError> {
+        use RawFilesystem::{Oci, Raw, Tar};
+        let keys: [(&str, bool, &[RawFilesystem], &str); 4] = [
+            ("image", raw.image.is_some(), &[Raw], "raw"),
+            ("optional", raw.optional, &[Raw], "raw"),
+            ("compression", raw.compression.is_some(), &[Tar, Oci], "tar and oci"),
+            ("oci", raw.oci.is_some(), &[Oci], "oci"),
+        ];
+        match keys.iter().find(|(_, given, known, _)| *given && !known.contains(&raw.filesystem)) {
+            Some((key, _, _, known)) => {
+                Err(self.invalid(place, format!("`{key}` means nothing but for {known}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn raw(&self, place: &str, raw: &RawPartition) -> Result<Filesystem, BoardError> {
+        let images = match &raw.image {
+            Some(OneOrMany::One(name)) => vec![name.clone()],
+            Some(OneOrMany::Many(names)) if !names.is_empty() => names.clone(),
+            _ => return Err(self.invalid(place, "`image` is missing: a raw partition holds a file")),
+        };
+        Ok(Filesystem::Raw { images, optional: raw.optional })
+    }
+
+    /// Readers of the OCI layout know layers as they are, with gzip and with zstd (image-spec 1.0, `layer.md`).
+    fn oci(&self, place: &str, raw: &RawPartition) -> Result<Filesystem, BoardError> {
+        let compression = self.compression(place, raw.compression.clone())?;
+        if !matches!(compression, Compression::None | Compression::Gzip(_) | Compression::Zstd(_)) {
+            let problem =
+                format!("a layer is compressed with none, gzip or zstd, not {}", compression.name());
+            return Err(self.invalid(place, problem));
+        }
+        let oci = raw.oci.clone().ok_or_else(|| self.invalid(place, "`oci` is missing"))?;
+        Ok(Filesystem::Oci { compression, oci })
     }
 
     fn partition_type(
@@ -494,6 +628,8 @@ impl Checker<'_> {
                     .invalid(place, format!("type `{name}` is for GPT; an MBR wants a byte such as 0x0c")))
             }
             (TableKind::Gpt, None) => Ok((mbr_default, linux)),
+            (TableKind::None, None) => Ok((mbr_default, linux)),
+            (TableKind::None, Some(_)) => Err(self.invalid(place, "`type` means nothing without a table")),
             (TableKind::Gpt, Some(RawType::Byte(byte))) => {
                 Err(self.invalid(place, format!("type {byte:#04x} is for an MBR; GPT wants a name or GUID")))
             }
@@ -526,23 +662,54 @@ impl Checker<'_> {
         Ok(size)
     }
 
-    fn place(&self, place: &str, raw: RawPlace) -> Result<Place, BoardError> {
-        let from = match (raw.image, raw.tree, raw.artifact, raw.directory.clone()) {
-            (Some(OneOrMany::One(name)), None, None, None) => From::Images(vec![name]),
-            (Some(OneOrMany::Many(names)), None, None, None) if !names.is_empty() => From::Images(names),
-            (None, Some(tree), None, None) => {
-                From::ImagesTree { tree, exclude: raw.exclude.clone().unwrap_or_default() }
-            }
-            (None, None, Some(name), None) => From::Artifact(name),
-            (None, None, None, Some(_)) => From::Directory,
+    fn places(&self, place: &str, raw: Vec<RawPlace>) -> Result<Vec<Place>, BoardError> {
+        raw.into_iter().map(|file| self.place(place, file)).collect()
+    }
+
+    /// The one source that a file names.
+    fn source(&self, place: &str, raw: &RawPlace) -> Result<From, BoardError> {
+        let exclude = || raw.exclude.clone().unwrap_or_default();
+        let image = raw.image.as_ref().map(|image| match image {
+            OneOrMany::One(name) => From::Images(vec![name.clone()]),
+            OneOrMany::Many(names) => From::Images(names.clone()),
+        });
+        let sources = [
+            image.filter(|image| *image != From::Images(Vec::new())),
+            raw.tree.clone().map(|tree| From::ImagesTree { tree, exclude: exclude() }),
+            raw.artifact.clone().map(From::Artifact),
+            raw.directory.as_ref().map(|_| From::Directory),
+            raw.root.clone().map(|path| From::Root { path, exclude: exclude() }),
+            raw.text.clone().map(From::Text),
+            raw.link.clone().map(From::Link),
+        ];
+        let mut given = sources.into_iter().flatten();
+        match (given.next(), given.next()) {
+            (Some(from), None) => Ok(from),
             _ => {
-                let problem = "a file needs exactly one of `image`, `tree`, `artifact` and `directory`";
-                return Err(self.invalid(place, problem));
+                let problem = "a file needs exactly one of `image`, `tree`, `artifact`, `directory`, `root`, \
+                               `text` and `link`";
+                Err(self.invalid(place, problem))
             }
-        };
-        if raw.exclude.is_some() && !matches!(from, From::ImagesTree { .. }) {
-            return Err(self.invalid(place, "`exclude` means nothing but for `tree`"));
         }
+    }
+
+    fn mode(&self, place: &str, from: &From, mode: Option<&str>) -> Result<Option<u32>, BoardError> {
+        let Some(text) = mode else { return Ok(None) };
+        if matches!(from, From::ImagesTree { .. } | From::Root { .. } | From::Link(_)) {
+            return Err(self.invalid(place, "`mode` means nothing for `tree`, `root` and `link`"));
+        }
+        match u32::from_str_radix(text, 8) {
+            Ok(mode) if mode <= 0o7777 => Ok(Some(mode)),
+            _ => Err(self.invalid(place, format!("mode `{text}` is not octal up to 7777"))),
+        }
+    }
+
+    fn place(&self, place: &str, raw: RawPlace) -> Result<Place, BoardError> {
+        let from = self.source(place, &raw)?;
+        if raw.exclude.is_some() && !matches!(from, From::ImagesTree { .. } | From::Root { .. }) {
+            return Err(self.invalid(place, "`exclude` means nothing but for `tree` and `root`"));
+        }
+        let mode = self.mode(place, &from, raw.mode.as_deref())?;
         let to = match (&from, raw.to, raw.directory) {
             (From::Directory, None, Some(path)) => path,
             (From::Directory, Some(_), _) => {
@@ -555,11 +722,15 @@ impl Checker<'_> {
             (From::Images(names), None, _) => format!("/{}", base_name(&names[0])),
             (From::Artifact(name), None, _) => format!("/{name}"),
             (From::ImagesTree { .. }, None, _) => "/".into(),
+            (From::Root { path, .. }, None, _) => path.clone(),
+            (From::Text(_) | From::Link(_), None, _) => {
+                return Err(self.invalid(place, "`text` and `link` need `to`"));
+            }
             (_, Some(to), _) => to,
             (From::Directory, None, None) => unreachable!("a directory place has a path"),
         };
         let keep = raw.update == Some(RawKeep::Keep);
-        Ok(Place { arch: raw.arch, from, to, optional: raw.optional, keep })
+        Ok(Place { arch: raw.arch, from, to, mode, optional: raw.optional, keep })
     }
 }
 

@@ -54,7 +54,7 @@ pub struct Board {
     pub artifacts: Vec<Artifact>,
     /// Raw bytes outside the partitions, in the order they are written.
     pub blobs: Vec<Blob>,
-    /// Partitions by number.
+    /// Partitions in the order they have on the disk.
     pub partitions: Vec<Partition>,
 }
 
@@ -94,6 +94,8 @@ pub enum TableKind {
     Mbr,
     /// GUID partition table with a protective (or hybrid) MBR.
     Gpt,
+    /// No table: one partition is the whole output, an archive or the image of an existing partition.
+    None,
 }
 
 /// A word that boot texts can name as `@{name}`.
@@ -133,10 +135,30 @@ pub enum Recipe {
         /// Data block size.
         block: ByteSize,
     },
-    /// A newc archive of the root tree.
+    /// A newc archive.
     Cpio {
         /// Compression of the whole archive.
         compression: Compression,
+        /// What is in it; the root tree if nothing is named.
+        files: Vec<Place>,
+    },
+    /// An ext4 image.
+    Ext4 {
+        /// Volume label.
+        label: String,
+        /// Length of the image.
+        size: ByteSize,
+        /// What is on it.
+        files: Vec<Place>,
+    },
+    /// A FAT32 image.
+    Fat32 {
+        /// Volume label.
+        label: String,
+        /// Length of the image.
+        size: ByteSize,
+        /// What is on it.
+        files: Vec<Place>,
     },
     /// A U-Boot legacy image of type ramdisk around another artifact.
     UbootRamdisk {
@@ -231,7 +253,7 @@ pub struct Magic {
 /// A partition of the board's medium.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Partition {
-    /// Number in the table, from 1.
+    /// Number in the table, from 1; need not follow the order on the disk.
     pub number: u32,
     /// Name for messages, the manifest and the GPT.
     pub name: String,
@@ -299,8 +321,49 @@ pub enum Filesystem {
         /// Data block size.
         block: ByteSize,
     },
+    /// The bytes of a file at the start of the partition.
+    Raw {
+        /// Candidates in the images directory; the first that exists is used.
+        images: Vec<String>,
+        /// Whether the partition stays unwritten where none exists.
+        optional: bool,
+    },
+    /// A PAX archive that is the whole output.
+    Tar {
+        /// Compression of the whole archive.
+        compression: Compression,
+    },
+    /// An OCI image layout in an archive that is the whole output.
+    Oci {
+        /// Compression of the layer.
+        compression: Compression,
+        /// Name and configuration.
+        oci: Oci,
+    },
     /// Nothing is written.
     None,
+}
+
+/// Name and configuration of a container image (OCI image specification 1.0, `config.md`). Words are filled in
+/// everywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Oci {
+    /// `NAME:TAG` under which the image is loaded.
+    pub reference: String,
+    /// What is run.
+    pub entrypoint: Vec<String>,
+    /// Environment as `NAME=VALUE`.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Directories that are volumes.
+    #[serde(default)]
+    pub volumes: Vec<String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// Signal that stops it.
+    pub stop_signal: Option<String>,
 }
 
 /// A file or directory put on a partition.
@@ -312,6 +375,8 @@ pub struct Place {
     pub from: From,
     /// Path on the partition; for several files the directory.
     pub to: String,
+    /// Permissions, where they are not those of the source or the usual ones.
+    pub mode: Option<u32>,
     /// Nothing is said when it is missing.
     pub optional: bool,
     /// An update leaves it alone.
@@ -336,6 +401,70 @@ pub enum From {
     Artifact(String),
     /// An empty directory.
     Directory,
+    /// A path of the root filesystem and all below it, with owners, permissions and attributes.
+    Root {
+        /// The path.
+        path: String,
+        /// Paths below it that are left out.
+        exclude: Vec<String>,
+    },
+    /// A small file with this content.
+    Text(String),
+    /// A symbolic link to this.
+    Link(String),
+}
+
+impl Filesystem {
+    /// Whether it is no filesystem of a medium but a file for another program.
+    pub fn is_archive(&self) -> bool {
+        matches!(self, Filesystem::Tar { .. } | Filesystem::Oci { .. })
+    }
+
+    /// Whether files can be put on it.
+    pub fn holds_files(&self) -> bool {
+        !matches!(self, Filesystem::Squashfs { .. } | Filesystem::Raw { .. } | Filesystem::None)
+    }
+}
+
+impl Recipe {
+    /// The files that are put in it.
+    pub fn files(&self) -> &[Place] {
+        match self {
+            Recipe::Cpio { files, .. } | Recipe::Ext4 { files, .. } | Recipe::Fat32 { files, .. } => files,
+            _ => &[],
+        }
+    }
+
+    /// Like [`Recipe::files`].
+    pub fn files_mut(&mut self) -> &mut [Place] {
+        match self {
+            Recipe::Cpio { files, .. } | Recipe::Ext4 { files, .. } | Recipe::Fat32 { files, .. } => files,
+            _ => &mut [],
+        }
+    }
+}
+
+impl Place {
+    /// Changes every text that can have words in it.
+    pub fn fill<E>(&mut self, fill: impl Fn(&mut String) -> Result<(), E>) -> Result<(), E> {
+        fill(&mut self.to)?;
+        match &mut self.from {
+            From::Images(names) => names.iter_mut().try_for_each(fill),
+            From::ImagesTree { tree: path, exclude } | From::Root { path, exclude } => {
+                std::iter::once(path).chain(exclude).try_for_each(fill)
+            }
+            From::Artifact(text) | From::Text(text) | From::Link(text) => fill(text),
+            From::Directory => Ok(()),
+        }
+    }
+}
+
+impl Oci {
+    /// Every text that can have words in it.
+    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let lists = self.entrypoint.iter_mut().chain(&mut self.env).chain(&mut self.volumes);
+        std::iter::once(&mut self.reference).chain(lists).chain(self.labels.values_mut())
+    }
 }
 
 impl Filesystem {
@@ -345,7 +474,7 @@ impl Filesystem {
             Filesystem::Fat32 { label } | Filesystem::Fat16 { label } | Filesystem::Ext4 { label } => {
                 Some(label)
             }
-            Filesystem::Squashfs { .. } | Filesystem::None => None,
+            _ => None,
         }
     }
 }

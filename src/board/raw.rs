@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{RootStyle, TableKind, TextRules, Update};
+use super::{Oci, RootStyle, TableKind, TextRules, Update};
 use crate::value::{Arch, ByteSize};
 
 /// One descriptor file.
@@ -43,7 +43,7 @@ pub struct RawBoard {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawTable {
-    /// `mbr` or `gpt`.
+    /// `mbr`, `gpt` or `none`.
     pub kind: TableKind,
     /// Start of partitions.
     pub align: Option<ByteSize>,
@@ -72,7 +72,7 @@ pub enum RawVar {
 pub struct RawArtifact {
     /// Name.
     pub name: String,
-    /// `squashfs`, `cpio`, `uboot-ramdisk`, `uboot-script` or `text`.
+    /// `squashfs`, `cpio`, `ext4`, `fat32`, `uboot-ramdisk`, `uboot-script` or `text`.
     pub format: RawFormat,
     /// Only for this architecture.
     pub arch: Option<Arch>,
@@ -86,6 +86,12 @@ pub struct RawArtifact {
     pub block: Option<ByteSize>,
     /// cpio: compression.
     pub compression: Option<String>,
+    /// ext4, fat32: volume label.
+    pub label: Option<String>,
+    /// ext4, fat32: length.
+    pub size: Option<ByteSize>,
+    /// cpio, ext4, fat32: what is put in it.
+    pub file: Option<Vec<RawPlace>>,
     /// uboot-*: artifact inside.
     pub from: Option<String>,
     /// uboot-*: name in the header.
@@ -104,8 +110,12 @@ pub struct RawArtifact {
 pub enum RawFormat {
     /// squashfs image of a directory.
     Squashfs,
-    /// newc archive of the root tree.
+    /// newc archive of the root tree or of files.
     Cpio,
+    /// ext4 image of files.
+    Ext4,
+    /// FAT32 image of files.
+    Fat32,
     /// U-Boot legacy ramdisk image.
     UbootRamdisk,
     /// U-Boot legacy script image.
@@ -165,6 +175,8 @@ pub struct RawMagic {
 pub struct RawPartition {
     /// Name.
     pub name: String,
+    /// Number in the table; without it the position in the descriptor.
+    pub number: Option<u32>,
     /// First byte.
     pub start: Option<ByteSize>,
     /// A size, `fit` or `rest`.
@@ -182,7 +194,7 @@ pub struct RawPartition {
     /// GPT attribute bits.
     #[serde(default)]
     pub attributes: u64,
-    /// `fat16`, `fat32`, `ext4`, `squashfs` or `none`.
+    /// `fat16`, `fat32`, `ext4`, `squashfs`, `raw`, `tar`, `oci` or `none`.
     pub filesystem: RawFilesystem,
     /// Volume label.
     pub label: Option<String>,
@@ -192,6 +204,15 @@ pub struct RawPartition {
     pub block: Option<ByteSize>,
     /// What an update may touch.
     pub update: Option<Update>,
+    /// raw: the file of the images directory, or candidates.
+    pub image: Option<OneOrMany>,
+    /// raw: the file may be missing.
+    #[serde(default)]
+    pub optional: bool,
+    /// tar: of the whole archive; oci: of the layer.
+    pub compression: Option<String>,
+    /// oci: name and configuration of the image.
+    pub oci: Option<Oci>,
     /// What is put on it.
     #[serde(default)]
     pub file: Vec<RawPlace>,
@@ -219,11 +240,17 @@ pub enum RawFilesystem {
     Ext4,
     /// squashfs of the root tree.
     Squashfs,
+    /// The bytes of a file.
+    Raw,
+    /// A tar archive, which is the whole output.
+    Tar,
+    /// A container image in a tar archive, which is the whole output.
+    Oci,
     /// Not formatted.
     None,
 }
 
-/// `[[partition.file]]`: exactly one of `image`, `tree`, `artifact` and `directory`.
+/// `[[partition.file]]`: exactly one of `image`, `tree`, `artifact`, `directory`, `root`, `text` and `link`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawPlace {
@@ -237,9 +264,17 @@ pub struct RawPlace {
     pub artifact: Option<String>,
     /// An empty directory of this path.
     pub directory: Option<String>,
+    /// A path of the root filesystem and all below it.
+    pub root: Option<String>,
+    /// The content of a small file, with words.
+    pub text: Option<String>,
+    /// The target of a symbolic link, with words.
+    pub link: Option<String>,
     /// Path on the partition.
     pub to: Option<String>,
-    /// `tree`: paths below it that are left out.
+    /// Permissions in octal.
+    pub mode: Option<String>,
+    /// `tree`, `root`: paths below it that are left out.
     pub exclude: Option<Vec<String>>,
     /// May be missing.
     #[serde(default)]

@@ -188,13 +188,14 @@ impl InputArgs {
         }
         let seed = Seed(seed.trim().to_owned());
         let images = self.images.clone().unwrap_or_else(|| output.images());
-        let words = Words::new(&board, arch, &seed, &images)?;
+        let words = Words::new(&board, arch, &seed, &images, None)?;
         Ok(Inputs {
             arch,
             layers,
             images,
             output,
             seed,
+            partuuid: None,
             timestamp: self.timestamp().unwrap_or(DEFAULT_TIMESTAMP),
             resources: Resources { threads: threads(self.threads), ..Default::default() },
             board: words.fill(board)?,

@@ -115,7 +115,7 @@ fn inputs(directory: &Path) -> Result<Inputs> {
     let layers = layer::discover(&Environment::default(), &roots)?.resolve(demo.chain, "demo")?;
     let board = demo::board()?;
     let (arch, images) = (board.pick_arch(None)?, demo.output.join("images"));
-    let words = Words::new(&board, arch, &Seed("demo".into()), &images)?;
+    let words = Words::new(&board, arch, &Seed("demo".into()), &images, None)?;
     Ok(Inputs {
         arch,
         board: words.fill(board)?,
@@ -124,6 +124,7 @@ fn inputs(directory: &Path) -> Result<Inputs> {
         images,
         output: Output::read(&demo.output, Handoff::Target)?,
         seed: Seed("demo".into()),
+        partuuid: None,
         timestamp: TIMESTAMP,
         resources: Resources { threads: threads(None), ..Default::default() },
     })

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Composition, Payload};
+use super::{Composition, Payload, archive};
 use crate::board::{Board, Filesystem, Partition, Size, TableKind, Update};
 use crate::error::{Error, Family, Report, Result};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
@@ -16,8 +16,6 @@ use crate::target::{Geometry, Region, Scratch};
 use crate::tree::{Body, Content, Tree};
 use crate::value::ByteSize;
 
-/// Every ext4 can grow to this while it is mounted: larger than any card.
-const GROW_TO: u64 = 1 << 41;
 /// Bytes of sector 0 before the disk signature: boot code (UEFI 2.10, section 5.2.1).
 const BOOT_CODE_LEN: u64 = mbr::TABLE_OFFSET;
 
@@ -51,21 +49,12 @@ struct Builder<'a> {
 impl Builder<'_> {
     /// What goes into a partition, before its place is known.
     fn payload(&self, partition: &Partition, placed: PartitionTree, root: &Tree) -> Result<Payload> {
-        let tree = placed.tree;
+        let PartitionTree { tree, raw, .. } = placed;
         Ok(match &partition.filesystem {
             Filesystem::Fat16 { label } => self.fat(partition, tree, label, fat::FatType::Fat16),
             Filesystem::Fat32 { label } => self.fat(partition, tree, label, fat::FatType::Fat32),
             Filesystem::Ext4 { label } => {
-                let options = ext4::Options {
-                    label: label.clone(),
-                    uuid: self.ids.ext4_uuid(&partition.name),
-                    hash_seed: self.ids.ext4_hash_seed(&partition.name),
-                    timestamp: self.inputs.timestamp,
-                    reserved_percent: 0,
-                    bytes_per_inode: 16 << 10,
-                    journal: ext4::Journal::Auto,
-                    grow_to: GROW_TO,
-                };
+                let options = self.inputs.ext4_options(&partition.name, label);
                 Payload::Ext4 { tree, options }
             }
             Filesystem::Squashfs { codec, block } => {
@@ -80,6 +69,14 @@ impl Builder<'_> {
                     Size::Exact(_) | Size::Rest { .. } => Payload::Squashfs { tree: root.clone(), options },
                 }
             }
+            Filesystem::Raw { .. } => match raw {
+                Some((file, content)) => Payload::Image { file, content },
+                None => Payload::Nothing,
+            },
+            Filesystem::Tar { compression } => archive::tar(&tree, *compression, &partition.name)?,
+            Filesystem::Oci { compression, oci } => {
+                archive::oci(self.inputs, &tree, *compression, oci, &partition.name)?
+            }
             Filesystem::None => Payload::Nothing,
         })
     }
@@ -89,16 +86,7 @@ impl Builder<'_> {
     }
 
     fn fat(&self, partition: &Partition, tree: Tree, label: &str, fat_type: fat::FatType) -> Payload {
-        let options = fat::Options {
-            fat_type,
-            label: label.into(),
-            volume_id: self.ids.fat_serial(&partition.name),
-            timestamp: self.inputs.timestamp,
-            // What mkfs.vfat on a partition of an image writes too; nothing that boots these boards reads it.
-            hidden_sectors: 0,
-            sector_size: self.board.sector_size,
-            cluster_size: None,
-        };
+        let options = self.inputs.fat_options(&partition.name, label, fat_type);
         Payload::Fat { tree, options }
     }
 
@@ -110,7 +98,11 @@ impl Builder<'_> {
                 Size::Rest { minimum } => DemandLen::Rest(minimum.0),
                 Size::Fit { slack } => {
                     let need = minimum_size(payload).map_err(in_partition(partition))? + slack.0;
-                    DemandLen::Exact(need.next_multiple_of(self.board.align.0))
+                    match self.board.table {
+                        // Nothing follows that would have to be aligned.
+                        TableKind::None => DemandLen::Exact(need),
+                        _ => DemandLen::Exact(need.next_multiple_of(self.board.align.0)),
+                    }
                 }
             };
             demands.push(Demand {
@@ -118,6 +110,9 @@ impl Builder<'_> {
                 start: partition.start.map(|start| start.0),
                 len,
             });
+        }
+        if disk_len.is_some() && self.board.partitions.iter().any(|p| p.filesystem.is_archive()) {
+            return Err(PlanError::Archive { board: self.board.name.clone() }.into());
         }
         if let Some(have) = disk_len.filter(|len| *len < self.board.minimum_medium.0) {
             let board = self.board.name.clone();
@@ -173,11 +168,14 @@ impl Builder<'_> {
             self.board.partitions.iter().zip(extents).map(|(p, extent)| self.entry(p, extent)).collect();
         let reserved: Vec<_> = blobs.iter().map(|blob| blob.start..blob.end()).collect();
         let pieces = match self.board.table {
+            TableKind::None => return Ok(()),
             TableKind::Mbr => mbr::encode(self.ids.disk_signature(), &partitions, geometry)?,
             TableKind::Gpt => {
                 let listed = self.board.hybrid_mbr.iter();
                 let entry = |number: &u32| {
-                    let partition = &self.board.partitions[*number as usize - 1];
+                    let of_number = |partition: &&Partition| partition.number == *number;
+                    let partition = self.board.partitions.iter().find(of_number);
+                    let partition = partition.expect("a board has the partitions its hybrid MBR lists");
                     (*number, partition.mbr_type, partition.active)
                 };
                 let hybrid = gpt::Hybrid { partitions: listed.map(entry).collect(), protective_first: true };
@@ -222,7 +220,7 @@ impl Builder<'_> {
     fn entry(&self, partition: &Partition, extent: &Extent) -> table::Partition {
         let kind = match self.board.table {
             TableKind::Mbr => PartitionKind::Mbr { code: partition.mbr_type, active: partition.active },
-            TableKind::Gpt => PartitionKind::Gpt {
+            TableKind::Gpt | TableKind::None => PartitionKind::Gpt {
                 type_guid: partition.type_guid,
                 guid: self.ids.partition_guid(&partition.name),
                 attributes: partition.attributes,
@@ -267,7 +265,8 @@ impl Builder<'_> {
             Payload::Squashfs { tree, options } => {
                 ("squashfs", String::new(), options.codec.to_string(), Some(tree))
             }
-            Payload::Composed { .. } => ("squashfs", String::new(), String::new(), None),
+            Payload::Composed { kind, .. } => (*kind, String::new(), String::new(), None),
+            Payload::Image { file, .. } => return Action::Image { number, file: file.clone() },
             Payload::Bytes(_) | Payload::Content { .. } | Payload::Nothing => {
                 return Action::Unformatted { number };
             }
@@ -304,6 +303,7 @@ impl Builder<'_> {
         let id = match self.board.table {
             TableKind::Mbr => format!("{:08x}", self.ids.disk_signature()),
             TableKind::Gpt => self.ids.disk_guid().to_string(),
+            TableKind::None => self.inputs.partuuid.clone().unwrap_or_default(),
         };
         let (steps, payloads) = self.steps.into_iter().unzip();
         let disk = Disk {
@@ -382,7 +382,7 @@ fn compose_squashfs(
     let written = squashfs::write(&layout, &Region::whole(&scratch, name), resources)?;
     let content: Content = scratch.into_content(written.len)?;
     let files: Vec<WrittenFile> = written.files;
-    Ok(Payload::Composed { content, files })
+    Ok(Payload::Composed { kind: "squashfs", content, files })
 }
 
 /// A squashfs that may turn out too large for its partition is composed now, so that this is found before a
@@ -401,7 +401,7 @@ fn minimum_size(payload: &Payload) -> Result<u64> {
     Ok(match payload {
         Payload::Fat { tree, options } => fat::minimum_size(tree, options)?,
         Payload::Ext4 { tree, options } => ext4::minimum_size(tree, options)?,
-        Payload::Composed { content, .. } => content.len(),
+        Payload::Composed { content, .. } | Payload::Image { content, .. } => content.len(),
         // Settled: it fits even if nothing can be compressed.
         Payload::Squashfs { .. } => 0,
         Payload::Bytes(_) | Payload::Content { .. } | Payload::Nothing => 0,
@@ -414,7 +414,11 @@ fn ensure_layout(payload: &Payload, extent: &Extent) -> Result<()> {
         Payload::Fat { tree, options } => fat::layout(tree, options, extent.len).map(drop)?,
         Payload::Ext4 { tree, options } => ext4::layout(tree, options, extent.len).map(drop)?,
         Payload::Squashfs { tree, options } => squashfs::layout(tree, options).map(drop)?,
-        Payload::Bytes(_) | Payload::Content { .. } | Payload::Composed { .. } | Payload::Nothing => {}
+        Payload::Bytes(_)
+        | Payload::Content { .. }
+        | Payload::Image { .. }
+        | Payload::Composed { .. }
+        | Payload::Nothing => {}
     }
     Ok(())
 }

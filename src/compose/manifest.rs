@@ -66,6 +66,7 @@ fn kind(action: &Action) -> String {
         Action::Table => "table".into(),
         Action::Blob { .. } => "blob".into(),
         Action::Filesystem { filesystem, .. } => filesystem.clone(),
+        Action::Image { .. } => "raw".into(),
         Action::Unformatted { .. } => "unformatted".into(),
     }
 }

@@ -1,5 +1,6 @@
 //! The only code that writes images: a plan with its contents, and the executor that puts them on a target.
 
+mod archive;
 mod build;
 mod frames;
 mod manifest;
@@ -48,8 +49,14 @@ enum Payload {
         tree: Tree,
         options: squashfs::Options,
     },
-    /// A squashfs that was composed before, because its partition is as long as it is.
+    /// The whole of a file.
+    Image {
+        file: String,
+        content: Content,
+    },
+    /// A squashfs or archive that was composed before, because its partition is as long as it is.
     Composed {
+        kind: &'static str,
         content: Content,
         files: Vec<WrittenFile>,
     },

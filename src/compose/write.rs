@@ -118,9 +118,13 @@ impl Composition {
     fn write(&self, payload: &Payload, region: &Region) -> Result<Vec<WrittenFile>> {
         match payload {
             Payload::Bytes(_) | Payload::Content { .. } => unreachable!("tables and blobs are critical"),
-            Payload::Composed { content, files } => {
+            Payload::Composed { content, files, .. } => {
                 copy(content, region)?;
                 Ok(files.clone())
+            }
+            Payload::Image { content, .. } => {
+                copy(content, region)?;
+                Ok(Vec::new())
             }
             Payload::Fat { tree, options } => {
                 Ok(fat::write(&fat::layout(tree, options, region.len())?, region)?.files)

@@ -7,7 +7,9 @@ pub mod cpio;
 mod damage;
 pub mod ext4;
 pub mod fat;
+pub mod oci;
 pub mod squashfs;
+pub mod tar;
 
 pub use damage::{Damage, Problem};
 use serde::Serialize;

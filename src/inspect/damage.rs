@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::Section;
 use crate::error::{Family, Io, Report, Result};
 use crate::flash::{self, Damage, Listener, RegionRange};
-use crate::fs::{self, WrittenFile, ext4, fat, squashfs};
+use crate::fs::{self, WrittenFile, ext4, fat, squashfs, tar};
 use crate::manifest::{Manifest, ManifestError, RegionEntry};
 use crate::target::{ReadOnly, Record, Target};
 use crate::value::ByteSize;
@@ -180,6 +180,10 @@ fn files_of(file: File, manifest: &Manifest, region: &RegionEntry) -> Result<Vec
             let damages = reader.check_files(&written)?;
             let extract = |path: &str, out: &mut File| Ok(reader.copy_file(path.as_bytes(), out)?);
             Ok(with_insides(damages, inside, extract))
+        }
+        "tar" | "oci" => {
+            let damages = tar::check_files(BufReader::new(section), &written)?;
+            Ok(with_insides(damages, |_| None, |_, _| Ok(0)))
         }
         "squashfs" => {
             let damages = check_squashfs(section, &written)?;

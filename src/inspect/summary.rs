@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Section;
 use crate::error::Result;
-use crate::fs::{ext4, fat, squashfs};
+use crate::fs::{ext4, fat, squashfs, tar};
 use crate::table::{self, PartitionKind, Scheme, Table};
 use crate::target::{ReadOnly, Target};
 use crate::value::ByteSize;
@@ -50,6 +50,8 @@ pub enum Content {
     Ext4(ext4::Summary),
     /// squashfs.
     Squashfs(squashfs::Info),
+    /// A tar archive.
+    Tar(tar::Summary),
     /// None of these, and the medium ends before the partition does.
     #[serde(rename = "cut-off")]
     CutOff,
@@ -93,6 +95,12 @@ fn content(medium: &ReadOnly, start: u64, len: u64) -> Result<Content> {
     if let Ok(summary) = fat::Volume::from_reader("partition", section()?).and_then(|volume| volume.summary())
     {
         return Ok(Content::Fat(summary));
+    }
+    // An archive is never a partition.
+    if start == 0
+        && let Ok(summary) = tar::summary(BufReader::new(section()?))
+    {
+        return Ok(Content::Tar(summary));
     }
     match start.saturating_add(len) > medium.geometry().len {
         true => Ok(Content::CutOff),
@@ -138,6 +146,11 @@ impl fmt::Display for PartitionSummary {
             Content::Squashfs(info) => {
                 let (used, block) = (ByteSize(info.bytes_used), ByteSize(info.block_size.into()));
                 write!(f, "squashfs {}, blocks of {block}, {used}, {} inodes", info.codec, info.inodes)
+            }
+            Content::Tar(summary) => {
+                let kind = if summary.oci { "container image in a tar archive" } else { "tar archive" };
+                let (members, content) = (summary.members, ByteSize(summary.content));
+                write!(f, "{kind}, compression {}, {members} members, {content}", summary.compression)
             }
             Content::CutOff => f.write_str("cut off: it ends behind the end of the medium"),
             Content::Unknown => f.write_str("unknown"),

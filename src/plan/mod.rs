@@ -84,7 +84,7 @@ pub enum Action {
     Filesystem {
         /// Number of the partition.
         number: u32,
-        /// `fat16`, `fat32`, `ext4` or `squashfs`.
+        /// `fat16`, `fat32`, `ext4`, `squashfs`, `tar` or `oci`.
         filesystem: String,
         /// Volume label.
         label: String,
@@ -94,6 +94,13 @@ pub enum Action {
         nodes: usize,
         /// Bytes of file contents.
         content: ByteSize,
+    },
+    /// A file as it is.
+    Image {
+        /// Number of the partition.
+        number: u32,
+        /// The file below the images directory.
+        file: String,
     },
     /// A partition that is left as it is.
     Unformatted {
@@ -106,7 +113,9 @@ impl Action {
     /// Number of the partition, if the step is one.
     pub fn partition(&self) -> Option<u32> {
         match self {
-            Action::Filesystem { number, .. } | Action::Unformatted { number } => Some(*number),
+            Action::Filesystem { number, .. }
+            | Action::Image { number, .. }
+            | Action::Unformatted { number } => Some(*number),
             Action::Table | Action::Blob { .. } => None,
         }
     }
@@ -166,11 +175,13 @@ impl<'a> Ids<'a> {
         self.seed.uuid(&format!("ext4 hash seed {name}"))
     }
 
-    /// What `root=PARTUUID=` wants for a partition: the GPT GUID, or the MBR signature and number.
-    pub fn partuuid(&self, table: TableKind, number: u32, name: &str) -> String {
+    /// What `root=PARTUUID=` wants for a partition: the GPT GUID, or the MBR signature and number. Without a table
+    /// it is the id that the partition has already.
+    pub fn partuuid(&self, table: TableKind, number: u32, name: &str) -> Option<String> {
         match table {
-            TableKind::Mbr => format!("{:08x}-{number:02x}", self.disk_signature()),
-            TableKind::Gpt => self.partition_guid(name).to_string(),
+            TableKind::Mbr => Some(format!("{:08x}-{number:02x}", self.disk_signature())),
+            TableKind::Gpt => Some(self.partition_guid(name).to_string()),
+            TableKind::None => None,
         }
     }
 }
@@ -224,6 +235,12 @@ pub enum PlanError {
         /// Bytes there are.
         have: u64,
     },
+    /// An archive is to be put on a disk.
+    #[error("board `{board}` makes an archive, not a disk: it has no size to choose and goes to no device")]
+    Archive {
+        /// The board.
+        board: String,
+    },
     /// A start is given that is not aligned.
     #[error("`{name}` starts at byte {start}, which is not a multiple of {align}")]
     Unaligned {
@@ -270,6 +287,7 @@ impl Report for PlanError {
                     "give the partition a larger size in the board descriptor, or put less into it"
                 }
                 PlanError::DiskTooSmall { .. } => "use a larger disk or give a larger `--size`",
+                PlanError::Archive { .. } => "use `assemble` without `--size`",
                 PlanError::PartOfSector { .. } => "give a size such as `64 MiB`",
                 PlanError::Unaligned { .. } => "start it at a multiple of the alignment",
                 PlanError::SectorSize { .. } => {

@@ -49,6 +49,9 @@ pub fn place(
     demands: &[Demand],
     disk_len: Option<u64>,
 ) -> Result<(Vec<Extent>, u64), PlanError> {
+    if board.table == TableKind::None {
+        return place_alone(board, demands, disk_len);
+    }
     let align = board.align.0;
     if let Some(have) = disk_len.filter(|len| !len.is_multiple_of(u64::from(board.sector_size))) {
         return Err(PlanError::PartOfSector { have, sector_size: board.sector_size });
@@ -84,6 +87,26 @@ pub fn place(
     }
 }
 
+/// The only filesystem begins at the first byte, and an image of it is exactly as long.
+fn place_alone(
+    board: &Board,
+    demands: &[Demand],
+    disk_len: Option<u64>,
+) -> Result<(Vec<Extent>, u64), PlanError> {
+    let [demand] = demands else { unreachable!("a board without a table has one partition") };
+    if let Some(have) = disk_len.filter(|len| !len.is_multiple_of(u64::from(board.sector_size))) {
+        return Err(PlanError::PartOfSector { have, sector_size: board.sector_size });
+    }
+    let (least, len) = match (demand.len, disk_len) {
+        (DemandLen::Rest(least), Some(have)) => (least, have),
+        (DemandLen::Exact(len) | DemandLen::Rest(len), _) => (len, len),
+    };
+    match disk_len.filter(|have| *have < least) {
+        Some(have) => Err(PlanError::DiskTooSmall { board: board.name.clone(), need: least, have }),
+        None => Ok((vec![Extent { name: demand.name.clone(), start: 0, len }], disk_len.unwrap_or(len))),
+    }
+}
+
 /// Fails if two of the extents share a byte; they need not be sorted.
 pub fn reject_overlap(extents: &mut [Extent]) -> Result<(), PlanError> {
     extents.sort_by_key(|extent| (extent.start, extent.len));
@@ -98,7 +121,7 @@ pub fn reject_overlap(extents: &mut [Extent]) -> Result<(), PlanError> {
 /// Bytes of the backup GPT: the entries (128 bytes each, UEFI 2.10 section 5.3.3) and one header sector.
 fn table_tail(board: &Board) -> u64 {
     match board.table {
-        TableKind::Mbr => 0,
+        TableKind::Mbr | TableKind::None => 0,
         TableKind::Gpt => {
             let sector = u64::from(board.sector_size);
             (u64::from(board.gpt_entries) * 128).next_multiple_of(sector) + sector

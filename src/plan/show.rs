@@ -14,10 +14,12 @@ pub fn table(plan: &Plan, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         plan.board, plan.arch, disk.len, disk.sector_size
     )?;
     let table = match disk.table {
-        TableKind::Mbr => "MBR",
-        TableKind::Gpt => "GPT",
+        TableKind::Mbr => format!("MBR {}", disk.id),
+        TableKind::Gpt => format!("GPT {}", disk.id),
+        TableKind::None if disk.id.is_empty() => "no partition table".into(),
+        TableKind::None => format!("no partition table, for the partition {}", disk.id),
     };
-    writeln!(f, "{table} {}, seed \"{}\", timestamp {}", disk.id, plan.seed.0, plan.timestamp)?;
+    writeln!(f, "{table}, seed \"{}\", timestamp {}", plan.seed.0, plan.timestamp)?;
     let rows: Vec<[String; 6]> = plan.steps.iter().map(|step| row(step, disk.sector_size.into())).collect();
     let head = ["first sector", "sectors", "size", "name", "update", "what"].map(String::from);
     let mut widths = head.clone().map(|cell| cell.len());
@@ -30,7 +32,10 @@ pub fn table(plan: &Plan, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, _] = widths;
         writeln!(f, "{first:>a$}  {sectors:>b$}  {size:>c$}  {name:<d$}  {update:<e$}  {what}")?;
     }
-    write!(f, "* written last, when everything else was read back and found right")
+    match plan.steps.iter().any(|step| step.critical) {
+        true => write!(f, "* written last, when everything else was read back and found right"),
+        false => Ok(()),
+    }
 }
 
 fn row(step: &Step, sector_size: u64) -> [String; 6] {
@@ -67,6 +72,7 @@ fn what(action: &Action) -> String {
             let id = if id.is_empty() { String::new() } else { format!(" {id}") };
             format!("#{number} {filesystem}{label}{id}, {nodes} nodes, {content}")
         }
+        Action::Image { number, file } => format!("#{number} {file}"),
         Action::Unformatted { number } => format!("#{number} not formatted"),
     }
 }

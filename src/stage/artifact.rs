@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Inputs, StageError};
-use crate::board::{self, Recipe, TextRules};
+use crate::board::{self, Place, Recipe, TextRules};
 use crate::boot::{text, uimage};
 use crate::error::{Error, Io};
 use crate::fs::compress::Compression;
-use crate::fs::{WrittenFile, cpio, squashfs};
+use crate::fs::{WrittenFile, cpio, ext4, fat, squashfs};
 use crate::target::{Region, Scratch};
 use crate::tree::{Body, Content, Tree};
 use crate::value::{ByteSize, Digest};
@@ -63,9 +63,24 @@ pub(super) fn build(
             let (content, files) = builder.squashfs(&tree, *codec, *block)?;
             (content, files, "squashfs")
         }
-        Recipe::Cpio { compression } => {
+        Recipe::Cpio { compression, files } if files.is_empty() => {
             let (content, files) = builder.cpio(root, *compression)?;
             (content, files, "cpio")
+        }
+        Recipe::Cpio { compression, files } => {
+            let tree = builder.files(files, root, done, false)?;
+            let (content, files) = builder.cpio(&tree, *compression)?;
+            (content, files, "cpio")
+        }
+        Recipe::Ext4 { label, size, files } => {
+            let tree = builder.files(files, root, done, false)?;
+            let (content, files) = builder.ext4(&tree, label, *size)?;
+            (content, files, "ext4")
+        }
+        Recipe::Fat32 { label, size, files } => {
+            let tree = builder.files(files, root, done, true)?;
+            let (content, files) = builder.fat32(&tree, label, *size)?;
+            (content, files, "fat32")
         }
         Recipe::UbootRamdisk { from, title } => {
             let inner = done.get(from)?.clone();
@@ -124,6 +139,28 @@ impl Builder<'_> {
         let scratch = Scratch::new(layout.size_bound())?;
         let written = squashfs::write(&layout, &Region::whole(&scratch, self.name), &self.inputs.resources)?;
         Ok((scratch.into_content(written.len)?, written.files))
+    }
+
+    /// The tree of files that the artifact is made of.
+    fn files(&self, files: &[Place], root: &Tree, done: &Artifacts, fat: bool) -> Result<Tree, Error> {
+        let placer = self.inputs.placer(done, root);
+        Ok(placer.files(&format!("artifact `{}`", self.name), files, fat)?.tree)
+    }
+
+    fn ext4(&self, tree: &Tree, label: &str, size: ByteSize) -> Result<(Content, Vec<WrittenFile>), Error> {
+        let options = self.inputs.ext4_options(self.name, label);
+        let layout = ext4::layout(tree, &options, size.0)?;
+        let scratch = Scratch::new(size.0)?;
+        let files = ext4::write(&layout, &Region::whole(&scratch, self.name))?.files;
+        Ok((scratch.into_content(size.0)?, files))
+    }
+
+    fn fat32(&self, tree: &Tree, label: &str, size: ByteSize) -> Result<(Content, Vec<WrittenFile>), Error> {
+        let options = self.inputs.fat_options(self.name, label, fat::FatType::Fat32);
+        let layout = fat::layout(tree, &options, size.0)?;
+        let scratch = Scratch::new(size.0)?;
+        let files = fat::write(&layout, &Region::whole(&scratch, self.name))?.files;
+        Ok((scratch.into_content(size.0)?, files))
     }
 
     fn cpio(&mut self, tree: &Tree, compression: Compression) -> Result<(Content, Vec<WrittenFile>), Error> {

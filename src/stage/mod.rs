@@ -16,9 +16,14 @@ pub use words::Words;
 use crate::board::{self, BlobSource, Board, Filesystem, Partition, Recipe};
 use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
 use crate::error::{Error, Family, Report};
-use crate::fs::squashfs;
+use crate::fs::{ext4, fat, squashfs};
 use crate::layer::Layer;
+use crate::plan::Ids;
+use crate::tree::{Stat, Tree};
 use crate::value::{Arch, Seed, Timestamp};
+
+/// Every ext4 can grow to this while it is mounted: larger than any card.
+const GROW_TO: u64 = 1 << 41;
 
 /// Everything that decides what the image is; the same inputs give the same bytes.
 #[derive(Clone, Debug)]
@@ -37,6 +42,8 @@ pub struct Inputs {
     pub images: PathBuf,
     /// Text that all ids are derived from.
     pub seed: Seed,
+    /// Id of the partition that an image without a table goes to.
+    pub partuuid: Option<String>,
     /// Time of all timestamps.
     pub timestamp: Timestamp,
     /// What the work is done with; does not change the bytes.
@@ -47,7 +54,7 @@ pub struct Inputs {
 #[derive(Debug)]
 pub struct Staged {
     /// What is left of the root tree after artifacts took their parts.
-    pub root: crate::tree::Tree,
+    pub root: Tree,
     /// Composed artifacts.
     pub artifacts: Artifacts,
     /// One tree for each partition of the board.
@@ -101,11 +108,11 @@ pub enum StageError {
     },
     /// Two names that differ in case only.
     #[error(
-        "`{first}` of {first_origin} and `{second}` of {second_origin} are the same name on the FAT of partition `{partition}`"
+        "`{first}` of {first_origin} and `{second}` of {second_origin} are the same name on the FAT of {what}"
     )]
     CaseCollision {
-        /// The partition.
-        partition: String,
+        /// The partition or artifact.
+        what: String,
         /// One path.
         first: String,
         /// Where it comes from.
@@ -114,6 +121,32 @@ pub enum StageError {
         second: String,
         /// Where it comes from.
         second_origin: String,
+    },
+    /// A path of the root filesystem that is placed is not there.
+    #[error("{what} needs `{path}`, which is not in the root filesystem")]
+    MissingPath {
+        /// The partition or artifact.
+        what: String,
+        /// The path.
+        path: String,
+    },
+    /// A file is in the way of a directory.
+    #[error("`{path}` cannot be made: `{file}` of {origin} is a {kind}")]
+    BelowFile {
+        /// The directory that is wanted.
+        path: String,
+        /// What is in the way.
+        file: String,
+        /// What that is.
+        kind: &'static str,
+        /// Where it comes from.
+        origin: String,
+    },
+    /// The id of a partition of another disk is not known.
+    #[error("`@{{{word}}}` is the id of the partition that the image goes to, and that is not known")]
+    NoPartuuid {
+        /// The word.
+        word: String,
     },
     /// A directory that an artifact is made of is not there.
     #[error("artifact `{artifact}` is made of `{subtree}`, which is not a directory of the root filesystem")]
@@ -170,6 +203,13 @@ impl Report for StageError {
             StageError::NoVersion { .. } => {
                 Some("SkiffOS builds write it; for another build write the line there".into())
             }
+            StageError::MissingPath { .. } => Some("build what brings it, or change the board".into()),
+            StageError::BelowFile { .. } => {
+                Some("name the path that the link leads to, or exclude what is in the way".into())
+            }
+            StageError::NoPartuuid { .. } => {
+                Some("give `--partuuid`; `blkid -s PARTUUID -o value /dev/sdXN` prints it".into())
+            }
             StageError::NotForArch { .. } => Some("give the place the same `arch` as the artifact".into()),
         }
     }
@@ -202,8 +242,8 @@ impl Inputs {
         warnings.extend(self.missing_blobs(&blobs));
         blobs.extend(self.blobs_of_artifacts(&artifacts)?);
         blobs.sort_by_key(|(index, _)| *index);
-        let placer = self.placer(&artifacts);
-        let partitions = self.board.partitions.iter().map(|partition| placer.tree(partition));
+        let placer = self.placer(&artifacts, &root);
+        let partitions = self.board.partitions.iter().map(|partition| placer.partition(partition));
         let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
         left_out.extend(self.lost_in_partitions(&root));
         Ok(Staged { root, artifacts, partitions, blobs, warnings, left_out })
@@ -243,7 +283,7 @@ impl Inputs {
     }
 
     /// Attributes that the squashfs partitions, which hold what is left of the root tree, lose.
-    fn lost_in_partitions(&self, root: &crate::tree::Tree) -> Vec<String> {
+    fn lost_in_partitions(&self, root: &Tree) -> Vec<String> {
         let squashfs = |partition: &&Partition| matches!(partition.filesystem, Filesystem::Squashfs { .. });
         let lost = |partition: &Partition| {
             let name = partition.name.clone();
@@ -255,7 +295,7 @@ impl Inputs {
     }
 
     /// A note for whoever wants every squashfs read back.
-    fn read_back_without_second_reader(&self, root: &crate::tree::Tree) -> Option<String> {
+    fn read_back_without_second_reader(&self, root: &Tree) -> Option<String> {
         let artifact = |artifact: &board::Artifact| matches!(artifact.recipe, Recipe::Squashfs { .. });
         let partition = |partition: &Partition| matches!(partition.filesystem, Filesystem::Squashfs { .. });
         let any = self.board.artifacts.iter().any(artifact) || self.board.partitions.iter().any(partition);
@@ -266,13 +306,47 @@ impl Inputs {
         Some(format!("a squashfs of this tree may be read back without the independent reader: {reason}"))
     }
 
-    fn placer<'a>(&'a self, artifacts: &'a Artifacts) -> place::Placer<'a> {
-        place::Placer { images: &self.images, artifacts, arch: self.arch, timestamp: self.timestamp }
+    fn placer<'a>(&'a self, artifacts: &'a Artifacts, root: &'a Tree) -> place::Placer<'a> {
+        place::Placer { inputs: self, artifacts, root }
     }
 
     fn ensure_images(&self) -> Result<(), Error> {
         let none = Artifacts::default();
-        let placer = self.placer(&none);
-        self.board.partitions.iter().try_for_each(|partition| placer.ensure_present(partition))
+        let root = Tree::new(Stat { mode: 0o755, uid: 0, gid: 0, mtime: self.timestamp });
+        let placer = self.placer(&none, &root);
+        let of_arch = |artifact: &&board::Artifact| artifact.arch.is_none_or(|arch| arch == self.arch);
+        for artifact in self.board.artifacts.iter().filter(of_arch) {
+            placer.ensure_present(&format!("artifact `{}`", artifact.name), artifact.recipe.files())?;
+        }
+        self.board.partitions.iter().try_for_each(|partition| placer.ensure_partition_present(partition))
+    }
+
+    /// How the ext4 of a partition or artifact is made.
+    pub(crate) fn ext4_options(&self, name: &str, label: &str) -> ext4::Options {
+        let ids = Ids::new(&self.seed);
+        ext4::Options {
+            label: label.into(),
+            uuid: ids.ext4_uuid(name),
+            hash_seed: ids.ext4_hash_seed(name),
+            timestamp: self.timestamp,
+            reserved_percent: 0,
+            bytes_per_inode: 16 << 10,
+            journal: ext4::Journal::Auto,
+            grow_to: GROW_TO,
+        }
+    }
+
+    /// How the FAT of a partition or artifact is made.
+    pub(crate) fn fat_options(&self, name: &str, label: &str, fat_type: fat::FatType) -> fat::Options {
+        fat::Options {
+            fat_type,
+            label: label.into(),
+            volume_id: Ids::new(&self.seed).fat_serial(name),
+            timestamp: self.timestamp,
+            // What mkfs.vfat on a partition of an image writes too; nothing that boots these boards reads it.
+            hidden_sectors: 0,
+            sector_size: self.board.sector_size,
+            cluster_size: None,
+        }
     }
 }

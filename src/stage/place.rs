@@ -4,86 +4,138 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Artifacts, StageError};
+use super::{Artifacts, Inputs, StageError};
 use crate::board::{self, Filesystem, Partition, Place};
 use crate::error::{Error, Io};
 use crate::tree::overlay::Overlay;
 use crate::tree::{self, Body, Content, Name, Node, NodeId, Stamp, Stat, Tree};
-use crate::value::{Arch, Timestamp};
 
 /// What goes onto one partition, and where each path comes from.
 #[derive(Clone, Debug)]
 pub struct PartitionTree {
     /// The tree.
     pub tree: Tree,
+    /// What a raw partition holds: file below the images directory and its bytes.
+    pub raw: Option<(String, Content)>,
     /// Path on the partition to what put it there, for messages.
     origins: BTreeMap<Vec<u8>, String>,
 }
 
 /// Builds the tree of one partition.
 pub struct Placer<'a> {
-    /// Directory that `image` and `tree` places are relative to.
-    pub images: &'a Path,
+    /// Directory that `image` and `tree` places are relative to, architecture, and time of all nodes that do not
+    /// come from the root filesystem.
+    pub inputs: &'a Inputs,
     /// What was composed so far.
     pub artifacts: &'a Artifacts,
-    /// Architecture that is composed for.
-    pub arch: Arch,
-    /// Time of all nodes.
-    pub timestamp: Timestamp,
+    /// The root filesystem.
+    pub root: &'a Tree,
 }
 
 impl Placer<'_> {
-    /// The tree of `partition`.
-    pub fn tree(&self, partition: &Partition) -> Result<PartitionTree, Error> {
-        let root = Stat { mode: 0o755, uid: 0, gid: 0, mtime: self.timestamp };
-        let mut placed = PartitionTree { tree: Tree::new(root), origins: BTreeMap::new() };
-        for place in partition.files.iter().filter(|place| place.arch.is_none_or(|arch| arch == self.arch)) {
-            self.place(&mut placed, partition, place)?;
+    /// What goes onto `partition`.
+    pub fn partition(&self, partition: &Partition) -> Result<PartitionTree, Error> {
+        let mut placed = self.files(&named(partition), &partition.files, is_fat(&partition.filesystem))?;
+        if let Filesystem::Raw { images, optional } = &partition.filesystem {
+            placed.raw = self.raw(&named(partition), images, *optional)?;
         }
-        if matches!(partition.filesystem, Filesystem::Fat16 { .. } | Filesystem::Fat32 { .. }) {
-            placed.reject_case_collisions(&partition.name)?;
+        Ok(placed)
+    }
+
+    /// The tree of `files`; `what` is what they are put on, for messages.
+    pub fn files(&self, what: &str, files: &[Place], fat: bool) -> Result<PartitionTree, Error> {
+        let root = Stat { mode: 0o755, uid: 0, gid: 0, mtime: self.inputs.timestamp };
+        let mut placed = PartitionTree { tree: Tree::new(root), raw: None, origins: BTreeMap::new() };
+        for place in self.of_arch(files) {
+            self.place(&mut placed, what, place)?;
+        }
+        if fat {
+            placed.reject_case_collisions(what)?;
         }
         Ok(placed)
     }
 
     /// Fails if a file that must be there is missing.
-    pub fn ensure_present(&self, partition: &Partition) -> Result<(), Error> {
-        for place in partition.files.iter().filter(|place| place.arch.is_none_or(|arch| arch == self.arch)) {
+    pub fn ensure_partition_present(&self, partition: &Partition) -> Result<(), Error> {
+        if let Filesystem::Raw { images, optional } = &partition.filesystem {
+            self.raw(&named(partition), images, *optional)?;
+        }
+        self.ensure_present(&named(partition), &partition.files)
+    }
+
+    /// Fails if one of the `files` that must be there is missing.
+    pub fn ensure_present(&self, what: &str, files: &[Place]) -> Result<(), Error> {
+        for place in self.of_arch(files) {
             let wanted = match &place.from {
                 board::From::Images(candidates) => candidates.as_slice(),
                 board::From::ImagesTree { tree, .. } => std::slice::from_ref(tree),
-                board::From::Artifact(_) | board::From::Directory => continue,
+                _ => continue,
             };
             let found = |wanted: &String| -> Result<bool, Error> {
-                Ok(self.images.join(wanted).is_dir() || !self.matching(wanted)?.is_empty())
+                Ok(self.inputs.images.join(wanted).is_dir() || !self.matching(wanted)?.is_empty())
             };
             let found = wanted.iter().map(found).collect::<Result<Vec<_>, _>>()?;
             if !place.optional && !found.contains(&true) {
-                return Err(self.missing(partition, wanted).into());
+                return Err(self.missing(what, wanted).into());
             }
         }
         Ok(())
     }
 
-    fn place(&self, placed: &mut PartitionTree, partition: &Partition, place: &Place) -> Result<(), Error> {
+    fn of_arch<'p>(&self, files: &'p [Place]) -> impl Iterator<Item = &'p Place> {
+        let arch = self.inputs.arch;
+        files.iter().filter(move |place| place.arch.is_none_or(|wanted| wanted == arch))
+    }
+
+    /// The first candidate that exists.
+    fn raw(
+        &self,
+        what: &str,
+        candidates: &[String],
+        optional: bool,
+    ) -> Result<Option<(String, Content)>, Error> {
+        for candidate in candidates {
+            if let Some(path) = self.matching(candidate)?.first() {
+                return Ok(Some((relative(path, &self.inputs.images), content(path)?)));
+            }
+        }
+        if optional { Ok(None) } else { Err(self.missing(what, candidates).into()) }
+    }
+
+    fn place(&self, placed: &mut PartitionTree, what: &str, place: &Place) -> Result<(), Error> {
         let to = place.to.as_bytes();
         match &place.from {
             board::From::Directory => {
-                self.directory(&mut placed.tree, to);
+                let made = self.directory(placed, to)?;
+                placed.tree.node_mut(made).stat.mode = place.mode.unwrap_or(0o755);
             }
             board::From::Artifact(name) => {
                 let content = self.artifacts.content(name)?;
-                self.file(placed, to, content, format!("artifact `{name}`"))?;
+                self.file(placed, place, to, content, format!("artifact `{name}`"))?;
             }
-            board::From::Images(candidates) => self.images(placed, partition, place, candidates)?,
+            board::From::Text(text) => {
+                let origin = format!("the text for `{}` of {what}", place.to);
+                self.file(placed, place, to, Content::bytes(text.as_bytes()), origin)?;
+            }
+            board::From::Link(target) => {
+                let origin = format!("the link `{}` of {what}", place.to);
+                let stat = Stat { mode: 0o777, uid: 0, gid: 0, mtime: self.inputs.timestamp };
+                self.insert(placed, to, Node::new(stat, Body::Symlink(target.as_bytes().into())), origin)?;
+            }
+            board::From::Images(candidates) => self.images(placed, what, place, candidates)?,
             board::From::ImagesTree { tree, exclude } => {
-                let directory = self.images.join(tree);
+                let directory = self.inputs.images.join(tree);
                 if directory.is_dir() {
                     self.images_tree(placed, to, &directory, exclude)?;
                 } else if !place.optional {
-                    return Err(self.missing(partition, std::slice::from_ref(tree)).into());
+                    return Err(self.missing(what, std::slice::from_ref(tree)).into());
                 }
             }
+            board::From::Root { path, exclude } => match self.root.get(path) {
+                Some(id) => self.root_tree(placed, to, path, id, exclude)?,
+                None if place.optional => {}
+                None => return Err(StageError::MissingPath { what: what.into(), path: path.clone() }.into()),
+            },
         }
         Ok(())
     }
@@ -91,7 +143,7 @@ impl Placer<'_> {
     fn images(
         &self,
         placed: &mut PartitionTree,
-        partition: &Partition,
+        what: &str,
         place: &Place,
         candidates: &[String],
     ) -> Result<(), Error> {
@@ -108,19 +160,17 @@ impl Placer<'_> {
                 } else {
                     place.to.as_bytes().to_vec()
                 };
-                let metadata = path.metadata().map_err(Io::on("read", &path))?;
-                let origin = format!("`images/{}`", relative(&path, self.images));
-                let content = Content::stamped(path, 0, metadata.len(), Stamp::of(&metadata));
-                self.file(placed, &to, content, origin)?;
+                let origin = format!("`images/{}`", relative(&path, &self.inputs.images));
+                self.file(placed, place, &to, content(&path)?, origin)?;
             }
             return Ok(());
         }
-        if place.optional { Ok(()) } else { Err(self.missing(partition, candidates).into()) }
+        if place.optional { Ok(()) } else { Err(self.missing(what, candidates).into()) }
     }
 
     /// The files a candidate names, in byte order; a `*` in the last component stands for any characters.
     fn matching(&self, candidate: &str) -> Result<Vec<PathBuf>, Error> {
-        let path = self.images.join(candidate);
+        let path = self.inputs.images.join(candidate);
         let Some((before, after)) = candidate.rsplit('/').next().and_then(|name| name.split_once('*')) else {
             return Ok(if path.is_file() { vec![path] } else { Vec::new() });
         };
@@ -150,15 +200,11 @@ impl Placer<'_> {
         directory: &Path,
         exclude: &[String],
     ) -> Result<(), Error> {
-        let base = relative(directory, self.images);
+        let base = relative(directory, &self.inputs.images);
         // Owners are root's and modes do not depend on the umask of the build, as for overlays.
         let scanned = Overlay::read(&base, directory)?.tree;
         for (path, id) in scanned.walk().skip(1) {
-            let excluded = |pattern: &String| {
-                let pattern = pattern.trim_matches('/').as_bytes();
-                path == pattern || path.strip_prefix(pattern).is_some_and(|rest| rest.starts_with(b"/"))
-            };
-            if exclude.iter().any(excluded) {
+            if is_excluded(&path, exclude) {
                 continue;
             }
             let to = tree::join(to.strip_prefix(b"/").unwrap_or(to), &path);
@@ -166,13 +212,50 @@ impl Placer<'_> {
             let node = scanned.node(id);
             match &node.body {
                 Body::Dir(_) => {
-                    let made = self.directory(&mut placed.tree, &to);
+                    let made = self.directory(placed, &to)?;
                     placed.tree.node_mut(made).stat.mode = node.stat.mode;
                 }
                 _ => {
-                    let stat = Stat { mtime: self.timestamp, ..node.stat };
+                    let stat = Stat { mtime: self.inputs.timestamp, ..node.stat };
                     self.insert(placed, &to, Node { stat, ..node.clone() }, origin)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// A path of the root filesystem and what is below it, as it is there; several names of one file stay one file.
+    fn root_tree(
+        &self,
+        placed: &mut PartitionTree,
+        to: &[u8],
+        from: &str,
+        id: NodeId,
+        exclude: &[String],
+    ) -> Result<(), Error> {
+        let origin = |path: &[u8]| {
+            format!(
+                "`{}` of the root filesystem",
+                tree::display(&tree::join(from.trim_matches('/').as_bytes(), path))
+            )
+        };
+        let Some(part) = self.root.subtree(id) else {
+            self.insert(placed, to, self.root.node(id).clone(), origin(b""))?;
+            return Ok(());
+        };
+        let mut names: BTreeMap<NodeId, NodeId> = BTreeMap::new();
+        for (path, id) in part.walk().filter(|(path, _)| !is_excluded(path, exclude)) {
+            let to = tree::join(to.strip_prefix(b"/").unwrap_or(to), &path);
+            let node = part.node(id);
+            if let Body::Dir(_) = node.body {
+                let made = self.directory(placed, &to)?;
+                let made = placed.tree.node_mut(made);
+                (made.stat, made.xattrs) = (node.stat, node.xattrs.clone());
+            } else if let Some(first) = names.get(&id) {
+                let (parent, name) = self.slot(placed, &to, origin(&path))?;
+                placed.tree.link(parent, &name, *first);
+            } else {
+                names.insert(id, self.insert(placed, &to, node.clone(), origin(&path))?);
             }
         }
         Ok(())
@@ -181,11 +264,12 @@ impl Placer<'_> {
     fn file(
         &self,
         placed: &mut PartitionTree,
+        place: &Place,
         to: &[u8],
         content: Content,
         origin: String,
     ) -> Result<NodeId, Error> {
-        let stat = Stat { mode: 0o644, uid: 0, gid: 0, mtime: self.timestamp };
+        let stat = Stat { mode: place.mode.unwrap_or(0o644), uid: 0, gid: 0, mtime: self.inputs.timestamp };
         self.insert(placed, to, Node::new(stat, Body::File(content)), origin)
     }
 
@@ -196,33 +280,55 @@ impl Placer<'_> {
         node: Node,
         origin: String,
     ) -> Result<NodeId, Error> {
+        let (parent, name) = self.slot(placed, to, origin)?;
+        Ok(placed.tree.insert(parent, &name, node))
+    }
+
+    /// The directory and the name for something at `to`, where nothing is yet.
+    fn slot(
+        &self,
+        placed: &mut PartitionTree,
+        to: &[u8],
+        origin: String,
+    ) -> Result<(NodeId, Vec<u8>), StageError> {
         let mut names: Vec<&[u8]> = tree::components(to).collect();
         let name = names.pop().expect("a file has a path");
         let path = names.iter().chain([&name]).fold(Vec::new(), |path, name| tree::join(&path, name));
-        if let Some(first) = placed.origins.get(&path) {
-            let (path, first) = (tree::display(&path), first.clone());
-            return Err(StageError::PlacedTwice { path, first, second: origin }.into());
+        let parent = self.directory(placed, &names.join(b"/".as_slice()))?;
+        if placed.tree.child(parent, name).is_some() {
+            let first = placed.origins.get(&path).cloned().unwrap_or_else(|| "a directory".into());
+            let path = tree::display(&path);
+            return Err(StageError::PlacedTwice { path, first, second: origin });
         }
-        let parent = self.directory(&mut placed.tree, &names.join(b"/".as_slice()));
         placed.origins.insert(path, origin);
-        Ok(placed.tree.insert(parent, name, node))
+        Ok((parent, name.to_vec()))
     }
 
     /// The directory at a path, made with its parents where it is missing.
-    fn directory(&self, tree: &mut Tree, path: &[u8]) -> NodeId {
-        let stat = Stat { mode: 0o755, uid: 0, gid: 0, mtime: self.timestamp };
-        let make = |parent: NodeId, name: &[u8]| match tree.child(parent, name) {
-            Some(child) => child,
-            None => tree.insert(parent, name, Node::new(stat, Body::Dir(BTreeMap::new()))),
-        };
-        tree::components(path).fold(Tree::ROOT, make)
+    fn directory(&self, placed: &mut PartitionTree, path: &[u8]) -> Result<NodeId, StageError> {
+        let stat = Stat { mode: 0o755, uid: 0, gid: 0, mtime: self.inputs.timestamp };
+        let (mut at, mut id) = (Vec::new(), Tree::ROOT);
+        for name in tree::components(path) {
+            at = tree::join(&at, name);
+            id = match placed.tree.child(id, name) {
+                Some(child) => child,
+                None => placed.tree.insert(id, name, Node::new(stat, Body::Dir(BTreeMap::new()))),
+            };
+            let body = &placed.tree.node(id).body;
+            if !matches!(body, Body::Dir(_)) {
+                let (path, kind) = (tree::display(path), body.kind());
+                let (file, origin) = (tree::display(&at), placed.origins[&at].clone());
+                return Err(StageError::BelowFile { path, file, kind, origin });
+            }
+        }
+        Ok(id)
     }
 
-    fn missing(&self, partition: &Partition, candidates: &[String]) -> StageError {
+    fn missing(&self, what: &str, candidates: &[String]) -> StageError {
         StageError::MissingImage {
-            wanted: format!("partition `{}`", partition.name),
+            wanted: what.into(),
             candidates: candidates.to_vec(),
-            directory: self.images.to_path_buf(),
+            directory: self.inputs.images.clone(),
             hint: None,
         }
     }
@@ -230,13 +336,13 @@ impl Placer<'_> {
 
 impl PartitionTree {
     /// Names that FAT cannot tell apart would overwrite each other.
-    fn reject_case_collisions(&self, partition: &str) -> Result<(), StageError> {
+    fn reject_case_collisions(&self, what: &str) -> Result<(), StageError> {
         let mut seen: BTreeMap<Name, &Vec<u8>> = BTreeMap::new();
         for (path, origin) in &self.origins {
             let folded = String::from_utf8_lossy(path).to_uppercase().into_bytes();
             if let Some(first) = seen.insert(folded.into(), path) {
                 return Err(StageError::CaseCollision {
-                    partition: partition.into(),
+                    what: what.into(),
                     first: tree::display(first),
                     first_origin: self.origins[first].clone(),
                     second: tree::display(path),
@@ -246,6 +352,28 @@ impl PartitionTree {
         }
         Ok(())
     }
+}
+
+fn named(partition: &Partition) -> String {
+    format!("partition `{}`", partition.name)
+}
+
+fn is_fat(filesystem: &Filesystem) -> bool {
+    matches!(filesystem, Filesystem::Fat16 { .. } | Filesystem::Fat32 { .. })
+}
+
+/// Whether a path is one of `exclude` or below one.
+fn is_excluded(path: &[u8], exclude: &[String]) -> bool {
+    exclude.iter().any(|pattern| {
+        let pattern = pattern.trim_matches('/').as_bytes();
+        path == pattern || path.strip_prefix(pattern).is_some_and(|rest| rest.starts_with(b"/"))
+    })
+}
+
+/// A file of the images directory by reference.
+fn content(path: &Path) -> Result<Content, Io> {
+    let metadata = path.metadata().map_err(Io::on("read", path))?;
+    Ok(Content::stamped(path, 0, metadata.len(), Stamp::of(&metadata)))
 }
 
 fn relative(path: &Path, base: &Path) -> String {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{StageError, StagedBlob};
-use crate::board::{BlobSource, Board, Filesystem, From, Partition, Recipe, TableKind};
+use crate::board::{BlobSource, Board, Filesystem, Partition, Recipe, TableKind};
 use crate::boot::text::{self, TextError};
 use crate::error::{Error, Io};
 use crate::plan::Ids;
@@ -21,13 +21,21 @@ pub struct Words {
     values: BTreeMap<String, String>,
     /// Signature of an MBR.
     disk_signature: u32,
+    /// Whether the image goes to a partition that is there already.
+    no_table: bool,
     images: PathBuf,
 }
 
 impl Words {
     /// The words of `board`. Raw blobs decide over the bytes of an MBR's disk signature that they cover, so they
     /// are looked at for it.
-    pub fn new(board: &Board, arch: Arch, seed: &Seed, images: &Path) -> Result<Words, Error> {
+    pub fn new(
+        board: &Board,
+        arch: Arch,
+        seed: &Seed,
+        images: &Path,
+        partuuid: Option<&str>,
+    ) -> Result<Words, Error> {
         let mut values = board.vars_for(arch);
         values.insert("arch".into(), arch.to_string());
         values.insert("board".into(), board.name.clone());
@@ -35,11 +43,12 @@ impl Words {
             values.insert("version".into(), version);
         }
         let ids = Ids::new(seed);
-        let mut words = Words { values, disk_signature: ids.disk_signature(), images: images.into() };
+        let (disk_signature, no_table) = (ids.disk_signature(), board.table == TableKind::None);
+        let mut words = Words { values, disk_signature, no_table, images: images.into() };
         if board.table == TableKind::Mbr {
             words.disk_signature = words.signature_below_blobs(board)?;
         }
-        words.add_ids(board, &ids.with_disk_signature(words.disk_signature));
+        words.add_ids(board, &ids.with_disk_signature(words.disk_signature), partuuid);
         words.fill_each_other(&board.name)?;
         Ok(words)
     }
@@ -54,6 +63,9 @@ impl Words {
         text::render(file, template, &self.values).map_err(|error| match error {
             TextError::Unknown { name, .. } if name == "version" => {
                 StageError::NoVersion { user: file.into(), path: self.images.join(RELEASE) }.into()
+            }
+            TextError::Unknown { name, .. } if self.no_table && name.starts_with("partuuid.") => {
+                StageError::NoPartuuid { word: name }.into()
             }
             error => error.into(),
         })
@@ -74,6 +86,7 @@ impl Words {
                 fill(from)?;
                 fill(title)?;
             }
+            artifact.recipe.files_mut().iter_mut().try_for_each(|place| place.fill(fill))?;
         }
         for blob in &mut board.blobs {
             blob.hint.iter_mut().try_for_each(fill)?;
@@ -82,34 +95,35 @@ impl Words {
                 BlobSource::Artifact(artifact) => fill(artifact)?,
             }
         }
-        for place in board.partitions.iter_mut().flat_map(|partition| &mut partition.files) {
-            fill(&mut place.to)?;
-            match &mut place.from {
-                From::Images(names) => names.iter_mut().try_for_each(fill)?,
-                From::ImagesTree { tree, exclude } => {
-                    std::iter::once(tree).chain(exclude).try_for_each(fill)?;
-                }
-                From::Artifact(artifact) => fill(artifact)?,
-                From::Directory => {}
+        for partition in &mut board.partitions {
+            partition.files.iter_mut().try_for_each(|place| place.fill(fill))?;
+            match &mut partition.filesystem {
+                Filesystem::Raw { images, .. } => images.iter_mut().try_for_each(fill)?,
+                Filesystem::Oci { oci, .. } => oci.texts_mut().try_for_each(fill)?,
+                _ => {}
             }
         }
         Ok(board)
     }
 
-    fn add_ids(&mut self, board: &Board, ids: &Ids<'_>) {
+    fn add_ids(&mut self, board: &Board, ids: &Ids<'_>, given: Option<&str>) {
         let disk = match board.table {
             TableKind::Mbr => format!("{:08x}", ids.disk_signature()),
             TableKind::Gpt => ids.disk_guid().to_string(),
+            TableKind::None => String::new(),
         };
-        self.values.insert("disk-id".into(), disk);
+        if board.table != TableKind::None {
+            self.values.insert("disk-id".into(), disk);
+        }
         for partition in &board.partitions {
             let Partition { name, number, .. } = partition;
-            let partuuid = ids.partuuid(board.table, *number, name);
-            self.values.insert(format!("partuuid.{name}"), partuuid);
+            // Without a table the partition is there already, and only the user knows its id.
+            let partuuid = ids.partuuid(board.table, *number, name).or(given.map(str::to_owned));
+            self.values.extend(partuuid.map(|partuuid| (format!("partuuid.{name}"), partuuid)));
             let uuid = match partition.filesystem {
                 Filesystem::Fat16 { .. } | Filesystem::Fat32 { .. } => ids.fat_serial_text(name),
                 Filesystem::Ext4 { .. } => ids.ext4_uuid(name).to_string(),
-                Filesystem::Squashfs { .. } | Filesystem::None => continue,
+                _ => continue,
             };
             self.values.insert(format!("uuid.{name}"), uuid);
         }

@@ -19,6 +19,13 @@ impl fmt::Display for Utc {
     }
 }
 
+impl Utc {
+    /// As `2026-11-21T10:50:22Z` (RFC 3339).
+    pub fn rfc3339(self) -> String {
+        self.to_string().replacen(' ', "T", 1).replace(" UTC", "Z")
+    }
+}
+
 /// Year, month and day of a day since 1970-01-01 (proleptic Gregorian calendar).
 pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     // Years begin in March here, so that the leap day is the last one of its year.
