@@ -46,6 +46,7 @@ pub mod fs;
 pub mod inspect;
 pub mod layer;
 pub mod manifest;
+pub mod persist;
 pub mod plan;
 pub mod report;
 pub mod stage;

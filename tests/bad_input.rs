@@ -97,7 +97,7 @@ fn what_does_not_fit_is_told_with_both_numbers() {
         &project,
         &["--size", "40 MiB"],
         1,
-        "error: the layout of board `demo/board` needs 65 MiB but the disk has 40 MiB\n\
+        "error: the layout of board `demo/board` needs 66 MiB but the disk has 40 MiB\n\
          hint: use a larger disk or give a larger `--size`",
     );
     expect_no_image(
@@ -220,8 +220,9 @@ fn a_descriptor_that_does_not_parse_is_told_with_line_and_column() {
     expect(
         "label = \"boot\"",
         "lable = \"boot\"",
-        "51:1`: unknown field `lable`, expected one of `name`, `start`, `size`, `slack`, `minimum`, `type`, `active`, \
-         `attributes`, `filesystem`, `label`, `codec`, `block`, `update`, `file`",
+        "51:1`: unknown field `lable`, expected one of `name`, `number`, `start`, `size`, `slack`, `minimum`, `type`, \
+         `active`, `attributes`, `filesystem`, `label`, `codec`, `block`, `update`, `image`, `optional`, `compression`, \
+         `oci`, `file`",
         "hint: did you mean `label`?",
     );
     expect("size = \"40 MiB\"", "size = 40", "49:8`: invalid type: integer `40`, expected a string", CHECK);
@@ -236,7 +237,8 @@ fn a_descriptor_that_does_not_parse_is_told_with_line_and_column() {
     expect(
         "format = \"cpio\"",
         "format = \"cpoi\"",
-        "27:10`: unknown variant `cpoi`, expected one of `squashfs`, `cpio`, `uboot-ramdisk`, `uboot-script`, `text`",
+        "27:10`: unknown variant `cpoi`, expected one of `squashfs`, `cpio`, `ext4`, `fat32`, `uboot-ramdisk`, \
+         `uboot-script`, `text`",
         "hint: did you mean `cpio`?",
     );
 }
@@ -605,7 +607,7 @@ fn a_full_disk_leaves_nothing_behind() {
             // Of several filesystems that are written at once, any can be the one that finds the disk full.
             &["--quiet", "--threads", "1"],
             1,
-            "error: cannot write 1 MiB at offset 45088768 of `out/disk.img`: No space left on device (os error 28)\n\
+            "error: cannot write 1 MiB at offset 49283072 of `out/disk.img`: No space left on device (os error 28)\n\
  hint: free space on the filesystem of `out/disk.img`, or write to another one",
         );
     });

@@ -60,7 +60,7 @@ fn words_are_replaced_and_named_entries_are_joined() {
     assert_eq!(
         after[before.len()..],
         [json!({ "arch": null, "from": { "images": ["more.dtb"] },
-        "to": "/more.dtb", "optional": false, "keep": false })]
+        "to": "/more.dtb", "mode": null, "optional": false, "keep": false })]
     );
 }
 

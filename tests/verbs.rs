@@ -65,7 +65,7 @@ fn plan_writes_nothing_and_its_steps_are_sorted_disjoint_and_inside() {
     }
     let (shown, _) = succeed(&mut project.with_inputs(&["plan"], &[]));
     for expected in
-        ["board demo/board (arm64), disk 65 MiB", "loader*", "#1 fat32 `boot`", "#4 ext4 `persist`"]
+        ["board demo/board (arm64), disk 66 MiB", "loader*", "#1 fat32 `boot`", "#4 ext4 `persist`"]
     {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
@@ -94,7 +94,7 @@ fn assemble_writes_what_was_planned_and_verify_and_inspect_find_it() {
     let (stdout, stderr) = succeed(&mut project.assemble(&[]));
     let lines: Vec<&str> = stdout.lines().collect();
     assert!(
-        lines[0].starts_with("out/disk.img: 65 MiB, ") && lines[0].ends_with(" read back and right"),
+        lines[0].starts_with("out/disk.img: 66 MiB, ") && lines[0].ends_with(" read back and right"),
         "{stdout}"
     );
     assert_eq!(lines[1..], ["out/disk.img.bmap", "out/disk.img.manifest.json"]);
@@ -113,7 +113,7 @@ fn assemble_writes_what_was_planned_and_verify_and_inspect_find_it() {
 
     let (shown, _) = succeed(&mut project.command(&["inspect", "out/disk.img"]));
     let id = text(&plan["disk"]["id"]);
-    assert!(shown.starts_with(&format!("out/disk.img: 65 MiB, MBR {id}\n")), "{shown}");
+    assert!(shown.starts_with(&format!("out/disk.img: 66 MiB, MBR {id}\n")), "{shown}");
     for expected in ["\n  1  40 MiB from 1 MiB  fat32 `boot` ", "  squashfs zstd, ", "  ext4 `persist` "] {
         assert!(shown.contains(expected), "{expected}: {shown}");
     }
@@ -158,7 +158,7 @@ fn an_image_that_is_cut_off_is_told() {
     assert_eq!((stdout.as_str(), code), ("", 3));
     assert_eq!(
         stderr,
-        "error: `out/disk.img` has 45 MiB but the manifest is about a disk of 65 MiB\n\
+        "error: `out/disk.img` has 45 MiB but the manifest is about a disk of 66 MiB\n\
          hint: check that it is the right image or device\n"
     );
 }
@@ -189,15 +189,15 @@ fn quiet_leaves_results_and_errors() {
     let (_, stderr) = succeed(project.assemble(&[]).env_remove("SOURCE_DATE_EPOCH"));
     assert!(stderr.starts_with("SOURCE_DATE_EPOCH is not set: all timestamps are 1980-01-01\n"), "{stderr}");
     expect_failure(
-        &mut project.command(&["--quiet", "boards", "show", "pi/5"]),
+        &mut project.command(&["--quiet", "boards", "show", "virt/qemo"]),
         1,
-        "error: unknown board `pi/5`\nhint: did you mean `pi/4`?",
+        "error: unknown board `virt/qemo`\nhint: did you mean `virt/qemu`?",
     );
-    let (stdout, stderr, code) = run(&mut project.command(&["--json", "boards", "show", "pi/5"]));
+    let (stdout, stderr, code) = run(&mut project.command(&["--json", "boards", "show", "virt/qemo"]));
     let error: Value = serde_json::from_str(&stderr).unwrap();
     assert_eq!((stdout.as_str(), code), ("", 1));
-    assert_eq!(error["error"], "unknown board `pi/5`");
-    assert_eq!((&error["hint"], &error["exit_code"]), (&"did you mean `pi/4`?".into(), &1.into()));
+    assert_eq!(error["error"], "unknown board `virt/qemo`");
+    assert_eq!((&error["hint"], &error["exit_code"]), (&"did you mean `virt/qemu`?".into(), &1.into()));
 }
 
 #[test]
@@ -217,7 +217,8 @@ fn boards_are_listed_shown_and_checked() {
     assert_eq!(board["partitions"].as_array().unwrap().len(), 4);
 
     let (checked, _) = succeed(&mut project.command(&["boards", "check"]));
-    assert_eq!(checked, "4 boards: ok\n");
+    let boards = json(&mut project.command(&["boards", "list"])).as_array().unwrap().len();
+    assert_eq!(checked, format!("{boards} boards: ok\n"));
     let check = || project.command(&["boards", "check", "demo/board", "--boards", "boards"]);
     assert_eq!(succeed(&mut check()).0, "board demo/board: ok\n");
     project.edit_board("name = \"rootfs\"\n", "name = \"rootfs\"\nstart = \"41 MiB\"\n");

@@ -26,7 +26,7 @@ const GPT_TYPES: [(&str, Uuid); 3] = [
     ("basic-data", uuid!("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7")),
 ];
 
-/// Name of the partition that holds what users keep: an update leaves it alone unless the descriptor says so.
+/// Name of the partition that keeps files, if the descriptor does not say.
 const PERSIST: &str = "persist";
 
 /// Type bytes of an MBR entry for what a partition is formatted with, if the descriptor does not say.
@@ -170,6 +170,7 @@ impl Checker<'_> {
             description: raw.description,
             status: raw.status,
             root: raw.root,
+            persist: raw.persist,
             table: kind,
             gpt_entries: raw.table.entries.unwrap_or(128),
             hybrid_mbr: raw.table.hybrid_mbr,
@@ -187,6 +188,7 @@ impl Checker<'_> {
             board.partitions.push(self.partition(kind, number, partition)?);
         }
         self.ensure_sane(&board)?;
+        board.persist = self.persist(&board)?;
         Ok(board)
     }
 
@@ -231,6 +233,23 @@ impl Checker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The partition that keeps files: the named one, or an ext4 of the usual name.
+    fn persist(&self, board: &Board) -> Result<Option<String>, BoardError> {
+        let wanted = board.persist.as_deref().unwrap_or(PERSIST);
+        let found = board.partitions.iter().find(|partition| partition.name == wanted);
+        match found {
+            Some(partition) if matches!(partition.filesystem, Filesystem::Ext4 { .. }) => {
+                Ok(Some(wanted.into()))
+            }
+            _ if board.persist.is_none() => Ok(None),
+            Some(_) => {
+                let problem = format!("partition `{wanted}` is no ext4, which owners and modes need");
+                Err(self.invalid("persist", problem))
+            }
+            None => Err(self.invalid("persist", format!("there is no partition `{wanted}`"))),
+        }
     }
 
     /// The running system finds its filesystems by label.
@@ -521,11 +540,8 @@ impl Checker<'_> {
             return Err(self.invalid(place, "files can only be put on fat16, fat32, ext4, tar and oci"));
         }
         let files = self.places(&place, raw.file)?;
-        let update = raw.update.unwrap_or(if files.is_empty() || raw.name == PERSIST {
-            Update::Never
-        } else {
-            Update::Files
-        });
+        let always = files.iter().any(|file| !file.optional);
+        let update = raw.update.unwrap_or(if always { Update::Files } else { Update::Never });
         Ok(Partition {
             number,
             update,

@@ -36,6 +36,8 @@ pub struct Board {
     pub arch: Vec<Arch>,
     /// Where the root filesystem is while the system runs.
     pub root: RootStyle,
+    /// Name of the partition that keeps what users and the running system write, if there is one.
+    pub persist: Option<String>,
     /// Partition table.
     pub table: TableKind,
     /// Entries in a GPT (128 unless a blob needs the room).

@@ -22,6 +22,8 @@ pub struct RawBoard {
     pub arch: Vec<Arch>,
     /// Root style.
     pub root: RootStyle,
+    /// Name of the partition that keeps files.
+    pub persist: Option<String>,
     /// Partition table.
     pub table: RawTable,
     /// Smallest medium.

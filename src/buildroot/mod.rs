@@ -5,6 +5,7 @@ pub mod capability;
 pub mod config;
 pub mod device_table;
 pub mod finish;
+mod leftover;
 pub mod output;
 pub mod presets;
 pub mod users_table;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub use accounts::AccountsError;
 pub use finish::{RootInputs, RootTree, root_tree};
+pub use leftover::leftover;
 pub use output::{Handoff, Output};
 
 /// A line of a table, for messages.

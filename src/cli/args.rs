@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::preseed_args::PreSeedArgs;
 use crate::board::{Board, Registry};
 use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
 use crate::error::{Family, Result};
@@ -174,7 +175,7 @@ impl crate::error::Report for ArgsError {
 
 impl InputArgs {
     /// Reads everything that says what is composed; contents stay where they are.
-    pub fn load(&self, report: &Report) -> Result<Inputs> {
+    pub fn load(&self, first_boot: &PreSeedArgs, report: &Report) -> Result<Inputs> {
         let boards = self.boards.registry()?;
         let layers = self.layers.resolve()?;
         let mut board = boards.board(&self.board_name(&boards, &layers)?)?;
@@ -197,6 +198,7 @@ impl InputArgs {
             seed,
             partuuid: None,
             timestamp: self.timestamp().unwrap_or(DEFAULT_TIMESTAMP),
+            preseed: first_boot.load()?,
             resources: Resources { threads: threads(self.threads), ..Default::default() },
             board: words.fill(board)?,
             words,

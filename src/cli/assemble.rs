@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::args::{InputArgs, beside};
 use super::cache_args::CacheArgs;
+use super::preseed_args::PreSeedArgs;
 use super::proof::ProofArgs;
 use crate::cache::Summary;
 use crate::compose::{Composition, compress, publish, temporary_beside};
@@ -23,6 +24,9 @@ use crate::value::ByteSize;
 pub struct Assemble {
     #[command(flatten)]
     inputs: InputArgs,
+
+    #[command(flatten)]
+    first_boot: PreSeedArgs,
 
     #[command(flatten)]
     proof: ProofArgs,
@@ -76,7 +80,7 @@ impl std::fmt::Display for Assembled {
 
 impl Assemble {
     pub fn run(self, report: &Report) -> Result<()> {
-        let mut inputs = self.inputs.load(report)?;
+        let mut inputs = self.inputs.load(&self.first_boot, report)?;
         inputs.resources.verify = self.proof.verify_output();
         inputs.resources.trust_stat = self.cache.trust_stat;
         let (assembled, cache) = self.cache.serve(report, |cache| {

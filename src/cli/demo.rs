@@ -16,6 +16,7 @@ use crate::fs::squashfs::Resources;
 use crate::inspect::{Verdict, inspect, verify};
 use crate::layer::{self, Environment};
 use crate::manifest::Manifest;
+use crate::persist::PreSeed;
 use crate::report::Report;
 use crate::stage::{Inputs, Words};
 use crate::target::{Geometry, ImageFile, ReadOnly};
@@ -126,6 +127,7 @@ fn inputs(directory: &Path) -> Result<Inputs> {
         seed: Seed("demo".into()),
         partuuid: None,
         timestamp: TIMESTAMP,
+        preseed: PreSeed::default(),
         resources: Resources { threads: threads(None), ..Default::default() },
     })
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::args::{InputArgs, beside};
 use super::assemble::{prepare_manifest, prepare_text};
 use super::cache_args::CacheArgs;
+use super::preseed_args::PreSeedArgs;
 use super::proof::ProofArgs;
 use crate::cache::Summary;
 use crate::compose::{Composition, publish};
@@ -38,6 +39,9 @@ pub struct Flash {
 
     #[command(flatten)]
     inputs: InputArgs,
+
+    #[command(flatten)]
+    first_boot: PreSeedArgs,
 
     #[command(flatten)]
     cache: CacheArgs,
@@ -128,7 +132,7 @@ impl Flash {
     fn compose(&self, report: &Report) -> Result<Flashed> {
         // A device that must not be written is refused before any work is done.
         let candidate = Host::new().candidate(&self.device, 0)?;
-        let mut inputs = self.inputs.load(report)?;
+        let mut inputs = self.inputs.load(&self.first_boot, report)?;
         inputs.resources.verify = self.proof.verify_output();
         inputs.resources.trust_stat = self.cache.trust_stat;
         let (flashed, cache) = self.cache.serve(report, |cache| {

@@ -13,6 +13,7 @@ mod inspect;
 mod layers;
 mod mkfs;
 mod plan;
+mod preseed_args;
 mod proof;
 mod verify;
 

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::args::InputArgs;
+use super::preseed_args::PreSeedArgs;
 use crate::compose::Composition;
 use crate::error::Result;
 use crate::report::Report;
@@ -13,6 +14,9 @@ pub struct PlanVerb {
     #[command(flatten)]
     inputs: InputArgs,
 
+    #[command(flatten)]
+    first_boot: PreSeedArgs,
+
     /// Size of the disk; without it the least that holds everything.
     #[arg(long, value_name = "SIZE")]
     size: Option<ByteSize>,
@@ -20,7 +24,7 @@ pub struct PlanVerb {
 
 impl PlanVerb {
     pub fn run(self, report: &Report) -> Result<()> {
-        let inputs = self.inputs.load(report)?;
+        let inputs = self.inputs.load(&self.first_boot, report)?;
         let staged = inputs.stage()?;
         staged.warnings.iter().chain(&staged.left_out).for_each(|warning| report.warn(warning));
         let composition = Composition::new(&inputs, staged, self.size.map(|size| size.0))?;

@@ -1,5 +1,6 @@
 //! From staged contents to a plan: which step has which bytes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Composition, Payload, archive};
@@ -13,9 +14,11 @@ use crate::stage::{Inputs, PartitionTree, Staged, StagedBlob};
 use crate::table::mbr::DISK_SIGNATURE;
 use crate::table::{self, PartitionKind, TableBytes, gpt, mbr};
 use crate::target::{Geometry, Region, Scratch};
-use crate::tree::{Body, Content, Tree};
+use crate::tree::{Body, Content, Node, NodeId, Tree};
 use crate::value::ByteSize;
 
+/// Part of the content of a partition that must be free beside two versions of it.
+const HEADROOM: u64 = 16;
 /// Bytes of sector 0 before the disk signature: boot code (UEFI 2.10, section 5.2.1).
 const BOOT_CODE_LEN: u64 = mbr::TABLE_OFFSET;
 
@@ -97,7 +100,7 @@ impl Builder<'_> {
                 Size::Exact(size) => DemandLen::Exact(size.0),
                 Size::Rest { minimum } => DemandLen::Rest(minimum.0),
                 Size::Fit { slack } => {
-                    let need = minimum_size(payload).map_err(in_partition(partition))? + slack.0;
+                    let need = self.need(partition, payload).map_err(in_partition(partition))? + slack.0;
                     match self.board.table {
                         // Nothing follows that would have to be aligned.
                         TableKind::None => DemandLen::Exact(need),
@@ -244,11 +247,31 @@ impl Builder<'_> {
             let name = partition.name.clone();
             return Err(PlanError::ContentTooLarge { name, need, have: extent.len }.into());
         }
+        let next = self.need(partition, &payload).map_err(in_partition(partition))?;
+        if next > extent.len {
+            let name = partition.name.clone();
+            return Err(PlanError::NoRoomForUpdate { name, need: next, have: extent.len }.into());
+        }
         ensure_layout(&payload, extent).map_err(in_partition(partition))?;
         let action = self.action(partition, &payload);
         let range = (extent.start, extent.len);
         self.push(&partition.name, range, false, partition.update, action, payload);
         Ok(())
+    }
+
+    /// Least bytes of a partition over time: where an update writes the next files before it removes the present
+    /// ones, both have to fit, with their inodes or clusters, and headroom, because the next are rarely smaller.
+    fn need(&self, partition: &Partition, payload: &Payload) -> Result<u64> {
+        let now = minimum_size(payload)?;
+        let (twice, content) = match payload {
+            _ if partition.update != Update::Files => return Ok(now),
+            Payload::Fat { tree, options } => (fat::minimum_size(&twice(tree), options)?, extent_of(tree).1),
+            Payload::Ext4 { tree, options } => {
+                (ext4::minimum_size(&twice(tree), options)?, extent_of(tree).1)
+            }
+            _ => return Ok(now),
+        };
+        Ok(now.max(twice + content / HEADROOM))
     }
 
     fn action(&self, partition: &Partition, payload: &Payload) -> Action {
@@ -421,6 +444,25 @@ fn ensure_layout(payload: &Payload, extent: &Extent) -> Result<()> {
         | Payload::Nothing => {}
     }
     Ok(())
+}
+
+/// The tree and a copy of it in a directory beside its files.
+fn twice(tree: &Tree) -> Tree {
+    let mut both = tree.clone();
+    let directory = |stat| Node::new(stat, Body::Dir(BTreeMap::new()));
+    let copy = both.insert(Tree::ROOT, b".next", directory(tree.node(Tree::ROOT).stat));
+    let mut made: BTreeMap<Vec<u8>, NodeId> = BTreeMap::from([(Vec::new(), copy)]);
+    for (path, id) in tree.walk().skip(1) {
+        let node = tree.node(id);
+        let at = path.iter().rposition(|byte| *byte == b'/');
+        let (parent, name) = at.map_or((&[][..], &path[..]), |at| (&path[..at], &path[at + 1..]));
+        let twin = if node.entries().is_some() { directory(node.stat) } else { node.clone() };
+        let twin = both.insert(made[parent], name, twin);
+        if node.entries().is_some() {
+            made.insert(path, twin);
+        }
+    }
+    both
 }
 
 /// Number of nodes and bytes of content.

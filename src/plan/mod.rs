@@ -225,6 +225,16 @@ pub enum PlanError {
         /// Bytes the partition has.
         have: u64,
     },
+    /// The next version does not fit beside this one.
+    #[error("partition `{name}` holds this version but not the next beside it: both and a sixteenth of headroom need {}, and it has {}", ByteSize(*need), ByteSize(*have))]
+    NoRoomForUpdate {
+        /// The partition.
+        name: String,
+        /// Bytes for two versions and the headroom.
+        need: u64,
+        /// Bytes the partition has.
+        have: u64,
+    },
     /// The disk ends before the last partition does.
     #[error("the layout of board `{board}` needs {} but the disk has {}", ByteSize(*need), ByteSize(*have))]
     DiskTooSmall {
@@ -285,6 +295,9 @@ impl Report for PlanError {
                 }
                 PlanError::ContentTooLarge { .. } => {
                     "give the partition a larger size in the board descriptor, or put less into it"
+                }
+                PlanError::NoRoomForUpdate { .. } => {
+                    "give the partition a larger size in the board descriptor, or say `update = \"never\"` there"
                 }
                 PlanError::DiskTooSmall { .. } => "use a larger disk or give a larger `--size`",
                 PlanError::Archive { .. } => "use `assemble` without `--size`",

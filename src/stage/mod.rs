@@ -14,10 +14,11 @@ pub use place::PartitionTree;
 pub use words::Words;
 
 use crate::board::{self, BlobSource, Board, Filesystem, Partition, Recipe};
-use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
+use crate::buildroot::{Output, RootInputs, RootTree, leftover, root_tree};
 use crate::error::{Error, Family, Report};
 use crate::fs::{ext4, fat, squashfs};
 use crate::layer::Layer;
+use crate::persist::{PreSeed, PreSeedError};
 use crate::plan::Ids;
 use crate::tree::{Stat, Tree};
 use crate::value::{Arch, Seed, Timestamp};
@@ -46,6 +47,8 @@ pub struct Inputs {
     pub partuuid: Option<String>,
     /// Time of all timestamps.
     pub timestamp: Timestamp,
+    /// What a new medium knows before its first boot.
+    pub preseed: PreSeed,
     /// What the work is done with; does not change the bytes.
     pub resources: squashfs::Resources,
 }
@@ -164,12 +167,34 @@ pub enum StageError {
         /// The file that would say.
         path: PathBuf,
     },
+    /// A file that Buildroot does not make with its present configuration.
+    #[error("`{}` is from another configuration: {reason}", path.display())]
+    Leftover {
+        /// The file.
+        path: PathBuf,
+        /// What the configuration says.
+        reason: String,
+        /// Where it lies.
+        images: PathBuf,
+    },
     /// An artifact that is not made for this architecture is placed.
     #[error("artifact `{artifact}` is used where it is not made for the architecture")]
     NotForArch {
         /// The artifact.
         artifact: String,
     },
+}
+
+impl StageError {
+    /// A leftover that is passed over, in words.
+    fn note(&self) -> String {
+        match self {
+            StageError::Leftover { path, reason, .. } => {
+                format!("`{}` is left out: it is from another configuration: {reason}", path.display())
+            }
+            other => other.to_string(),
+        }
+    }
 }
 
 fn one_of(candidates: &[String]) -> String {
@@ -210,6 +235,10 @@ impl Report for StageError {
             StageError::NoPartuuid { .. } => {
                 Some("give `--partuuid`; `blkid -s PARTUUID -o value /dev/sdXN` prints it".into())
             }
+            StageError::Leftover { images, .. } => {
+                let images = images.display();
+                Some(format!("build again and remove what the earlier configuration left in `{images}`"))
+            }
             StageError::NotForArch { .. } => Some("give the place the same `arch` as the artifact".into()),
         }
     }
@@ -230,9 +259,11 @@ impl Inputs {
     pub fn stage(&self) -> Result<Staged, Error> {
         // What is missing is told before anything is composed.
         self.ensure_images()?;
+        self.ensure_preseed_has_a_place()?;
         let mut blobs = self.blobs_of_images()?;
         let RootTree { tree: mut root, notes: mut warnings, .. } = self.root()?;
         warnings.extend(self.read_back_without_second_reader(&root));
+        warnings.extend(self.leftover_blobs());
         let (mut artifacts, mut left_out) = (Artifacts::default(), Vec::new());
         for artifact in &self.board.artifacts {
             if artifact.arch.is_none_or(|arch| arch == self.arch) {
@@ -245,6 +276,7 @@ impl Inputs {
         let placer = self.placer(&artifacts, &root);
         let partitions = self.board.partitions.iter().map(|partition| placer.partition(partition));
         let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
+        warnings.extend(partitions.iter().flat_map(|placed| placed.notes.clone()));
         left_out.extend(self.lost_in_partitions(&root));
         Ok(Staged { root, artifacts, partitions, blobs, warnings, left_out })
     }
@@ -252,13 +284,52 @@ impl Inputs {
     fn blobs_of_images(&self) -> Result<Vec<(usize, StagedBlob)>, Error> {
         let mut found = Vec::new();
         for (index, blob) in self.board.blobs.iter().enumerate() {
-            if let BlobSource::Images(files) = &blob.source
-                && let Some(staged) = StagedBlob::find(blob, files, &self.images)?
-            {
+            let BlobSource::Images(files) = &blob.source else { continue };
+            let current: Vec<String> = self.current(files).cloned().collect();
+            if let Some(leftover) = self.only_leftover(files) {
+                return Err(leftover.into());
+            }
+            if let Some(staged) = StagedBlob::find(blob, &current, &self.images)? {
                 found.push((index, staged));
             }
         }
         Ok(found)
+    }
+
+    /// The candidates that no other configuration left behind.
+    fn current<'f>(&self, files: &'f [String]) -> impl Iterator<Item = &'f String> {
+        files.iter().filter(|file| leftover(&self.output.config, file).is_none())
+    }
+
+    /// The file that would be taken, if all that exist are of another configuration.
+    fn only_leftover(&self, files: &[String]) -> Option<StageError> {
+        let there = |file: &&String| self.images.join(file).is_file();
+        match self.current(files).find(there) {
+            Some(_) => None,
+            None => self.leftover(files.iter().find(there)?),
+        }
+    }
+
+    fn leftover(&self, file: &str) -> Option<StageError> {
+        let reason = leftover(&self.output.config, file)?;
+        Some(StageError::Leftover { path: self.images.join(file), reason, images: self.images.clone() })
+    }
+
+    /// A note for each candidate of a blob that is passed over.
+    fn leftover_blobs(&self) -> Vec<String> {
+        let files = self.board.blobs.iter().filter_map(|blob| match &blob.source {
+            BlobSource::Images(files) => Some(files),
+            BlobSource::Artifact(_) => None,
+        });
+        let there = files.flatten().filter(|file| self.images.join(file).is_file());
+        there.filter_map(|file| self.leftover(file)).map(|leftover| leftover.note()).collect()
+    }
+
+    fn ensure_preseed_has_a_place(&self) -> Result<(), PreSeedError> {
+        if self.preseed.is_empty() || self.board.persist.is_some() {
+            return Ok(());
+        }
+        Err(PreSeedError::NoPersist { board: self.board.name.clone() })
     }
 
     fn blobs_of_artifacts(&self, artifacts: &Artifacts) -> Result<Vec<(usize, StagedBlob)>, Error> {

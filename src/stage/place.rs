@@ -17,6 +17,8 @@ pub struct PartitionTree {
     pub tree: Tree,
     /// What a raw partition holds: file below the images directory and its bytes.
     pub raw: Option<(String, Content)>,
+    /// What the user should know.
+    pub notes: Vec<String>,
     /// Path on the partition to what put it there, for messages.
     origins: BTreeMap<Vec<u8>, String>,
 }
@@ -39,13 +41,32 @@ impl Placer<'_> {
         if let Filesystem::Raw { images, optional } = &partition.filesystem {
             placed.raw = self.raw(&named(partition), images, *optional)?;
         }
+        if self.inputs.board.persist.as_ref() == Some(&partition.name) {
+            self.pre_seed(&mut placed)?;
+        }
         Ok(placed)
+    }
+
+    /// Adds what the medium knows before its first boot.
+    fn pre_seed(&self, placed: &mut PartitionTree) -> Result<(), Error> {
+        let seeded = self.inputs.preseed.tree(&self.inputs.seed, self.inputs.timestamp)?;
+        for (path, id) in seeded.walk().skip(1) {
+            let node = seeded.node(id);
+            if node.entries().is_some() {
+                let made = self.directory(placed, &path)?;
+                placed.tree.node_mut(made).stat = node.stat;
+            } else {
+                self.insert(placed, &path, node.clone(), "the options for the first boot".into())?;
+            }
+        }
+        Ok(())
     }
 
     /// The tree of `files`; `what` is what they are put on, for messages.
     pub fn files(&self, what: &str, files: &[Place], fat: bool) -> Result<PartitionTree, Error> {
         let root = Stat { mode: 0o755, uid: 0, gid: 0, mtime: self.inputs.timestamp };
-        let mut placed = PartitionTree { tree: Tree::new(root), raw: None, origins: BTreeMap::new() };
+        let mut placed =
+            PartitionTree { tree: Tree::new(root), raw: None, notes: Vec::new(), origins: BTreeMap::new() };
         for place in self.of_arch(files) {
             self.place(&mut placed, what, place)?;
         }
@@ -77,6 +98,9 @@ impl Placer<'_> {
             let found = wanted.iter().map(found).collect::<Result<Vec<_>, _>>()?;
             if !place.optional && !found.contains(&true) {
                 return Err(self.missing(what, wanted).into());
+            }
+            if let Some(leftover) = self.inputs.only_leftover(wanted) {
+                return Err(leftover.into());
             }
         }
         Ok(())
@@ -153,6 +177,13 @@ impl Placer<'_> {
                 continue;
             }
             let several = candidate.contains('*');
+            let (left, found): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(|path| self.leftover(path).is_some());
+            let note = |path: &PathBuf| self.leftover(path).map(|leftover| leftover.note());
+            placed.notes.extend(left.iter().filter_map(note));
+            if found.is_empty() {
+                continue;
+            }
             for path in found {
                 let name = path.file_name().expect("a directory entry has a name").as_bytes().to_vec();
                 let to = if several {
@@ -166,6 +197,10 @@ impl Placer<'_> {
             return Ok(());
         }
         if place.optional { Ok(()) } else { Err(self.missing(what, candidates).into()) }
+    }
+
+    fn leftover(&self, path: &Path) -> Option<StageError> {
+        self.inputs.leftover(&relative(path, &self.inputs.images))
     }
 
     /// The files a candidate names, in byte order; a `*` in the last component stands for any characters.

@@ -1,0 +1,88 @@
+//! `--ssh-key`, `--hostname`, `--wifi` and `--persist-dir`: what a new medium knows before its first boot.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::error::{Family, Io, Report, Result};
+use crate::persist::{Hostname, PreSeed, PublicKeys, Wifi};
+
+/// What is put on the persist partition.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "First boot")]
+pub struct PreSeedArgs {
+    /// Public key that may log in as root; can be given several times.
+    #[arg(long = "ssh-key", value_name = "FILE.pub")]
+    ssh_keys: Vec<PathBuf>,
+
+    /// Name of the machine.
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+
+    /// Wireless network to join; its password comes from `--wifi-password-file` or SKIFF_WIFI_PASSWORD.
+    #[arg(long, value_name = "SSID")]
+    wifi: Option<String>,
+
+    /// File with the password of the wireless network (`-` for standard input).
+    #[arg(long, value_name = "FILE", requires = "wifi")]
+    wifi_password_file: Option<PathBuf>,
+
+    /// The wireless network has no password.
+    #[arg(long, requires = "wifi", conflicts_with = "wifi_password_file")]
+    wifi_open: bool,
+
+    /// Directory whose files are put on the persist partition, with their modes.
+    #[arg(long, value_name = "DIR")]
+    persist_dir: Option<PathBuf>,
+}
+
+/// The variable that may hold the password: a command line can be read by every user of the machine.
+const PASSWORD: &str = "SKIFF_WIFI_PASSWORD";
+
+#[derive(Debug, thiserror::Error)]
+#[error("the network `{ssid}` has no password")]
+struct NoPassword {
+    ssid: String,
+}
+
+impl Report for NoPassword {
+    fn family(&self) -> Family {
+        Family::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(format!("give `--wifi-password-file FILE`, set {PASSWORD}, or say `--wifi-open`"))
+    }
+}
+
+impl PreSeedArgs {
+    /// Reads and checks all of it.
+    pub fn load(&self) -> Result<PreSeed> {
+        let keys = self.ssh_keys.iter().map(|path| PublicKeys::read(path)).collect::<Result<_>>()?;
+        let hostname = self.hostname.as_ref().map(|name| name.parse::<Hostname>()).transpose()?;
+        let wifi = self.wifi.as_ref().map(|ssid| self.network(ssid)).transpose()?;
+        Ok(PreSeed { keys, hostname, wifi, directory: self.persist_dir.clone() })
+    }
+
+    fn network(&self, ssid: &str) -> Result<Wifi> {
+        if self.wifi_open {
+            return Ok(Wifi::new(ssid, None)?);
+        }
+        let password = match &self.wifi_password_file {
+            Some(path) => read_password(path)?,
+            None => match std::env::var(PASSWORD) {
+                Ok(password) if !password.is_empty() => password,
+                _ => return Err(NoPassword { ssid: ssid.into() }.into()),
+            },
+        };
+        Ok(Wifi::new(ssid, Some(password.trim_end_matches(['\r', '\n'])))?)
+    }
+}
+
+fn read_password(path: &Path) -> Result<String> {
+    let read = match path.to_str() {
+        Some("-") => std::io::read_to_string(std::io::stdin()),
+        _ => std::fs::read_to_string(path),
+    };
+    Ok(read.map_err(Io::on("read", path))?)
+}
