@@ -41,7 +41,7 @@ fn lines_with(directory: &str, words: &[&str]) -> Vec<String> {
 #[test]
 fn no_board_is_named_in_code() {
     let registry = Registry::built_in();
-    let names: Vec<String> = registry.names().map(|name| format!("\"{name}")).collect();
+    let names: Vec<String> = registry.all_names().map(|name| format!("\"{name}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     assert_eq!(lines_with("src", &names), Vec::<String>::new());
 }

@@ -79,11 +79,24 @@ pub enum BoardError {
         /// What the descriptor covers.
         available: Vec<Arch>,
     },
+    /// The descriptor says that there is no medium for the board.
+    #[error("board `{board}` cannot be composed for: {reason}")]
+    Refused {
+        /// Board.
+        board: String,
+        /// What the descriptor says.
+        reason: String,
+        /// What it says to do instead.
+        instead: String,
+    },
 }
 
 impl Report for BoardError {
     fn family(&self) -> Family {
-        Family::Input
+        match self {
+            BoardError::Refused { .. } => Family::Unsupported,
+            _ => Family::Input,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -93,6 +106,7 @@ impl Report for BoardError {
             BoardError::NoSuchArch { .. } => {
                 Some("check the layer chain the source was built with, or give `--arch`".into())
             }
+            BoardError::Refused { instead, .. } => Some(instead.clone()),
             BoardError::Toml { suggestion: Some(key), .. } => Some(format!("did you mean `{key}`?")),
             BoardError::Toml { .. } | BoardError::Invalid { .. } => {
                 Some("correct it; `skiff-image boards check` tells whether it is right".into())

@@ -8,10 +8,12 @@ mod check;
 mod choice;
 mod family;
 pub mod raw;
+mod refusal;
 mod registry;
 
 pub use check::BoardError;
 pub use family::{Families, NoFamilies, Source};
+pub use refusal::Refusal;
 pub use registry::Registry;
 
 use serde::Serialize;

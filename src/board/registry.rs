@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Board, BoardError, Families, Source};
+use super::{Board, BoardError, Families, Refusal, Source};
 use crate::error::{Error, Io};
 
 include!(concat!(env!("OUT_DIR"), "/boards.rs"));
@@ -64,9 +64,20 @@ impl Registry {
         };
     }
 
-    /// Names of all boards in order.
+    /// Names of the boards that media can be composed for, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
+        let refused = |name: &&str| matches!(self.refusal(name), Ok(Some(_)));
+        self.all_names().filter(move |name| !refused(name))
+    }
+
+    /// Names of all boards in order, of those too for which there is no medium.
+    pub fn all_names(&self) -> impl Iterator<Item = &str> {
         self.boards.keys().map(String::as_str)
+    }
+
+    /// Why there is no medium for this board, if so.
+    pub fn refusal(&self, name: &str) -> Result<Option<Refusal>, BoardError> {
+        Refusal::read(self.descriptor(name)?.source())
     }
 
     /// Whether there is a board of this name.
@@ -77,6 +88,9 @@ impl Registry {
     /// The descriptor as text, and behind it the family it extends.
     pub fn text(&self, name: &str) -> Result<String, BoardError> {
         let own = self.descriptor(name)?;
+        if self.refusal(name)?.is_some() {
+            return Ok(own.text.clone());
+        }
         let extends = self.board(name)?.extends;
         let Some(family) = extends.and_then(|family| self.families.get(&family)) else {
             return Ok(own.text.clone());
@@ -86,13 +100,16 @@ impl Registry {
 
     /// The board of this name.
     pub fn board(&self, name: &str) -> Result<Board, BoardError> {
+        if let Some(Refusal { refused, hint, .. }) = self.refusal(name)? {
+            return Err(BoardError::Refused { board: name.into(), reason: refused, instead: hint });
+        }
         Board::parse(name, self.descriptor(name)?.source(), self)
     }
 
     fn descriptor(&self, name: &str) -> Result<&Descriptor, BoardError> {
         self.boards.get(name).ok_or_else(|| BoardError::Unknown {
             name: name.into(),
-            suggestion: crate::value::nearest(name, self.names()).map(str::to_owned),
+            suggestion: crate::value::nearest(name, self.all_names()).map(str::to_owned),
         })
     }
 }

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::args::{self, BoardArgs};
-use crate::board::{Board, Size};
+use crate::board::{Board, Refusal, Size};
 use crate::error::Result;
 use crate::plan::{Demand, DemandLen, place};
 use crate::report::Report;
@@ -41,6 +41,9 @@ struct Row {
     arch: Vec<Arch>,
     description: String,
     status: String,
+    /// Why there is no medium.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
 }
 
 struct Rows<'a>(&'a [Row]);
@@ -51,6 +54,9 @@ impl fmt::Display for Rows<'_> {
         for (index, row) in self.0.iter().enumerate() {
             let newline = if index == 0 { "" } else { "\n" };
             write!(f, "{newline}{:<width$}  {}\n{:<width$}  {}", row.name, row.description, "", row.status)?;
+            if let Some(refused) = &row.refused {
+                write!(f, "\n{:<width$}  refused: {refused}", "")?;
+            }
         }
         Ok(())
     }
@@ -62,7 +68,11 @@ impl Boards {
             Boards::List { boards } => list(&boards, report),
             Boards::Show { name, boards } => {
                 let registry = boards.registry()?;
-                report.document(&registry.board(&name)?, registry.text(&name)?.trim_end());
+                let text = registry.text(&name)?;
+                match registry.refusal(&name)? {
+                    Some(refusal) => report.document(&refusal, text.trim_end()),
+                    None => report.document(&registry.board(&name)?, text.trim_end()),
+                }
                 Ok(())
             }
             Boards::Check { name, boards } => check(name, &boards, report),
@@ -73,10 +83,14 @@ impl Boards {
 fn list(boards: &BoardArgs, report: &Report) -> Result<()> {
     let registry = boards.registry()?;
     let row = |name: &str| -> Result<Row> {
-        let board = registry.board(name)?;
-        Ok(Row { name: name.into(), arch: board.arch, description: board.description, status: board.status })
+        let name = name.to_owned();
+        if let Some(Refusal { description, status, arch, refused, .. }) = registry.refusal(&name)? {
+            return Ok(Row { name, arch, description, status, refused: Some(refused) });
+        }
+        let Board { arch, description, status, .. } = registry.board(&name)?;
+        Ok(Row { name, arch, description, status, refused: None })
     };
-    let rows = registry.names().map(row).collect::<Result<Vec<_>>>()?;
+    let rows = registry.all_names().map(row).collect::<Result<Vec<_>>>()?;
     report.document(&rows, Rows(&rows));
     Ok(())
 }
@@ -85,10 +99,12 @@ fn check(name: Option<String>, boards: &BoardArgs, report: &Report) -> Result<()
     let registry = boards.registry()?;
     let names = match name {
         Some(name) => vec![name],
-        None => registry.names().map(String::from).collect(),
+        None => registry.all_names().map(String::from).collect(),
     };
     for name in &names {
-        lay_out(&args::board(boards, name)?)?;
+        if registry.refusal(name)?.is_none() {
+            lay_out(&args::board(boards, name)?)?;
+        }
     }
     let text = match names.as_slice() {
         [one] => format!("board {one}: ok"),
