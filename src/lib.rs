@@ -45,6 +45,7 @@ pub mod flash;
 pub mod fs;
 pub mod inspect;
 pub mod layer;
+pub mod lint;
 pub mod manifest;
 pub mod persist;
 pub mod plan;

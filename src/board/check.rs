@@ -6,16 +6,17 @@ use uuid::{Uuid, uuid};
 
 use super::family::{self, Families, Source};
 use super::raw::{
-    OneOrMany, RawArtifact, RawBlob, RawBoard, RawFilesystem, RawFormat, RawKeep, RawMagic, RawPartition,
-    RawPlace, RawType, RawVar,
+    OneOrMany, RawArtifact, RawBlob, RawBoard, RawEnvironment, RawFilesystem, RawFormat, RawKeep, RawMagic,
+    RawPartition, RawPlace, RawType, RawVar,
 };
 use super::{
-    Artifact, Blob, BlobSource, Board, Filesystem, From, Magic, Partition, Place, Recipe, Size, TableKind,
-    Update, Var,
+    Artifact, Blob, BlobSource, Board, Environment, Filesystem, From, Magic, Partition, Place, Recipe, Size,
+    TableKind, Update, Var,
 };
 use crate::error::{Family, Report};
 use crate::fs::compress::Compression;
 use crate::fs::squashfs::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, Codec, DEFAULT_BLOCK_SIZE, DEFAULT_CODEC};
+use crate::lint::{self, RuleSet};
 use crate::value::{Arch, ByteSize};
 
 /// GPT type GUIDs by the names descriptors use (UEFI specification 2.10, section 5.3.3, and the Discoverable
@@ -122,8 +123,10 @@ fn list(names: &[Arch]) -> String {
 impl Board {
     /// Parses a descriptor and the family it extends.
     pub fn parse(name: &str, source: Source<'_>, families: &dyn Families) -> Result<Board, BoardError> {
-        let raw = family::read(source, families)?;
-        Checker { file: source.file }.board(name, raw)
+        let mut raw = family::read(source, families)?;
+        let checker = Checker { file: source.file };
+        let rules = checker.rules(std::mem::take(&mut raw.rules), families)?;
+        Ok(Board { rules, ..checker.board(name, raw)? })
     }
 
     /// The architecture to compose for: the wanted one if the board has it, else the board's first.
@@ -133,6 +136,13 @@ impl Board {
             return Ok(arch);
         }
         Err(BoardError::NoSuchArch { board: self.name.clone(), arch, available: self.arch.clone() })
+    }
+}
+
+impl BoardError {
+    /// What the parser says of a text.
+    pub(crate) fn toml(source: Source<'_>, error: &toml::de::Error) -> BoardError {
+        toml_error(source.file, source.text, error)
     }
 }
 
@@ -176,6 +186,18 @@ impl Checker<'_> {
         BoardError::Invalid { file: self.file.into(), place: place.into(), problem: problem.into() }
     }
 
+    /// The sets of rules with the names of `wanted`, behind those of every board.
+    fn rules(&self, wanted: Vec<String>, families: &dyn Families) -> Result<Vec<RuleSet>, BoardError> {
+        let set = |name: &String| {
+            families.rule_set(name)?.ok_or_else(|| {
+                let nearest = families.nearest_rule_set(name);
+                let nearest = nearest.map(|name| format!("; the nearest is `{name}`")).unwrap_or_default();
+                self.invalid("rules", format!("there is no set of rules `{name}`{nearest}"))
+            })
+        };
+        std::iter::once(&lint::ALWAYS.to_owned()).chain(&wanted).map(set).collect()
+    }
+
     fn board(&self, name: &str, raw: RawBoard) -> Result<Board, BoardError> {
         let kind = raw.table.kind;
         let mut board = Board {
@@ -195,6 +217,8 @@ impl Checker<'_> {
             arch: raw.arch,
             artifacts: raw.artifact.into_iter().map(|a| self.artifact(a)).collect::<Result<_, _>>()?,
             blobs: raw.blob.into_iter().map(|b| self.blob(b)).collect::<Result<_, _>>()?,
+            environments: raw.environment.into_iter().map(environment).collect(),
+            rules: Vec::new(),
             partitions: Vec::new(),
         };
         for (index, partition) in raw.partition.into_iter().enumerate() {
@@ -218,9 +242,16 @@ impl Checker<'_> {
             let problem = format!("align is {} but must be a multiple of the sector size", board.align);
             return Err(self.invalid("table", problem));
         }
-        self.ensure_unique("artifact", board.artifacts.iter().map(|a| (a.name.as_str(), a.arch)))?;
-        self.ensure_unique("blob", board.blobs.iter().map(|b| (b.name.as_str(), None)))?;
-        self.ensure_unique("partition", board.partitions.iter().map(|p| (p.name.as_str(), None)))?;
+        for &arch in &board.arch {
+            let made = board.artifacts.iter().filter(|artifact| artifact.arch.covers(arch));
+            self.ensure_unique("artifact", made.map(|artifact| artifact.name.as_str()))?;
+        }
+        self.ensure_unique("blob", board.blobs.iter().map(|blob| blob.name.as_str()))?;
+        self.ensure_unique(
+            "environment",
+            board.environments.iter().map(|environment| environment.name.as_str()),
+        )?;
+        self.ensure_unique("partition", board.partitions.iter().map(|partition| partition.name.as_str()))?;
         self.ensure_unique_labels(board)?;
         self.ensure_numbers(board)?;
         self.ensure_references_exist(board)?;
@@ -235,14 +266,10 @@ impl Checker<'_> {
         }
     }
 
-    fn ensure_unique<'n>(
-        &self,
-        what: &str,
-        names: impl Iterator<Item = (&'n str, Option<Arch>)>,
-    ) -> Result<(), BoardError> {
+    fn ensure_unique<'n>(&self, what: &str, names: impl Iterator<Item = &'n str>) -> Result<(), BoardError> {
         let mut seen = BTreeSet::new();
-        for (name, arch) in names {
-            if !seen.insert((name, arch)) {
+        for name in names {
+            if !seen.insert(name) {
                 return Err(self.invalid(format!("{what} `{name}`"), "the name is used twice"));
             }
         }
@@ -762,6 +789,10 @@ impl Checker<'_> {
         let keep = raw.update == Some(RawKeep::Keep);
         Ok(Place { arch: raw.arch, from, to, mode, optional: raw.optional, keep })
     }
+}
+
+fn environment(raw: RawEnvironment) -> Environment {
+    Environment { name: raw.name, offset: raw.offset, size: raw.size }
 }
 
 fn base_name(path: &str) -> &str {

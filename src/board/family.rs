@@ -17,9 +17,10 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::BoardError;
 use super::check::{suggestion, toml_error_at};
 use super::raw::RawBoard;
+use super::{BoardError, Registry};
+use crate::lint::RuleSet;
 
 /// Lists whose entries are told apart by `name`.
 const NAMED: [&str; 4] = ["artifact", "blob", "environment", "partition"];
@@ -35,16 +36,22 @@ pub struct Source<'a> {
     pub text: &'a str,
 }
 
-/// Where families come from.
+/// Where what a descriptor names comes from: families and sets of rules.
 pub trait Families {
     /// The family of this name.
     fn family(&self, name: &str) -> Option<Source<'_>>;
 
     /// The existing name nearest to one that does not exist.
     fn nearest(&self, name: &str) -> Option<String>;
+
+    /// The set of rules of this name.
+    fn rule_set(&self, name: &str) -> Result<Option<RuleSet>, BoardError>;
+
+    /// The existing set nearest to one that does not exist.
+    fn nearest_rule_set(&self, name: &str) -> Option<String>;
 }
 
-/// No families.
+/// No families, and the sets of rules that are built into the program.
 pub struct NoFamilies;
 
 impl Families for NoFamilies {
@@ -54,6 +61,14 @@ impl Families for NoFamilies {
 
     fn nearest(&self, _: &str) -> Option<String> {
         None
+    }
+
+    fn rule_set(&self, name: &str) -> Result<Option<RuleSet>, BoardError> {
+        Registry::built_in().rule_set(name)
+    }
+
+    fn nearest_rule_set(&self, name: &str) -> Option<String> {
+        Registry::built_in().nearest_rule_set(name)
     }
 }
 

@@ -21,7 +21,8 @@ use uuid::Uuid;
 
 use crate::fs::compress::Compression;
 use crate::fs::squashfs::Codec;
-use crate::value::{Arch, ByteSize};
+use crate::lint::RuleSet;
+use crate::value::{Arch, ByteSize, ForArch};
 
 /// A board that can be composed for: valid by construction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,8 +59,28 @@ pub struct Board {
     pub artifacts: Vec<Artifact>,
     /// Raw bytes outside the partitions, in the order they are written.
     pub blobs: Vec<Blob>,
+    /// Where boot loaders save something while they run.
+    pub environments: Vec<Environment>,
+    /// What the layout keeps: the rules of every board first.
+    #[serde(serialize_with = "rule_set_names")]
+    pub rules: Vec<RuleSet>,
     /// Partitions in the order they have on the disk.
     pub partitions: Vec<Partition>,
+}
+
+fn rule_set_names<S: serde::Serializer>(sets: &[RuleSet], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(sets.iter().map(|set| &set.name))
+}
+
+/// Bytes of the medium that a boot loader writes while it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Environment {
+    /// Name for messages.
+    pub name: String,
+    /// First byte.
+    pub offset: ByteSize,
+    /// Length.
+    pub size: ByteSize,
 }
 
 /// Where the root filesystem is while the system runs.
@@ -118,8 +139,8 @@ pub struct Var {
 pub struct Artifact {
     /// Name; other artifacts and partitions refer to it.
     pub name: String,
-    /// Only for this architecture.
-    pub arch: Option<Arch>,
+    /// Only for these architectures.
+    pub arch: ForArch,
     /// How it is made.
     pub recipe: Recipe,
 }
@@ -373,8 +394,8 @@ pub struct Oci {
 /// A file or directory put on a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Place {
-    /// Only for this architecture.
-    pub arch: Option<Arch>,
+    /// Only for these architectures.
+    pub arch: ForArch,
     /// Where it comes from.
     pub from: From,
     /// Path on the partition; for several files the directory.

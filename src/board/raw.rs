@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{Oci, RootStyle, TableKind, TextRules, Update};
-use crate::value::{Arch, ByteSize};
+use crate::value::{Arch, ByteSize, ForArch};
 
 /// One descriptor file.
 #[derive(Debug, Deserialize)]
@@ -28,6 +28,9 @@ pub struct RawBoard {
     pub table: RawTable,
     /// Smallest medium.
     pub minimum_medium: Option<ByteSize>,
+    /// Sets of rules that the layout keeps.
+    #[serde(default)]
+    pub rules: Vec<String>,
     /// Words for every architecture; a table named after an architecture holds words for that one.
     #[serde(default)]
     pub vars: BTreeMap<String, RawVar>,
@@ -37,8 +40,23 @@ pub struct RawBoard {
     /// Raw bytes.
     #[serde(default)]
     pub blob: Vec<RawBlob>,
+    /// What boot loaders save.
+    #[serde(default)]
+    pub environment: Vec<RawEnvironment>,
     /// Partitions.
     pub partition: Vec<RawPartition>,
+}
+
+/// `[[environment]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RawEnvironment {
+    /// Name.
+    pub name: String,
+    /// First byte.
+    pub offset: ByteSize,
+    /// Length.
+    pub size: ByteSize,
 }
 
 /// `[table]`.
@@ -76,8 +94,9 @@ pub struct RawArtifact {
     pub name: String,
     /// `squashfs`, `cpio`, `ext4`, `fat32`, `uboot-ramdisk`, `uboot-script` or `text`.
     pub format: RawFormat,
-    /// Only for this architecture.
-    pub arch: Option<Arch>,
+    /// Only for this architecture, or these.
+    #[serde(default)]
+    pub arch: ForArch,
     /// squashfs: directory of the root tree.
     pub subtree: Option<String>,
     /// squashfs: whether the directory leaves the root tree.
@@ -256,8 +275,9 @@ pub enum RawFilesystem {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RawPlace {
-    /// Only for this architecture.
-    pub arch: Option<Arch>,
+    /// Only for this architecture, or these.
+    #[serde(default)]
+    pub arch: ForArch,
     /// A file of the images directory, or candidates.
     pub image: Option<OneOrMany>,
     /// A directory of the images directory.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Board, BoardError, Families, Refusal, Source};
 use crate::error::{Error, Io};
+use crate::lint::RuleSet;
 
 include!(concat!(env!("OUT_DIR"), "/boards.rs"));
 
@@ -13,6 +14,7 @@ include!(concat!(env!("OUT_DIR"), "/boards.rs"));
 pub struct Registry {
     boards: BTreeMap<String, Descriptor>,
     families: BTreeMap<String, Descriptor>,
+    rules: BTreeMap<String, Descriptor>,
 }
 
 #[derive(Clone, Debug)]
@@ -23,11 +25,14 @@ struct Descriptor {
 
 /// Directory of the descriptors that boards extend; none of them is a board.
 const FAMILIES: &str = "family";
+/// Directory of the sets of rules.
+const RULES: &str = "rules";
 
 impl Registry {
     /// The descriptors built into the program.
     pub fn built_in() -> Registry {
-        let mut registry = Registry { boards: BTreeMap::new(), families: BTreeMap::new() };
+        let mut registry =
+            Registry { boards: BTreeMap::new(), families: BTreeMap::new(), rules: BTreeMap::new() };
         for (space, name, text) in BUILT_IN {
             let descriptor = Descriptor { file: format!("boards/{space}/{name}.toml"), text: (*text).into() };
             registry.insert(space, name, descriptor);
@@ -60,6 +65,7 @@ impl Registry {
     fn insert(&mut self, space: &str, name: &str, descriptor: Descriptor) {
         match space {
             FAMILIES => self.families.insert(name.into(), descriptor),
+            RULES => self.rules.insert(name.into(), descriptor),
             _ => self.boards.insert(format!("{space}/{name}"), descriptor),
         };
     }
@@ -78,6 +84,11 @@ impl Registry {
     /// Why there is no medium for this board, if so.
     pub fn refusal(&self, name: &str) -> Result<Option<Refusal>, BoardError> {
         Refusal::read(self.descriptor(name)?.source())
+    }
+
+    /// Names of all sets of rules in order.
+    pub fn rule_set_names(&self) -> impl Iterator<Item = &str> {
+        self.rules.keys().map(String::as_str)
     }
 
     /// Whether there is a board of this name.
@@ -106,6 +117,16 @@ impl Registry {
         Board::parse(name, self.descriptor(name)?.source(), self)
     }
 
+    /// The board of a descriptor, `namespace/name.toml`, which need not be among those known here.
+    pub fn board_of_file(&self, path: &Path) -> Result<Board, Error> {
+        let text = std::fs::read_to_string(path).map_err(Io::on("read", path))?;
+        let file = path.display().to_string();
+        let part = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+        let (space, stem) = (path.parent().and_then(Path::file_name), path.file_stem());
+        let names = [part(space), part(stem)].into_iter().flatten().collect::<Vec<_>>();
+        Ok(Board::parse(&names.join("/"), Source { file: &file, text: &text }, self)?)
+    }
+
     fn descriptor(&self, name: &str) -> Result<&Descriptor, BoardError> {
         self.boards.get(name).ok_or_else(|| BoardError::Unknown {
             name: name.into(),
@@ -127,5 +148,13 @@ impl Families for Registry {
 
     fn nearest(&self, name: &str) -> Option<String> {
         crate::value::nearest(name, self.families.keys().map(String::as_str)).map(str::to_owned)
+    }
+
+    fn rule_set(&self, name: &str) -> Result<Option<RuleSet>, BoardError> {
+        self.rules.get(name).map(|set| RuleSet::parse(name, set.source())).transpose()
+    }
+
+    fn nearest_rule_set(&self, name: &str) -> Option<String> {
+        crate::value::nearest(name, self.rules.keys().map(String::as_str)).map(str::to_owned)
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::preseed_args::PreSeedArgs;
-use crate::board::{Board, Registry};
+use crate::board::Registry;
 use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
 use crate::error::{Family, Result};
 use crate::fs::squashfs::Resources;
@@ -109,7 +109,7 @@ impl LayerArgs {
     }
 
     /// A path of the project, short if that is the current directory.
-    fn below(&self, path: impl AsRef<Path>) -> PathBuf {
+    pub fn below(&self, path: impl AsRef<Path>) -> PathBuf {
         if self.root == Path::new(".") { path.as_ref().into() } else { self.root.join(path) }
     }
 
@@ -269,11 +269,6 @@ pub fn threads(wanted: Option<u16>) -> usize {
     // The first call of a run decides; later ones ask for the same.
     _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     threads
-}
-
-/// The board with a name from the command line.
-pub fn board(args: &BoardArgs, name: &str) -> Result<Board> {
-    Ok(args.registry()?.board(name)?)
 }
 
 /// `name.img` with `suffix` put behind it.

@@ -110,6 +110,7 @@ impl Assemble {
             ImageFile::ensure_free(path, replace)?;
         }
         let composition = Composition::new(inputs, staged, self.size.map(|size| size.0))?;
+        composition.warnings().iter().for_each(|warning| report.warn(warning));
         let file = ImageFile::create(&image, composition.geometry(), replace)?;
         let progress = report.progress();
         let (manifest, record, map) = composition.run_mapped(&file, &progress)?;

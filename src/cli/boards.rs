@@ -1,14 +1,16 @@
 //! `boards list|show|check`.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::args::{self, BoardArgs};
-use crate::board::{Board, Refusal, Size};
-use crate::error::Result;
-use crate::plan::{Demand, DemandLen, place};
+use super::args::BoardArgs;
+use crate::board::{Board, Refusal, Registry};
+use crate::error::{Family, Result};
+use crate::lint::{Finding, Severity, lint_board, refuse};
 use crate::report::Report;
 use crate::value::Arch;
 
@@ -26,10 +28,11 @@ pub enum Boards {
         #[command(flatten)]
         boards: BoardArgs,
     },
-    /// Check the descriptors of all boards, or of one.
+    /// Check the descriptors of all boards, or of some, against the rules of their boot ROMs and boot loaders.
     Check {
-        /// Board name.
-        name: Option<String>,
+        /// Board names, or files of descriptors (namespace/name.toml).
+        #[arg(value_name = "NAME|FILE")]
+        names: Vec<String>,
         #[command(flatten)]
         boards: BoardArgs,
     },
@@ -75,7 +78,7 @@ impl Boards {
                 }
                 Ok(())
             }
-            Boards::Check { name, boards } => check(name, &boards, report),
+            Boards::Check { names, boards } => check(names, &boards, report),
         }
     }
 }
@@ -95,38 +98,107 @@ fn list(boards: &BoardArgs, report: &Report) -> Result<()> {
     Ok(())
 }
 
-fn check(name: Option<String>, boards: &BoardArgs, report: &Report) -> Result<()> {
-    let registry = boards.registry()?;
-    let names = match name {
-        Some(name) => vec![name],
-        None => registry.all_names().map(String::from).collect(),
-    };
-    for name in &names {
-        if registry.refusal(name)?.is_none() {
-            lay_out(&args::board(boards, name)?)?;
-        }
-    }
-    let text = match names.as_slice() {
-        [one] => format!("board {one}: ok"),
-        several => format!("{} boards: ok", several.len()),
-    };
-    report.document(&names, text);
-    Ok(())
+/// What came of checking a board.
+#[derive(Serialize)]
+struct Checked {
+    board: String,
+    /// Number of rules that were looked at, by set.
+    rules: BTreeMap<String, usize>,
+    violations: Vec<Finding>,
 }
 
-/// The layout with empty contents: offsets and fixed sizes that contradict each other are found without any
-/// image.
-fn lay_out(board: &Board) -> Result<()> {
-    let demand = |partition: &crate::board::Partition| Demand {
-        name: partition.name.clone(),
-        start: partition.start.map(|start| start.0),
-        len: match partition.size {
-            Size::Exact(size) => DemandLen::Exact(size.0),
-            Size::Fit { slack } => DemandLen::Exact(slack.0),
-            Size::Rest { minimum } => DemandLen::Rest(minimum.0),
-        },
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sets = self.rules.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let rules: usize = self.rules.values().sum();
+        write!(f, "board {}: ", self.board)?;
+        match self.errors().count() {
+            0 => write!(f, "ok, {rules} rules of {sets}"),
+            1 => write!(f, "breaks a rule of {sets}"),
+            errors => write!(f, "breaks rules of {sets} {errors} times"),
+        }
+    }
+}
+
+impl Checked {
+    fn new(board: &Board) -> Result<Checked> {
+        let rules = board.rules.iter().map(|set| (set.name.clone(), set.rules.len())).collect();
+        Ok(Checked { board: board.name.clone(), rules, violations: lint_board(board)? })
+    }
+
+    fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.violations.iter().filter(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// The boards that were checked, one line each, and what they break.
+struct Table<'a>(&'a [Checked]);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for checked in self.0 {
+            writeln!(f, "{checked}")?;
+            checked.errors().try_for_each(|finding| writeln!(f, "  {}: {}", finding.rule, finding.found))?;
+        }
+        match self.0.iter().filter(|checked| checked.errors().next().is_some()).count() {
+            0 => write!(f, "{} boards: ok", self.0.len()),
+            broken => write!(f, "{} boards: {broken} break rules", self.0.len()),
+        }
+    }
+}
+
+/// Why the check of several boards failed; what each breaks is in the document.
+#[derive(Debug, thiserror::Error)]
+#[error("{broken} of {checked} boards break rules")]
+struct BrokenBoards {
+    broken: usize,
+    checked: usize,
+}
+
+impl crate::error::Report for BrokenBoards {
+    fn family(&self) -> Family {
+        Family::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("`skiff-image boards check NAME` tells what to change".into())
+    }
+}
+
+fn check(names: Vec<String>, boards: &BoardArgs, report: &Report) -> Result<()> {
+    let registry = boards.registry()?;
+    let names = match names.is_empty() {
+        true => registry.names().map(String::from).collect(),
+        false => names,
     };
-    let demands: Vec<Demand> = board.partitions.iter().map(demand).collect();
-    place(board, &demands, None)?;
-    Ok(())
+    let board = |name: &String| Checked::new(&board_of(&registry, name)?);
+    let checked = names.iter().map(board).collect::<Result<Vec<_>>>()?;
+    match checked.as_slice() {
+        [one] => report.document(one, one),
+        several => report.document(&several, Table(several)),
+    }
+    tell(checked, report)
+}
+
+/// A board by its name, or by the file of its descriptor.
+fn board_of(registry: &Registry, name: &str) -> Result<Board> {
+    if name.ends_with(".toml") { registry.board_of_file(Path::new(name)) } else { Ok(registry.board(name)?) }
+}
+
+/// Tells warnings, and fails if there are errors.
+fn tell(checked: Vec<Checked>, report: &Report) -> Result<()> {
+    let (total, mut broken) = (checked.len(), Vec::new());
+    for Checked { board, violations, .. } in checked {
+        match refuse(&board, violations) {
+            Ok(warnings) => {
+                warnings.iter().for_each(|warning| report.warn(format!("board `{board}`: {warning}")));
+            }
+            Err(error) => broken.push(error),
+        }
+    }
+    match (total, broken.pop()) {
+        (_, None) => Ok(()),
+        (1, Some(error)) => Err(error.into()),
+        (checked, Some(_)) => Err(BrokenBoards { broken: broken.len() + 1, checked }.into()),
+    }
 }

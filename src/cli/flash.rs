@@ -147,6 +147,7 @@ impl Flash {
         staged.warnings.iter().for_each(|warning| report.warn(warning));
         self.proof.left_out(&staged.left_out, report)?;
         let composition = Composition::new(inputs, staged, Some(candidate.len))?;
+        composition.warnings().iter().for_each(|warning| report.warn(warning));
         report.note(composition.plan());
         let path = self.manifest.clone().unwrap_or_else(|| {
             let name = inputs.board.name.replace('/', "-");

@@ -1,13 +1,16 @@
-//! `layers list|resolve`.
+//! `layers list|resolve|check`.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::args::LayerArgs;
 use crate::error::Result;
 use crate::layer::Layer;
+use crate::layer::symbols::{self, Checked, Definitions, SymbolError, Tree};
 use crate::report::Report;
 
 #[derive(Debug, Subcommand)]
@@ -25,6 +28,30 @@ pub enum Layers {
         #[command(flatten)]
         layers: LayerArgs,
     },
+    /// Check that every symbol which the fragments of layers set exists: in all layers, or in those of the chain.
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    layers: LayerArgs,
+
+    /// Buildroot source tree that buildroot/ of the layers is for.
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["kernel", "uboot"])]
+    buildroot: Option<PathBuf>,
+
+    /// External tree of Buildroot, besides buildroot/ of the project and buildroot_ext/ of the layers.
+    #[arg(long, value_name = "DIR")]
+    external: Vec<PathBuf>,
+
+    /// Linux source tree that kernel/ of the layers is for.
+    #[arg(long, value_name = "DIR")]
+    kernel: Option<PathBuf>,
+
+    /// U-Boot source tree that uboot/ of the layers is for.
+    #[arg(long, value_name = "DIR")]
+    uboot: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -48,6 +75,7 @@ impl fmt::Display for Rows<'_> {
 impl Layers {
     pub fn run(self, report: &Report) -> Result<()> {
         let rows: Vec<Row> = match &self {
+            Layers::Check(check) => return check.run(report),
             Layers::List { layers, all } => {
                 let registry = layers.registry()?;
                 registry.layers().filter(|layer| *all || !layer.unlisted).map(row).collect()
@@ -65,5 +93,77 @@ fn row(layer: &Layer) -> Row {
         path: layer.path.display().to_string(),
         description: layer.description.clone().unwrap_or_default(),
         root_overlay: layer.root_overlay().is_some(),
+    }
+}
+
+impl Check {
+    fn run(&self, report: &Report) -> Result<()> {
+        let layers = self.layers()?;
+        self.tell_other_version(report)?;
+        let checked = symbols::check(&layers, &self.definitions(&layers)?)?;
+        report.document(&checked, Shown(&checked));
+        match checked.findings.len() {
+            0 => Ok(()),
+            findings => Err(SymbolError::Ignored { findings, settings: checked.settings }.into()),
+        }
+    }
+
+    /// Those of the chain, if there is one, else all.
+    fn layers(&self) -> Result<Vec<Layer>> {
+        if self.layers.chain()?.is_some() {
+            return self.layers.resolve();
+        }
+        let registry = self.layers.registry()?;
+        Ok(registry.layers().chain(registry.overrides()).cloned().collect())
+    }
+
+    fn definitions(&self, layers: &[Layer]) -> Result<BTreeMap<Tree, Definitions>> {
+        let given =
+            [(Tree::Buildroot, &self.buildroot), (Tree::Kernel, &self.kernel), (Tree::UBoot, &self.uboot)];
+        let mut trees = BTreeMap::new();
+        for (tree, directory) in given {
+            if let Some(directory) = directory {
+                trees.insert(tree, Definitions::read(tree, directory)?);
+            }
+        }
+        if let Some(definitions) = trees.get_mut(&Tree::Buildroot) {
+            for directory in self.externals(layers) {
+                definitions.add(Tree::Buildroot, &directory)?;
+            }
+        }
+        Ok(trees)
+    }
+
+    fn externals(&self, layers: &[Layer]) -> Vec<PathBuf> {
+        let own = [self.layers.below("buildroot")].into_iter().filter(|path| path.is_dir());
+        let of_layers = layers.iter().filter_map(|layer| layer.file("buildroot_ext"));
+        own.chain(of_layers).chain(self.external.iter().cloned()).collect()
+    }
+
+    /// Layers are made for one version of Buildroot; another one may differ without fault.
+    fn tell_other_version(&self, report: &Report) -> Result<()> {
+        let Some(directory) = &self.buildroot else { return Ok(()) };
+        let pinned = symbols::first_line(&self.layers.below("buildroot/VERSION"))?;
+        let (Some(pinned), Some(found)) = (pinned, symbols::buildroot_version(directory)?) else {
+            return Ok(());
+        };
+        if pinned != found {
+            let directory = directory.display();
+            report.warn(format!("`{directory}` is Buildroot {found}, the layers are made for {pinned}"));
+        }
+        Ok(())
+    }
+}
+
+struct Shown<'a>(&'a Checked);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Checked { fragments, settings, findings } = self.0;
+        for finding in findings {
+            writeln!(f, "{finding}")?;
+        }
+        let found = if findings.is_empty() { "ok".into() } else { format!("{} wrong", findings.len()) };
+        write!(f, "{settings} settings in {fragments} fragments: {found}")
     }
 }

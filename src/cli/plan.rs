@@ -28,6 +28,7 @@ impl PlanVerb {
         let staged = inputs.stage()?;
         staged.warnings.iter().chain(&staged.left_out).for_each(|warning| report.warn(warning));
         let composition = Composition::new(&inputs, staged, self.size.map(|size| size.0))?;
+        composition.warnings().iter().for_each(|warning| report.warn(warning));
         report.document(composition.plan(), composition.plan());
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::{Composition, Payload, archive};
 use crate::board::{Board, Filesystem, Partition, Size, TableKind, Update};
 use crate::error::{Error, Family, Report, Result};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
+use crate::lint::{self, Medium};
 use crate::plan::{
     Action, Demand, DemandLen, Disk, Extent, Ids, Plan, PlanError, Step, place, reject_overlap,
 };
@@ -23,6 +24,7 @@ const HEADROOM: u64 = 16;
 const BOOT_CODE_LEN: u64 = mbr::TABLE_OFFSET;
 
 pub(super) fn composition(inputs: &Inputs, staged: Staged, disk_len: Option<u64>) -> Result<Composition> {
+    let contents = lint::Contents::of(&inputs.board, inputs.arch, &staged)?;
     let Staged { root, artifacts, partitions, blobs, .. } = staged;
     let mut builder = Builder { inputs, board: &inputs.board, ids: ids(inputs), steps: Vec::new() };
     let payloads = inputs.board.partitions.iter().zip(partitions);
@@ -31,11 +33,13 @@ pub(super) fn composition(inputs: &Inputs, staged: Staged, disk_len: Option<u64>
     let (extents, disk_len) = builder.place(&payloads, disk_len)?;
     let geometry = Geometry { len: disk_len, sector_size: inputs.board.sector_size };
     let pieces = builder.blobs(&blobs, &extents)?;
+    let medium = Medium::of_plan(&inputs.board, inputs.arch, contents, &extents, &pieces, disk_len);
+    let warnings = lint::refuse(&inputs.board.name, lint::lint(&medium))?;
     builder.table(&extents, &pieces, geometry)?;
     for ((partition, extent), payload) in inputs.board.partitions.iter().zip(&extents).zip(payloads) {
         builder.partition(partition, extent, payload)?;
     }
-    builder.finish(geometry, artifacts)
+    Ok(Composition { warnings, ..builder.finish(geometry, artifacts)? })
 }
 
 fn ids(inputs: &Inputs) -> Ids<'_> {
@@ -343,7 +347,8 @@ impl Builder<'_> {
             disk,
             steps,
         };
-        Ok(Composition { plan, artifacts, payloads, resources: self.inputs.resources.clone() })
+        let resources = self.inputs.resources.clone();
+        Ok(Composition { plan, artifacts, payloads, resources, warnings: Vec::new() })
     }
 }
 

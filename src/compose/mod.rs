@@ -25,6 +25,7 @@ pub struct Composition {
     /// One for each step of the plan.
     payloads: Vec<Payload>,
     resources: squashfs::Resources,
+    warnings: Vec<String>,
 }
 
 /// What the bytes of a step come from.
@@ -73,6 +74,11 @@ impl Composition {
     /// What will be written.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// What the user should know of the layout.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Size and sector size of the disk.

@@ -6,6 +6,7 @@
 
 mod registry;
 mod resolve;
+pub mod symbols;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

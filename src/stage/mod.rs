@@ -266,7 +266,7 @@ impl Inputs {
         warnings.extend(self.leftover_blobs());
         let (mut artifacts, mut left_out) = (Artifacts::default(), Vec::new());
         for artifact in &self.board.artifacts {
-            if artifact.arch.is_none_or(|arch| arch == self.arch) {
+            if artifact.arch.covers(self.arch) {
                 artifact::build(self, artifact, &mut root, &mut artifacts, &mut left_out)?;
             }
         }
@@ -385,7 +385,7 @@ impl Inputs {
         let none = Artifacts::default();
         let root = Tree::new(Stat { mode: 0o755, uid: 0, gid: 0, mtime: self.timestamp });
         let placer = self.placer(&none, &root);
-        let of_arch = |artifact: &&board::Artifact| artifact.arch.is_none_or(|arch| arch == self.arch);
+        let of_arch = |artifact: &&board::Artifact| artifact.arch.covers(self.arch);
         for artifact in self.board.artifacts.iter().filter(of_arch) {
             placer.ensure_present(&format!("artifact `{}`", artifact.name), artifact.recipe.files())?;
         }

@@ -108,7 +108,7 @@ impl Placer<'_> {
 
     fn of_arch<'p>(&self, files: &'p [Place]) -> impl Iterator<Item = &'p Place> {
         let arch = self.inputs.arch;
-        files.iter().filter(move |place| place.arch.is_none_or(|wanted| wanted == arch))
+        files.iter().filter(move |place| place.arch.covers(arch))
     }
 
     /// The first candidate that exists.

@@ -53,6 +53,20 @@ impl Words {
         Ok(words)
     }
 
+    /// Words for a descriptor without contents: the version and the ids are made up.
+    pub fn assumed(board: &Board, arch: Arch) -> Result<Words, Error> {
+        let (seed, mut values) = (Seed(board.name.clone()), board.vars_for(arch));
+        let known = [("arch", arch.to_string()), ("board", board.name.clone()), ("version", "1.0".into())];
+        values.extend(known.map(|(name, value)| (name.to_owned(), value)));
+        let ids = Ids::new(&seed);
+        let no_table = board.table == TableKind::None;
+        let mut words =
+            Words { values, disk_signature: ids.disk_signature(), no_table, images: PathBuf::new() };
+        words.add_ids(board, &ids, Some("00000000-0000-0000-0000-000000000000"));
+        words.fill_each_other(&board.name)?;
+        Ok(words)
+    }
+
     /// Signature of an MBR: that of the seed, but for the bytes that a raw blob brings.
     pub fn disk_signature(&self) -> u32 {
         self.disk_signature

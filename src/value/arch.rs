@@ -82,6 +82,33 @@ impl<'de> Deserialize<'de> for Arch {
     }
 }
 
+/// The architectures that something is for; none named means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ForArch(pub Vec<Arch>);
+
+impl ForArch {
+    /// Whether it is for `arch` too.
+    pub fn covers(&self, arch: Arch) -> bool {
+        self.0.is_empty() || self.0.contains(&arch)
+    }
+}
+
+impl<'de> Deserialize<'de> for ForArch {
+    /// One architecture or a list of them.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "an architecture or a list of them: arm, arm64, x86_64, riscv64")]
+        enum OneOrMany {
+            One(Arch),
+            Many(Vec<Arch>),
+        }
+        Ok(ForArch(match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(arch) => vec![arch],
+            OneOrMany::Many(all) => all,
+        }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

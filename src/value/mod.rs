@@ -8,7 +8,7 @@ mod nearest;
 mod position;
 mod size;
 
-pub use arch::{Arch, ParseArchError};
+pub use arch::{Arch, ForArch, ParseArchError};
 pub use date::Utc;
 pub(crate) use date::civil;
 pub use digest::Digest;

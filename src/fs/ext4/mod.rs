@@ -50,6 +50,26 @@ use crate::value::Timestamp;
 #[cfg(doc)]
 use crate::{fs::WrittenFile, target::Region};
 
+/// Bytes of a block.
+pub const BLOCK_SIZE: u64 = raw::BLOCK;
+
+/// The features, as `mke2fs -O` names them.
+pub const FEATURES: [&str; 13] = [
+    "has_journal",
+    "ext_attr",
+    "resize_inode",
+    "dir_index",
+    "filetype",
+    "extent",
+    "flex_bg",
+    "sparse_super",
+    "large_file",
+    "huge_file",
+    "uninit_bg",
+    "dir_nlink",
+    "extra_isize",
+];
+
 /// Everything that decides bytes of the filesystem besides the tree and the size of the region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {

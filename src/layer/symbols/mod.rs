@@ -1,0 +1,302 @@
+//! Whether the symbols that fragments of layers set exist in the source trees that will read them.
+//!
+//! Kconfig drops a setting it does not know without a word: a layer with a misspelt or removed symbol builds, and the
+//! program or driver is missing on the device. So every symbol in `buildroot/`, `kernel/` and `uboot/` of a layer is
+//! looked up in the Kconfig files of a Buildroot, Linux or U-Boot tree.
+
+mod definitions;
+mod fragment;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use definitions::Definitions;
+
+use super::Layer;
+use crate::error::{Family, Io, Report};
+
+/// A source tree whose configuration layers have fragments for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tree {
+    /// Buildroot, with its external trees.
+    Buildroot,
+    /// Linux.
+    Kernel,
+    /// U-Boot.
+    UBoot,
+}
+
+impl Tree {
+    /// The directory of a layer that holds fragments for this tree.
+    pub fn directory(self) -> &'static str {
+        match self {
+            Tree::Buildroot => "buildroot",
+            Tree::Kernel => "kernel",
+            Tree::UBoot => "uboot",
+        }
+    }
+
+    /// What symbols begin with in a fragment.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Tree::Buildroot => "BR2_",
+            Tree::Kernel | Tree::UBoot => "CONFIG_",
+        }
+    }
+
+    /// What Kconfig puts in front of a name that it reads; Buildroot has it in its files.
+    fn omitted(self) -> &'static str {
+        match self {
+            Tree::Buildroot => "",
+            Tree::Kernel | Tree::UBoot => "CONFIG_",
+        }
+    }
+
+    /// The file that makes a directory such a tree.
+    fn top(self) -> &'static str {
+        match self {
+            Tree::Buildroot => "Config.in",
+            Tree::Kernel | Tree::UBoot => "Kconfig",
+        }
+    }
+
+    fn defines_in(self, file: &str) -> bool {
+        match self {
+            Tree::Buildroot => file.starts_with("Config."),
+            Tree::Kernel | Tree::UBoot => file.starts_with("Kconfig"),
+        }
+    }
+}
+
+impl fmt::Display for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Tree::Buildroot => "Buildroot",
+            Tree::Kernel => "Linux",
+            Tree::UBoot => "U-Boot",
+        })
+    }
+}
+
+/// What is wrong with a line of a fragment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Problem {
+    /// The tree does not define the symbol.
+    Unknown {
+        /// The symbol.
+        symbol: String,
+        /// The one with the nearest name.
+        nearest: Option<String>,
+    },
+    /// The tree remembers the symbol, but no longer has it.
+    Removed {
+        /// The symbol.
+        symbol: String,
+        /// What the tree says about it.
+        says: String,
+    },
+    /// The symbol is one of another tree.
+    Foreign {
+        /// The symbol.
+        symbol: String,
+    },
+    /// The line sets nothing.
+    NoSetting,
+}
+
+/// A problem and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The fragment.
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// Whose symbols are meant.
+    pub tree: Tree,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+impl Finding {
+    fn hint(&self) -> Option<String> {
+        match &self.problem {
+            Problem::Unknown { nearest, .. } => {
+                nearest.as_ref().map(|name| format!("did you mean `{name}`?"))
+            }
+            Problem::Removed { says, .. } if says.is_empty() => None,
+            Problem::Removed { says, .. } => Some(format!("{} says: {says}", self.tree)),
+            Problem::Foreign { .. } => Some(
+                "Buildroot's symbols belong in buildroot/, those of Linux in kernel/, of U-Boot in uboot/"
+                    .into(),
+            ),
+            Problem::NoSetting => Some("begin the line with the symbol, or with `#`".into()),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: ", self.file.display(), self.line, self.column)?;
+        let (tree, prefix) = (self.tree, self.tree.prefix());
+        match &self.problem {
+            Problem::Unknown { symbol, .. } => write!(f, "{tree} has no symbol `{symbol}`")?,
+            Problem::Removed { symbol, .. } => write!(f, "`{symbol}` was removed from {tree}")?,
+            Problem::Foreign { symbol } => {
+                write!(f, "`{symbol}` in {}/, where symbols begin with `{prefix}`", tree.directory())?;
+            }
+            Problem::NoSetting => write!(f, "neither `{prefix}NAME=value` nor a remark")?,
+        }
+        self.hint().map_or(Ok(()), |hint| write!(f, "\n  hint: {hint}"))
+    }
+}
+
+/// What was looked up, and what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// Files that were read.
+    pub fragments: usize,
+    /// Lines that set a symbol, or try to.
+    pub settings: usize,
+    /// What is wrong, in the order of layers, files and lines.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks up every symbol that the layers set, as far as there are definitions of its tree.
+pub fn check(layers: &[Layer], trees: &BTreeMap<Tree, Definitions>) -> Result<Checked, SymbolError> {
+    let mut checked = Checked::default();
+    for layer in layers {
+        for (tree, definitions) in trees {
+            for file in fragments(layer, *tree)? {
+                let bytes = fs::read(&file).map_err(Io::on("read", &file))?;
+                checked.add(*tree, definitions, &file, &String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+    Ok(checked)
+}
+
+/// The fragments of a layer, in the order in which they are merged: that of their names' bytes, without hidden ones.
+fn fragments(layer: &Layer, tree: Tree) -> Result<Vec<PathBuf>, SymbolError> {
+    let Some(directory) = layer.file(tree.directory()) else { return Ok(Vec::new()) };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&directory).map_err(Io::on("list", &directory))? {
+        let entry = entry.map_err(Io::on("list", &directory))?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+impl Checked {
+    fn add(&mut self, tree: Tree, definitions: &Definitions, file: &Path, text: &str) {
+        self.fragments += 1;
+        for line in fragment::lines(text) {
+            self.settings += 1;
+            if let Some(problem) = problem(tree, definitions, line.symbol) {
+                let (line, column) = (line.number, line.column);
+                self.findings.push(Finding { file: file.into(), line, column, tree, problem });
+            }
+        }
+    }
+}
+
+fn problem(tree: Tree, definitions: &Definitions, symbol: Option<&str>) -> Option<Problem> {
+    let Some(symbol) = symbol else { return Some(Problem::NoSetting) };
+    let named = String::from(symbol);
+    if !symbol.starts_with(tree.prefix()) {
+        return Some(Problem::Foreign { symbol: named });
+    }
+    if definitions.knows(symbol) {
+        return None;
+    }
+    if let Some(says) = definitions.removed(symbol) {
+        return Some(Problem::Removed { symbol: named, says: says.into() });
+    }
+    let nearest = nearest(symbol, definitions).map(String::from);
+    Some(Problem::Unknown { symbol: named, nearest })
+}
+
+/// The symbol with the smallest edit distance, if it is near enough to be meant. All begin alike, which is what other
+/// measures go by.
+fn nearest<'a>(symbol: &str, definitions: &'a Definitions) -> Option<&'a str> {
+    let near = definitions.known().map(|known| (strsim::osa_distance(symbol, known), known));
+    let (distance, known) = near.min()?;
+    (distance <= (symbol.len() / 6).max(2)).then_some(known)
+}
+
+/// The first line of a file; nothing if there is no such file.
+pub fn first_line(path: &Path) -> Result<Option<String>, SymbolError> {
+    Ok(read_if_there(path)?.and_then(|text| text.lines().next().map(|line| line.trim().into())))
+}
+
+/// The version of a Buildroot source tree, as its `Makefile` names it.
+pub fn buildroot_version(tree: &Path) -> Result<Option<String>, SymbolError> {
+    let text = read_if_there(&tree.join("Makefile"))?.unwrap_or_default();
+    let mut lines = text.lines();
+    Ok(lines
+        .find_map(|line| line.strip_prefix("export BR2_VERSION := "))
+        .map(|version| version.trim().into()))
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>, SymbolError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Io::on("read", path)(error).into()),
+    }
+}
+
+/// Why symbols are not all right, or could not be looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum SymbolError {
+    /// The operating system failed.
+    #[error(transparent)]
+    Io(#[from] Io),
+    /// A directory is not the top of a source tree.
+    #[error("`{}` is not a source tree of {tree}: it has no `{}`", path.display(), tree.top())]
+    NoTree {
+        /// What was wanted.
+        tree: Tree,
+        /// What was given.
+        path: PathBuf,
+    },
+    /// Some lines are wrong; they have been told.
+    #[error("{findings} of {settings} settings of the layers would be ignored")]
+    Ignored {
+        /// How many are wrong.
+        findings: usize,
+        /// How many were looked up.
+        settings: usize,
+    },
+}
+
+impl Report for SymbolError {
+    fn family(&self) -> Family {
+        match self {
+            SymbolError::Io(error) => error.family(),
+            _ => Family::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            SymbolError::Io(error) => error.hint(),
+            SymbolError::NoTree { tree, .. } => {
+                Some(format!("give the directory that {tree} was unpacked to"))
+            }
+            SymbolError::Ignored { .. } => {
+                Some("correct the lines above: Kconfig drops them without a word".into())
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What each [`Check`] looks at. A check gives what it found wrong, as clauses with both numbers.
+
+mod blob;
+mod filesystem;
+mod partition;
+mod place;
+mod root;
+mod table;
+
+use super::medium::{Medium, Volume, Written};
+use super::rule::{BlobSelector, Check, PartitionSelector};
+use crate::board::{Filesystem, Partition, TableKind};
+
+/// What is wrong, one clause for each violation.
+pub(super) fn violations(check: &Check, medium: &Medium<'_>) -> Vec<String> {
+    match check {
+        Check::BlobAt { blob, offset, required } => blob::at(medium, blob, offset, *required),
+        Check::BlobEndsBy { blob, byte } => blob::ends_by(medium, blob, *byte),
+        Check::BlobsAligned { to } => blob::aligned(medium, *to),
+        Check::BlobsApart {} => blob::apart(medium),
+        Check::BytesKept { first, end } => blob::keep(medium, first.0..end.0),
+        Check::ByteWritten { at } => blob::write(medium, *at),
+        Check::GptClearOfBlobs {} => table::gpt_clear_of_blobs(medium),
+        Check::Table { kind } => table::kind(medium, kind),
+        Check::SectorSize { bytes } => table::sector_size(medium, bytes),
+        Check::EnvironmentApart {} => table::environment_apart(medium),
+        Check::MinimumMedium {} => table::minimum_medium(medium),
+        Check::FatClusters {} => filesystem::fat_clusters(medium),
+        Check::Ext4Blocks { bytes } => filesystem::ext4_blocks(medium, *bytes),
+        Check::Ext4Features { without } => filesystem::ext4_features(medium, without),
+        Check::PartitionExists { partition } => partition::exists(medium, partition),
+        Check::PartitionFormat { partition, filesystem } => partition::format(medium, partition, filesystem),
+        Check::PartitionNumber { partition, number } => partition::number(medium, partition, *number),
+        Check::PartitionType { partition, guid } => partition::guid(medium, partition, *guid),
+        Check::MbrListsFat { types } => partition::mbr_lists_fat(medium, types),
+        Check::Growable { partition, mbr, gpt } => partition::growable(medium, partition, *mbr, *gpt),
+        Check::Placed { on, files } => place::placed(medium, on, files),
+        Check::PlacedForArch { on, file } => {
+            let file = file.get(&medium.arch).cloned();
+            place::placed(medium, on, file.as_slice())
+        }
+        Check::OnBootable { files } => place::on_bootable(medium, files),
+        Check::NamedPlaced { text, keys, suffix } => place::named(medium, *text, keys, suffix.as_deref()),
+        Check::DefaultPlaced { text, key, file } => place::default(medium, *text, key, file),
+        Check::CommandLine {} => root::command_line(medium),
+        Check::RootFiles { root, filesystem, files } => root::files(medium, *root, filesystem, files),
+        Check::InitPlaced { root } => root::init(medium, root),
+        Check::VersionInName { kernel, word } => place::version_in_name(medium, kernel, word),
+    }
+}
+
+impl BlobSelector {
+    fn select<'m, 'a>(&'m self, medium: &'m Medium<'a>) -> impl Iterator<Item = &'m Written<'a>> {
+        medium.blobs.iter().filter(move |written| self.matches(written))
+    }
+
+    fn matches(&self, written: &Written<'_>) -> bool {
+        let blob = written.blob;
+        let magic = || blob.magic.as_ref().map(|magic| magic.bytes.as_slice());
+        match self {
+            BlobSelector::Magic(text) => magic() == Some(text.as_bytes()),
+            BlobSelector::Hex(digits) => magic().is_some_and(|bytes| hex(bytes).starts_with(digits)),
+            BlobSelector::Name(names) => names.contains(&blob.name),
+        }
+    }
+
+    /// How messages call it.
+    fn describe(&self) -> String {
+        match self {
+            BlobSelector::Magic(text) => format!("with the magic `{text}`"),
+            BlobSelector::Hex(digits) => format!("with the magic {digits}"),
+            BlobSelector::Name(names) => format!("named {}", quoted(names)),
+        }
+    }
+}
+
+impl PartitionSelector {
+    fn select<'m, 'a>(&self, medium: &'m Medium<'a>) -> Vec<&'m Volume<'a>> {
+        let first_fat = medium.volumes.iter().filter(|volume| volume.folds_case());
+        let first_fat = first_fat.map(|volume| volume.partition.number).min();
+        let matches = |partition: &Partition| match self {
+            PartitionSelector::Type { gpt, mbr } => match medium.board.table {
+                TableKind::Gpt => partition.type_guid == *gpt,
+                _ => partition.mbr_type == *mbr,
+            },
+            PartitionSelector::Active {} => medium.board.table == TableKind::Mbr && partition.active,
+            PartitionSelector::FirstFat {} => Some(partition.number) == first_fat,
+            PartitionSelector::Label(label) => partition.filesystem.label() == Some(label),
+            PartitionSelector::Name(name) => partition.name == *name,
+        };
+        medium.volumes.iter().filter(|volume| matches(volume.partition)).collect()
+    }
+
+    /// How messages call it.
+    fn describe(&self) -> String {
+        match self {
+            PartitionSelector::Type { gpt, mbr } => format!("of type {gpt} (in an MBR {mbr:#04x})"),
+            PartitionSelector::Active {} => "that is active".into(),
+            PartitionSelector::FirstFat {} => "with a FAT".into(),
+            PartitionSelector::Label(label) => format!("with the label `{label}`"),
+            PartitionSelector::Name(name) => format!("named `{name}`"),
+        }
+    }
+}
+
+/// The word of descriptors for what a partition is formatted with.
+fn format_of(partition: &Partition) -> &'static str {
+    match partition.filesystem {
+        Filesystem::Fat16 { .. } => "fat16",
+        Filesystem::Fat32 { .. } => "fat32",
+        Filesystem::Ext4 { .. } => "ext4",
+        Filesystem::Squashfs { .. } => "squashfs",
+        _ => "none",
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Names in back-ticks, as alternatives.
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+}

@@ -1,0 +1,56 @@
+//! Checks of how the system finds its root: the kernel's command line and what it names.
+
+use super::super::medium::{Medium, Volume};
+use super::{format_of, quoted};
+use crate::board::RootStyle;
+
+pub fn command_line(medium: &Medium<'_>) -> Vec<String> {
+    let most = medium.arch.command_line_size() - 1;
+    let mut found = Vec::new();
+    for text in &medium.texts {
+        let long = text.command_lines().into_iter().map(str::len).filter(|len| *len > most);
+        found.extend(long.map(|len| {
+            let (name, arch) = (&text.name, medium.arch);
+            format!("a command line in `{name}` has {len} bytes but a kernel for `{arch}` keeps {most}")
+        }));
+    }
+    found
+}
+
+pub fn files(medium: &Medium<'_>, root: RootStyle, formats: &[String], files: &[String]) -> Vec<String> {
+    if medium.board.root != root {
+        return Vec::new();
+    }
+    let fits = |volume: &&Volume<'_>| formats.iter().any(|name| name == format_of(volume.partition));
+    let absent = |volume: &Volume<'_>| -> Vec<String> {
+        files.iter().filter(|file| !volume.holds(file)).cloned().collect()
+    };
+    let missing: Vec<Vec<String>> = medium.volumes.iter().filter(fits).map(absent).collect();
+    match missing.iter().min_by_key(|missing| missing.len()) {
+        None => vec![format!("no partition is formatted with {}", quoted(formats))],
+        Some(least) if !least.is_empty() => {
+            vec![format!("{} is on no partition formatted with {}", quoted(least), quoted(formats))]
+        }
+        Some(_) => Vec::new(),
+    }
+}
+
+pub fn init(medium: &Medium<'_>, roots: &[RootStyle]) -> Vec<String> {
+    if !roots.contains(&medium.board.root) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for text in &medium.texts {
+        for line in text.command_lines() {
+            let init = line.split_whitespace().find_map(|word| word.strip_prefix("init="));
+            let name = &text.name;
+            match init {
+                None => found.push(format!("a command line in `{name}` has no `init=`")),
+                Some(path) if path.contains('$') => {}
+                Some(path) if medium.volumes.iter().any(|volume| volume.holds(path)) => {}
+                Some(path) => found.push(format!("`{name}` has `init={path}`, which is on no partition")),
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,252 @@
+//! What rules are about: a layout with its numbers, of a descriptor alone or of a plan with its contents.
+
+use std::ops::Range;
+
+use super::files::Files;
+use super::text::Text;
+use crate::board::{Blob, Board, Filesystem, Partition, Recipe, Size, TableKind};
+use crate::error::Result;
+use crate::fs::{ext4, fat};
+use crate::plan::{Demand, DemandLen, Extent, place};
+use crate::stage::{Staged, Words};
+use crate::tree::{Stat, Tree};
+use crate::value::Arch;
+
+/// A medium as it is laid out, before a byte of it is written.
+#[derive(Clone, Debug)]
+pub struct Medium<'a> {
+    /// The board, with its words filled in.
+    pub board: &'a Board,
+    /// The architecture.
+    pub arch: Arch,
+    /// Length in bytes.
+    pub len: u64,
+    /// The partitions in the order of the descriptor.
+    pub volumes: Vec<Volume<'a>>,
+    /// The blobs that are written.
+    pub blobs: Vec<Written<'a>>,
+    /// The boot texts.
+    pub texts: Vec<Text>,
+    /// Least length of a medium for the layout, where its contents do not decide over that.
+    pub least: Option<u64>,
+}
+
+/// A partition and what is on it.
+#[derive(Clone, Debug)]
+pub struct Volume<'a> {
+    /// The partition.
+    pub partition: &'a Partition,
+    /// Its bytes on the medium.
+    pub range: Range<u64>,
+    /// Its files.
+    pub files: Files,
+    /// What an ext4 on it is like.
+    pub ext4: Option<Ext4>,
+}
+
+/// What readers of an ext4 have to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ext4 {
+    /// Bytes of a block.
+    pub block_size: u64,
+    /// Features, as `mke2fs -O` names them.
+    pub features: Vec<String>,
+}
+
+/// A blob and the bytes of the medium that it writes.
+#[derive(Clone, Debug)]
+pub struct Written<'a> {
+    /// The blob.
+    pub blob: &'a Blob,
+    /// Ranges in rising order, without what is skipped.
+    pub pieces: Vec<Range<u64>>,
+    /// Whether the end of the last range is known: a descriptor without limit leaves it to the file.
+    pub bounded: bool,
+}
+
+/// Files of each partition and boot texts: what is staged.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    files: Vec<Files>,
+    texts: Vec<Text>,
+}
+
+impl Contents {
+    /// Looks at what is staged for `board`.
+    pub fn of(board: &Board, arch: Arch, staged: &Staged) -> Result<Contents> {
+        let files = board.partitions.iter().zip(&staged.partitions);
+        let files = files.map(|(partition, placed)| Files::of_tree(&placed.tree, &partition.files, arch));
+        let mut texts = Vec::new();
+        for (name, rules, _) in text_artifacts(board, arch) {
+            let bytes = staged.artifacts.content(name)?.read_all()?;
+            texts.push(Text::new(board, name, rules, String::from_utf8_lossy(&bytes).into_owned()));
+        }
+        Ok(Contents { files: files.collect(), texts })
+    }
+}
+
+impl<'a> Medium<'a> {
+    /// The layout of a descriptor on a medium of `len` bytes, or on the least: filesystems are empty, and what has
+    /// the length of its content is as short as it can be. The words of `board` are filled in.
+    pub fn of_board(board: &'a Board, arch: Arch, words: &Words, len: Option<u64>) -> Result<Medium<'a>> {
+        let demands = board.partitions.iter().map(|partition| demand(board, partition));
+        let demands = demands.collect::<Result<Vec<_>>>()?;
+        let (_, least) = place(board, &demands, None)?;
+        let (extents, len) = place(board, &demands, len)?;
+        let volumes = board.partitions.iter().zip(&extents);
+        let volumes =
+            volumes.map(|(p, extent)| Volume::new(p, extent, Files::of_places(&p.files, arch))).collect();
+        let mut texts = Vec::new();
+        for (name, rules, template) in text_artifacts(board, arch) {
+            texts.push(Text::new(board, name, rules, words.render(&format!("artifact `{name}`"), template)?));
+        }
+        let blobs = board.blobs.iter().map(Written::of_descriptor).collect();
+        Ok(Medium { board, arch, len, volumes, blobs, texts, least: Some(least) })
+    }
+
+    /// The layout of a plan.
+    pub fn of_plan(
+        board: &'a Board,
+        arch: Arch,
+        contents: Contents,
+        partitions: &[Extent],
+        blobs: &[Extent],
+        len: u64,
+    ) -> Medium<'a> {
+        let volumes = board.partitions.iter().zip(partitions).zip(contents.files);
+        let volumes =
+            volumes.map(|((partition, extent), files)| Volume::new(partition, extent, files)).collect();
+        let blobs = board.blobs.iter().map(|blob| Written::of_plan(blob, blobs));
+        let blobs = blobs.filter(|written| !written.pieces.is_empty()).collect();
+        Medium { board, arch, len, volumes, blobs, texts: contents.texts, least: None }
+    }
+
+    /// Bytes of the table in front of the partitions, where every tool writes them.
+    pub fn front_table(&self) -> Range<u64> {
+        let sector = u64::from(self.board.sector_size);
+        match self.board.table {
+            TableKind::Mbr => 440..512,
+            // UEFI 2.10, section 5.3.2: the entries, of 128 bytes each, follow the header in sector 1.
+            TableKind::Gpt => sector..2 * sector + u64::from(self.board.gpt_entries) * 128,
+            TableKind::None => 0..0,
+        }
+    }
+}
+
+impl<'a> Volume<'a> {
+    fn new(partition: &'a Partition, extent: &Extent, files: Files) -> Volume<'a> {
+        let ext4 = matches!(partition.filesystem, Filesystem::Ext4 { .. }).then(Ext4::ours);
+        Volume { partition, range: extent.start..extent.end(), files, ext4 }
+    }
+
+    /// Whether names are the same in both cases here.
+    pub fn folds_case(&self) -> bool {
+        matches!(self.partition.filesystem, Filesystem::Fat16 { .. } | Filesystem::Fat32 { .. })
+    }
+
+    /// Whether a file of this path is there, or may be.
+    pub fn holds(&self, path: &str) -> bool {
+        self.files.hold(path, self.folds_case())
+    }
+}
+
+impl Ext4 {
+    /// What the ext4 writer of this program makes.
+    pub fn ours() -> Ext4 {
+        let features = ext4::FEATURES.iter().map(|name| (*name).to_owned()).collect();
+        Ext4 { block_size: ext4::BLOCK_SIZE, features }
+    }
+}
+
+impl<'a> Written<'a> {
+    fn of_descriptor(blob: &'a Blob) -> Written<'a> {
+        let room = [blob.length, blob.limit].into_iter().flatten().map(|len| len.0).min();
+        let end = room.map_or(u64::MAX, |len| blob.offset.0.saturating_add(len));
+        let mut pieces = vec![blob.offset.0..end];
+        for (start, end) in &blob.skip {
+            pieces = pieces.into_iter().flat_map(|piece| without(piece, start.0..end.0)).collect();
+        }
+        Written { blob, pieces, bounded: room.is_some() }
+    }
+
+    fn of_plan(blob: &'a Blob, extents: &[Extent]) -> Written<'a> {
+        let own = extents.iter().filter(|extent| extent.name == blob.name);
+        Written { blob, pieces: own.map(|extent| extent.start..extent.end()).collect(), bounded: true }
+    }
+
+    /// The byte behind the last one that is written, or may be.
+    pub fn end(&self) -> u64 {
+        self.pieces.last().map_or(self.blob.offset.0, |piece| piece.end)
+    }
+
+    /// The first byte in `range` that is written, or may be.
+    pub fn first_in(&self, range: &Range<u64>) -> Option<u64> {
+        let start = |piece: &Range<u64>| piece.start.max(range.start);
+        self.pieces.iter().find(|piece| start(piece) < piece.end.min(range.end)).map(start)
+    }
+
+    /// As [`Written::first_in`], but a file of unknown length says nothing behind its first sector.
+    pub fn surely_in(&self, range: &Range<u64>) -> Option<u64> {
+        let sure = if self.bounded { u64::MAX } else { self.blob.offset.0 + 512 };
+        self.first_in(&(range.start..range.end.min(sure).max(range.start)))
+    }
+}
+
+/// What is left of `piece` without `hole`.
+fn without(piece: Range<u64>, hole: Range<u64>) -> [Range<u64>; 2] {
+    [
+        piece.start..piece.end.min(hole.start).max(piece.start),
+        piece.start.max(hole.end).min(piece.end)..piece.end,
+    ]
+}
+
+fn text_artifacts(board: &Board, arch: Arch) -> impl Iterator<Item = (&str, crate::board::TextRules, &str)> {
+    let made = move |artifact: &&crate::board::Artifact| artifact.arch.covers(arch);
+    board.artifacts.iter().filter(made).filter_map(|artifact| match &artifact.recipe {
+        Recipe::Text { rules, template, .. } => Some((artifact.name.as_str(), *rules, template.as_str())),
+        _ => None,
+    })
+}
+
+fn demand(board: &Board, partition: &Partition) -> Result<Demand> {
+    let len = match partition.size {
+        Size::Exact(size) => DemandLen::Exact(size.0),
+        Size::Rest { minimum } => DemandLen::Rest(minimum.0),
+        Size::Fit { slack } => {
+            let need = empty_size(board, partition)? + slack.0;
+            DemandLen::Exact(need.next_multiple_of(board.align.0))
+        }
+    };
+    Ok(Demand { name: partition.name.clone(), start: partition.start.map(|start| start.0), len })
+}
+
+/// Bytes of the partition's filesystem without content.
+fn empty_size(board: &Board, partition: &Partition) -> Result<u64> {
+    Ok(match fat_options(board, partition) {
+        Some(options) => fat::minimum_size(&empty_tree(), &options)?,
+        None => 0,
+    })
+}
+
+/// A tree without files.
+pub(super) fn empty_tree() -> Tree {
+    Tree::new(Stat { mode: 0o755, uid: 0, gid: 0, mtime: 0 })
+}
+
+/// How a FAT on the partition is made, if it is one.
+pub(super) fn fat_options(board: &Board, partition: &Partition) -> Option<fat::Options> {
+    let fat_type = match partition.filesystem {
+        Filesystem::Fat16 { .. } => fat::FatType::Fat16,
+        Filesystem::Fat32 { .. } => fat::FatType::Fat32,
+        _ => return None,
+    };
+    Some(fat::Options {
+        fat_type,
+        label: String::new(),
+        volume_id: 0,
+        timestamp: 315_532_800,
+        hidden_sectors: 0,
+        sector_size: board.sector_size,
+        cluster_size: None,
+    })
+}

@@ -1,0 +1,70 @@
+//! Rules of boot ROMs and boot loaders, and whether a layout keeps them.
+//!
+//! A layout can be right in itself and still boot nothing: the ROM of a SoC looks for its loader at one place, a boot
+//! manager reads no ext4 with small blocks, a boot text names a file that nobody placed. [`RuleSet`]s say such things
+//! as data, each with its source; a [`Medium`] is what they are about, of a descriptor alone (`boards check`) or of a
+//! plan with its contents (everything that composes); [`lint`] tells what is not kept.
+
+mod check;
+mod files;
+mod finding;
+mod medium;
+mod rule;
+mod text;
+
+pub use files::Files;
+pub use finding::{Finding, LintError, refuse};
+pub use medium::{Contents, Ext4, Medium, Volume, Written};
+pub use rule::{ALWAYS, BlobSelector, Check, PartitionSelector, Rule, RuleSet, Severity};
+pub use text::{Setting, Text};
+
+use crate::board::Board;
+use crate::error::Result;
+use crate::stage::Words;
+use crate::value::{Arch, ByteSize};
+
+/// Media that a descriptor is tried on, besides the least and its own smallest: a card as it is sold for 16 GB
+/// (31116288 sectors), and 128 GB.
+const MEDIA: [ByteSize; 2] = [ByteSize(31_116_288 * 512), ByteSize(128_000_000_000)];
+
+/// What a layout does not keep of the rules of its board.
+pub fn lint(medium: &Medium<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for set in &medium.board.rules {
+        for rule in &set.rules {
+            let violations = check::violations(&rule.check, medium);
+            found.extend(violations.into_iter().map(|violation| Finding::new(set, rule, violation)));
+        }
+    }
+    found
+}
+
+/// What a descriptor does not keep, whatever is put on the medium: for each of its architectures, on media of
+/// several sizes.
+pub fn lint_board(board: &Board) -> Result<Vec<Finding>> {
+    let mut found: Vec<Finding> = Vec::new();
+    for arch in &board.arch {
+        for finding in lint_for(board, *arch)? {
+            if !found.contains(&finding) {
+                found.push(finding);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn lint_for(board: &Board, arch: Arch) -> Result<Vec<Finding>> {
+    let words = Words::assumed(board, arch)?;
+    let board = words.fill(board.clone())?;
+    let least = Medium::of_board(&board, arch, &words, None)?;
+    let mut found = lint(&least);
+    let larger = [board.minimum_medium].into_iter().chain(MEDIA).filter(|len| len.0 >= least.len);
+    for len in larger {
+        // Whole MiB fit whatever the sectors are.
+        let len = len.0 >> 20 << 20;
+        if len >= least.len {
+            found.extend(lint(&Medium::of_board(&board, arch, &words, Some(len))?));
+        }
+    }
+    Ok(found)
+}

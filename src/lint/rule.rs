@@ -1,0 +1,276 @@
+//! Sets of rules as data: `boards/rules/NAME.toml`.
+//!
+//! A rule is a sentence, where it is written, and one check with its numbers. What a check looks at is code; which
+//! SoC or loader wants which numbers is not.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::board::{BoardError, RootStyle, Source, TableKind, TextRules};
+use crate::value::{Arch, ByteSize};
+
+/// The set that every board has to keep.
+pub const ALWAYS: &str = "generic";
+
+/// The rules of one SoC or loader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSet {
+    /// Name as in a board's `rules`.
+    pub name: String,
+    /// The rules in the order of the file.
+    pub rules: Vec<Rule>,
+}
+
+/// What a layout has to keep.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rule {
+    /// Name within its set.
+    pub id: String,
+    /// The rule as a sentence.
+    pub says: String,
+    /// Where that is written.
+    pub source: String,
+    /// What to change.
+    pub hint: String,
+    /// What a violation means.
+    #[serde(default)]
+    pub severity: Severity,
+    /// What is looked at.
+    pub check: Check,
+}
+
+/// What a violation of a rule means.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It would not boot, or lose data: nothing is composed.
+    #[default]
+    Error,
+    /// It is told.
+    Warning,
+}
+
+/// What is looked at. Sizes and offsets are bytes of the medium.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Check {
+    /// A blob starts at one of these offsets.
+    BlobAt {
+        /// Which one.
+        blob: BlobSelector,
+        /// Where it may start.
+        offset: Vec<ByteSize>,
+        /// Whether there must be one.
+        #[serde(default)]
+        required: bool,
+    },
+    /// A blob writes nothing from this offset on.
+    BlobEndsBy {
+        /// Which one.
+        blob: BlobSelector,
+        /// The first byte that is not its own.
+        byte: ByteSize,
+    },
+    /// Each blob starts at a multiple of this.
+    BlobsAligned {
+        /// Of which.
+        to: ByteSize,
+    },
+    /// No blob and no room kept for one reaches into another blob or a partition.
+    BlobsApart {},
+    /// No blob writes any of these bytes.
+    BytesKept {
+        /// First byte.
+        first: ByteSize,
+        /// The byte behind the last.
+        end: ByteSize,
+    },
+    /// Some blob writes this byte.
+    ByteWritten {
+        /// Which byte.
+        at: ByteSize,
+    },
+    /// The header and entries of a GPT, at the place that every tool writes them to, meet no blob.
+    GptClearOfBlobs {},
+    /// The partition table is of one of these kinds.
+    Table {
+        /// Which.
+        kind: Vec<TableKind>,
+    },
+    /// The logical sectors have one of these sizes.
+    SectorSize {
+        /// In bytes.
+        bytes: Vec<u32>,
+    },
+    /// What a boot loader saves meets no partition, blob or table and is on the medium.
+    EnvironmentApart {},
+    /// The smallest medium that the board names holds its layout.
+    MinimumMedium {},
+    /// A FAT has as many clusters as its type needs.
+    FatClusters {},
+    /// ext4 filesystems have blocks of this size.
+    Ext4Blocks {
+        /// In bytes.
+        bytes: u32,
+    },
+    /// ext4 filesystems have none of these features.
+    Ext4Features {
+        /// Names as `mke2fs -O` takes them.
+        without: Vec<String>,
+    },
+    /// There is such a partition.
+    PartitionExists {
+        /// Which.
+        partition: PartitionSelector,
+    },
+    /// Such partitions are formatted with one of these.
+    PartitionFormat {
+        /// Which.
+        partition: PartitionSelector,
+        /// `fat16`, `fat32`, `ext4`, `squashfs`, `none`...
+        filesystem: Vec<String>,
+    },
+    /// Such a partition, if there is one, has this number.
+    PartitionNumber {
+        /// Which.
+        partition: PartitionSelector,
+        /// Its number.
+        number: u32,
+    },
+    /// Such a partition, if there is one, has this type in a GPT.
+    PartitionType {
+        /// Which.
+        partition: PartitionSelector,
+        /// Its type.
+        guid: Uuid,
+    },
+    /// The MBR, that of a hybrid table too, lists a FAT partition with one of these types, as the first FAT.
+    MbrListsFat {
+        /// Type bytes.
+        types: Vec<u8>,
+    },
+    /// A partition is the last on the disk and has the highest number, and a type that tools grow.
+    Growable {
+        /// Which.
+        partition: PartitionSelector,
+        /// Type byte in an MBR.
+        mbr: u8,
+        /// Type in a GPT.
+        gpt: Uuid,
+    },
+    /// Each of these files is on such a partition.
+    Placed {
+        /// Which.
+        on: PartitionSelector,
+        /// Paths; a `*` in the last component stands for any characters.
+        files: Vec<String>,
+    },
+    /// The file for the architecture is on such a partition.
+    PlacedForArch {
+        /// Which.
+        on: PartitionSelector,
+        /// Path by architecture.
+        file: BTreeMap<Arch, String>,
+    },
+    /// If one of these files is anywhere, one is on a partition that is looked at: a bootable one, or the first if
+    /// none is.
+    OnBootable {
+        /// Paths.
+        files: Vec<String>,
+    },
+    /// What boot texts of a kind name is placed: with `keys`, the values of these on the partition of the text;
+    /// with `suffix`, words that end so on any.
+    NamedPlaced {
+        /// Kind of text; all if none is given.
+        text: Option<TextRules>,
+        /// Words at the start of a line, before a blank or `=`.
+        #[serde(default)]
+        keys: Vec<String>,
+        /// End of a file name.
+        suffix: Option<String>,
+    },
+    /// Where a boot text of a kind does not set a key, the file that is taken then is on its partition.
+    DefaultPlaced {
+        /// Kind of text.
+        text: TextRules,
+        /// The key.
+        key: String,
+        /// The file.
+        file: String,
+    },
+    /// Kernel command lines in boot texts are not longer than the kernel keeps.
+    CommandLine {},
+    /// A system of this root style has these files on one partition of one of these formats.
+    RootFiles {
+        /// Which systems this is about.
+        root: RootStyle,
+        /// Formats.
+        filesystem: Vec<String>,
+        /// Paths; a `*` in the last component stands for any characters.
+        files: Vec<String>,
+    },
+    /// What `init=` names on the kernel command line of a system of this root style is placed.
+    InitPlaced {
+        /// Which systems this is about.
+        root: Vec<RootStyle>,
+    },
+    /// Where a text names a file by the version of the kernel, which the boot manager takes from the first digit to
+    /// the last digit of its name, that file is there.
+    VersionInName {
+        /// Starts of names of kernels.
+        kernel: Vec<String>,
+        /// What stands for the version in the text.
+        word: String,
+    },
+}
+
+/// Which blobs.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum BlobSelector {
+    /// Those whose `magic` is this text.
+    Magic(String),
+    /// Those whose `magic` begins with these bytes.
+    Hex(String),
+    /// Those of these names.
+    Name(Vec<String>),
+}
+
+/// Which partitions.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum PartitionSelector {
+    /// Of this type in a GPT, or this type byte in an MBR.
+    Type {
+        /// Type in a GPT.
+        gpt: Uuid,
+        /// Type byte in an MBR.
+        mbr: u8,
+    },
+    /// With the boot flag of an MBR.
+    Active {},
+    /// The FAT with the lowest number.
+    FirstFat {},
+    /// With this volume label.
+    Label(String),
+    /// With this name.
+    Name(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRuleSet {
+    rule: Vec<Rule>,
+}
+
+impl RuleSet {
+    /// Parses a file of rules.
+    pub fn parse(name: &str, source: Source<'_>) -> Result<RuleSet, BoardError> {
+        let raw: RawRuleSet =
+            toml::from_str(source.text).map_err(|error| BoardError::toml(source, &error))?;
+        Ok(RuleSet { name: name.into(), rules: raw.rule })
+    }
+}
