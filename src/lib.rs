@@ -33,6 +33,8 @@
 //!   what was not used for long, and how long a store is waited for);
 //! - a byte of a target is written at most once per run, so that what was meant to be there is always known.
 
+#![cfg(feature = "composer")]
+
 pub mod board;
 pub mod boot;
 pub mod buildroot;

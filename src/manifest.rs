@@ -31,6 +31,9 @@ pub struct Manifest {
     pub seed: String,
     /// Time of all timestamps, seconds since the Unix epoch.
     pub timestamp: i64,
+    /// Id of the existing partition that the image names as the one it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partuuid: Option<String>,
     /// Length of the disk in bytes.
     pub disk_len: u64,
     /// Logical sector size in bytes.

@@ -115,8 +115,8 @@ fn what_does_not_fit_is_told_with_both_numbers() {
          For more information, try '--help'.",
     );
     broken_board(
-        "size = \"40 MiB\"",
-        "size = \"4 MiB\"",
+        "size = \"40 MiB\"\nfilesystem = \"fat32\"",
+        "size = \"4 MiB\"\nfilesystem = \"fat16\"",
         "error: partition `boot` needs 32.5 MiB (34089472 bytes) for its content but has 4 MiB\n\
          hint: give the partition a larger size in the board descriptor, or put less into it",
     );
@@ -154,8 +154,11 @@ fn overlapping_partitions_are_refused() {
     broken_board(
         "offset = \"8 KiB\"",
         "offset = \"0\"",
-        "error: `loader` (bytes 0 to 204800) overlaps `mbr` (from byte 440) by 199.6 KiB (204360 bytes)\n\
-         hint: move one of them in the board descriptor",
+        "error: board `demo/board` breaks a rule: blob `loader` writes byte 444 but bytes 444 to 511 must stay\n  \
+         rule `generic/partition-entries`: bytes 444 to 511 are the reserved word, the four partition entries and the \
+         signature 55 aa\n  \
+         source: UEFI Specification 2.10, table 5.1: PartitionRecord at offset 446, Signature at 510\n\
+         hint: leave the range out of the blob with `skip`",
     );
 }
 
@@ -204,9 +207,9 @@ fn unknown_names_are_told_with_the_nearest_one() {
          hint: separate layers by commas or spaces, for example `pi/4,skiff/core`",
     );
     expect_failure(
-        assemble("virt/qemu", "demo/site").args(["--arch", "arm"]),
+        assemble("demo/board", "demo/site").args(["--arch", "arm"]),
         1,
-        "error: board `virt/qemu` has no architecture `arm`; it has `x86_64`, `arm64`\n\
+        "error: board `demo/board` has no architecture `arm`; it has `arm64`\n\
          hint: check the layer chain the source was built with, or give `--arch`",
     );
 }
@@ -550,7 +553,7 @@ fn a_manifest_that_is_missing_or_of_another_version_is_told() {
         1,
         &format!(
             "error: `out/disk.img.manifest.json:2:22`: unknown field `new`, expected one of `manifest`, `generator`, \
-             `board`, `arch`, `seed`, `timestamp`, `disk_len`, `sector_size`, `regions`, `artifacts`\n{json}"
+             `board`, `arch`, `seed`, `timestamp`, `partuuid`, `disk_len`, `sector_size`, `regions`, `artifacts`\n{json}"
         ),
     );
     project.write("out/disk.img.manifest.json", "\u{0}");

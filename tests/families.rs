@@ -59,7 +59,7 @@ fn words_are_replaced_and_named_entries_are_joined() {
     assert_eq!(after[..before.len()], before[..]);
     assert_eq!(
         after[before.len()..],
-        [json!({ "arch": null, "from": { "images": ["more.dtb"] },
+        [json!({ "arch": [], "from": { "images": ["more.dtb"] },
         "to": "/more.dtb", "mode": null, "optional": false, "keep": false })]
     );
 }

@@ -61,5 +61,8 @@ fn the_plan_opens_no_file() {
 #[test]
 fn no_program_is_started_and_no_clock_or_chance_is_asked() {
     let words = ["process::Command", "SystemTime", "Instant::now", "Uuid::new_v4", "rand::"];
-    assert_eq!(lines_with("src", &words), Vec::<String>::new());
+    let mut lines = lines_with("src", &words);
+    // What runs on the device starts its init, and waits.
+    lines.retain(|line| !line.contains("/src/bin/skiff-init/"));
+    assert_eq!(lines, Vec::<String>::new());
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::preseed_args::PreSeedArgs;
-use crate::board::Registry;
+use crate::board::{Registry, TableKind};
 use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
 use crate::error::{Family, Result};
 use crate::fs::squashfs::Resources;
@@ -47,6 +47,11 @@ pub struct InputArgs {
     /// Text that every id (disk signature, GUIDs, serials, UUIDs) is derived from; without it board and chain.
     #[arg(long, value_name = "TEXT")]
     seed: Option<String>,
+
+    /// Id of the existing partition that the image goes to, as `blkid -s PARTUUID -o value /dev/sdXN` prints it; for
+    /// boards without a partition table.
+    #[arg(long, value_name = "UUID", value_parser = partuuid)]
+    partuuid: Option<String>,
 
     /// Time of every timestamp, in seconds since 1970; without it 1980-01-01.
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", value_parser = timestamp)]
@@ -147,6 +152,9 @@ enum ArgsError {
     /// Neither a flag nor the chain says which board.
     #[error("no board: neither `--board` nor a layer of the chain `{chain}` names one")]
     UnnamedBoard { chain: String },
+    /// The board makes a table with ids of its own.
+    #[error("board `{board}` makes a partition table, so the ids of its partitions follow from the seed")]
+    OwnPartuuids { board: String },
     /// Nothing says which board.
     #[error("no board: neither `--board` nor a chain of layers is given")]
     NoBoard,
@@ -166,6 +174,7 @@ impl crate::error::Report for ArgsError {
             ArgsError::NoBoard => {
                 "give `--board` or set SKIFF_CONFIG; `skiff-image boards list` shows all boards".into()
             }
+            ArgsError::OwnPartuuids { .. } => "leave `--partuuid` out".into(),
             ArgsError::MissingSource { .. } => {
                 "give the output directory of Buildroot (O=...), or set SKIFF_WORKSPACE".into()
             }
@@ -180,6 +189,9 @@ impl InputArgs {
         let layers = self.layers.resolve()?;
         let mut board = boards.board(&self.board_name(&boards, &layers)?)?;
         board.choose(&layers)?;
+        if self.partuuid.is_some() && board.table != TableKind::None {
+            return Err(ArgsError::OwnPartuuids { board: board.name }.into());
+        }
         let output = Output::open(&self.source_path()?)?;
         let arch = board.pick_arch(self.arch.or(output.arch))?;
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
@@ -189,14 +201,14 @@ impl InputArgs {
         }
         let seed = Seed(seed.trim().to_owned());
         let images = self.images.clone().unwrap_or_else(|| output.images());
-        let words = Words::new(&board, arch, &seed, &images, None)?;
+        let words = Words::new(&board, arch, &seed, &images, self.partuuid.as_deref())?;
         Ok(Inputs {
             arch,
             layers,
             images,
             output,
             seed,
-            partuuid: None,
+            partuuid: self.partuuid.clone(),
             timestamp: self.timestamp().unwrap_or(DEFAULT_TIMESTAMP),
             preseed: first_boot.load()?,
             resources: Resources { threads: threads(self.threads), ..Default::default() },
@@ -240,6 +252,17 @@ impl InputArgs {
         }
         let path = self.layers.below("workspaces").join(self.layers.workspace());
         if path.is_dir() { Ok(path) } else { Err(ArgsError::MissingSource { path }.into()) }
+    }
+}
+
+/// Parses `--partuuid`: a GUID, or the signature of an MBR and a number.
+fn partuuid(text: &str) -> std::result::Result<String, String> {
+    let hex = |part: &str, len| part.len() == len && part.chars().all(|c| c.is_ascii_hexdigit());
+    let of_mbr = text.split_once('-').is_some_and(|(disk, number)| hex(disk, 8) && hex(number, 2));
+    let of_gpt = text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && uuid::Uuid::parse_str(text).is_ok();
+    match of_mbr || of_gpt {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("give it as `blkid -s PARTUUID -o value /dev/sdXN` prints it".into()),
     }
 }
 

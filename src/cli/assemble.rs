@@ -11,9 +11,11 @@ use super::args::{InputArgs, beside};
 use super::cache_args::CacheArgs;
 use super::preseed_args::PreSeedArgs;
 use super::proof::ProofArgs;
+use crate::board::{Board, Filesystem};
 use crate::cache::Summary;
 use crate::compose::{Composition, compress, publish, temporary_beside};
 use crate::error::{Io, Result};
+use crate::fs::compress::Compression;
 use crate::manifest::Manifest;
 use crate::report::Report;
 use crate::stage::Inputs;
@@ -31,8 +33,8 @@ pub struct Assemble {
     #[command(flatten)]
     proof: ProofArgs,
 
-    /// Image to write; without it skiff-BOARD.img among the images of the source. The block map and the
-    /// manifest get its name with .bmap and .manifest.json.
+    /// Image to write; without it skiff-BOARD.img (.tar, .oci.tar for archives) among the images of the source.
+    /// The block map and the manifest get its name with .bmap and .manifest.json.
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
 
@@ -62,7 +64,7 @@ struct Assembled {
     image: String,
     size: u64,
     written: u64,
-    bmap: String,
+    bmap: Option<String>,
     manifest: String,
     zst: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +75,8 @@ impl std::fmt::Display for Assembled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (written, size) = (ByteSize(self.written), ByteSize(self.size));
         write!(f, "{}: {size}, {written} of it written, read back and right", self.image)?;
-        write!(f, "\n{}\n{}", self.bmap, self.manifest)?;
+        self.bmap.as_ref().map_or(Ok(()), |bmap| write!(f, "\n{bmap}"))?;
+        write!(f, "\n{}", self.manifest)?;
         self.zst.as_ref().map_or(Ok(()), |zst| write!(f, "\n{zst}"))
     }
 }
@@ -97,8 +100,13 @@ impl Assemble {
         staged.warnings.iter().for_each(|warning| report.warn(warning));
         self.proof.left_out(&staged.left_out, report)?;
         let image = self.out.clone().unwrap_or_else(|| {
-            inputs.images.join(format!("skiff-{}.img", inputs.board.name.replace('/', "-")))
+            inputs.images.join(format!(
+                "skiff-{}.{}",
+                inputs.board.name.replace('/', "-"),
+                extension(&inputs.board)
+            ))
         });
+        let archive = inputs.board.partitions.iter().any(|partition| partition.filesystem.is_archive());
         let zst = self.zst.then(|| beside(&image, ".zst"));
         let (bmap, manifest_path) = (beside(&image, ".bmap"), beside(&image, ".manifest.json"));
         // An image that this program made may be made again; any other file is somebody's.
@@ -125,7 +133,9 @@ impl Assemble {
             }
         }
         file.finish()?;
-        publish(map, &bmap)?;
+        // Nobody copies an archive by blocks.
+        let bmap = (!archive).then_some(bmap);
+        bmap.as_ref().map_or(Ok(()), |bmap| publish(map, bmap))?;
         publish(manifest_text, &manifest_path)?;
         if let Some(zst) = &zst {
             compress(&image, &record, zst, self.zst_level)?;
@@ -136,10 +146,24 @@ impl Assemble {
             written: record.len(),
             manifest: manifest_path.display().to_string(),
             image: image.display().to_string(),
-            bmap: bmap.display().to_string(),
+            bmap: bmap.map(|bmap| bmap.display().to_string()),
             zst: zst.map(|zst| zst.display().to_string()),
             cache: None,
         })
+    }
+}
+
+/// How a file of that kind is called.
+fn extension(board: &Board) -> String {
+    let compressed = |compression: Compression| match compression {
+        Compression::None => String::new(),
+        Compression::Gzip(_) => ".gz".into(),
+        other => format!(".{}", if let Compression::Zstd(_) = other { "zst" } else { other.name() }),
+    };
+    match board.partitions.first().map(|partition| &partition.filesystem) {
+        Some(Filesystem::Tar { compression }) => format!("tar{}", compressed(*compression)),
+        Some(Filesystem::Oci { .. }) => "oci.tar".into(),
+        _ => "img".into(),
     }
 }
 

@@ -10,23 +10,28 @@ use super::assemble::{prepare_manifest, prepare_text};
 use super::cache_args::CacheArgs;
 use super::preseed_args::PreSeedArgs;
 use super::proof::ProofArgs;
+use crate::board::TableKind;
 use crate::cache::Summary;
 use crate::compose::{Composition, publish};
-use crate::error::{Family, Io, Result};
-use crate::flash::{Bmap, Candidate, Host, Image};
+use crate::error::{Error, Family, Io, Result};
+use crate::flash::{Bmap, Candidate, FlashError, Host, Image, Reason, Refused, existing};
+use crate::inspect::{Content, inspect};
+use crate::manifest::Manifest;
+use crate::plan::PlanError;
 use crate::report::{Answer, Report};
 use crate::stage::Inputs;
 use crate::table::{self, CopyState, Scheme};
-use crate::target::{CacheBypass, Device, DeviceError};
+use crate::target::{CacheBypass, Device, DeviceError, ReadOnly};
 use crate::value::ByteSize;
 
 #[derive(Debug, Args)]
 pub struct Flash {
-    /// Block device of the whole medium, for example /dev/sdz.
+    /// Block device of the whole medium, for example /dev/sdz; for boards without a partition table that of the
+    /// partition, for example /dev/sdz3.
     device: PathBuf,
 
     /// Copy this ready image instead of composing; FILE.bmap beside it tells what can be left out.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["arch", "source", "images", "seed", "threads", "verify_output", "strict"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["arch", "source", "images", "seed", "partuuid", "threads", "verify_output", "strict"])]
     image: Option<PathBuf>,
 
     /// Where to write the manifest of what was composed; without it beside the images of the source.
@@ -95,6 +100,55 @@ impl std::fmt::Display for Flashed {
     }
 }
 
+/// What an image is for.
+enum Goes {
+    /// A whole disk.
+    Disk,
+    /// A partition, perhaps one that the image names.
+    Partition { partuuid: Option<String> },
+}
+
+impl Goes {
+    fn of_inputs(inputs: &Inputs) -> Goes {
+        match inputs.board.table {
+            TableKind::None => Goes::Partition { partuuid: inputs.partuuid.clone() },
+            TableKind::Mbr | TableKind::Gpt => Goes::Disk,
+        }
+    }
+
+    /// A filesystem without a table is for a partition; the manifest beside it knows for which.
+    fn of_image(path: &Path) -> Result<Goes> {
+        let found = inspect(&ReadOnly::open(path)?)?;
+        let filesystem =
+            |content: &Content| matches!(content, Content::Fat(_) | Content::Ext4(_) | Content::Squashfs(_));
+        if found.table.is_some() || !found.partitions.iter().any(|whole| filesystem(&whole.content)) {
+            return Ok(Goes::Disk);
+        }
+        let manifest = beside(path, ".manifest.json");
+        let partuuid = if manifest.is_file() { Manifest::read(&manifest)?.partuuid } else { None };
+        Ok(Goes::Partition { partuuid })
+    }
+}
+
+/// Sectors of another size are told before any work is done.
+fn reject_other_sectors(inputs: &Inputs, candidate: &Candidate) -> Result<()> {
+    let (board, wanted, disk) = (&inputs.board, inputs.board.sector_size, candidate.sector_size);
+    match wanted == disk {
+        true => Ok(()),
+        false => Err(PlanError::SectorSize { board: board.name.clone(), wanted, disk }.into()),
+    }
+}
+
+/// What a failure leaves of a partition is not what it leaves of a disk.
+fn about(candidate: &Candidate) -> impl FnOnce(Error) -> Error {
+    let partition = candidate.part.is_some();
+    move |error| match error.downcast::<FlashError>() {
+        Ok(error) if partition => error.of_partition().into(),
+        Ok(error) => error.into(),
+        Err(error) => error,
+    }
+}
+
 impl Flash {
     pub fn run(self, report: &Report) -> Result<()> {
         let flashed = match &self.image {
@@ -112,11 +166,15 @@ impl Flash {
             false => None,
         };
         let image = Image::open(path, bmap)?;
-        let device = self.claim(Host::new().candidate(&self.device, image.len())?, report)?;
+        let candidate = self.candidate(&Goes::of_image(path)?, image.len())?;
+        let device = self.claim(&candidate, report)?;
         let progress = report.progress();
         warn_about_cache(&device, report);
-        let record = image.copy(&device, true, &progress)?;
+        let record = image.copy(&device, true, &progress).map_err(about(&candidate))?;
         progress.finish();
+        if candidate.part.is_some() {
+            return Ok(self.flashed(record.len(), None));
+        }
         if let Some(Scheme::Gpt { backup: CopyState::Misplaced { found, expected }, .. }) =
             table::read(&device)?.map(|table| table.scheme)
         {
@@ -130,9 +188,15 @@ impl Flash {
     }
 
     fn compose(&self, report: &Report) -> Result<Flashed> {
-        // A device that must not be written is refused before any work is done.
-        let candidate = Host::new().candidate(&self.device, 0)?;
+        // A device that must not be written is refused before any work is done. Only the board tells whether it
+        // should be a partition.
+        match Host::new().candidate(&self.device, 0) {
+            Ok(_) | Err(Refused::Because { reason: Reason::Partition { .. }, .. }) => {}
+            Err(refused) => return Err(refused.into()),
+        }
         let mut inputs = self.inputs.load(&self.first_boot, report)?;
+        let candidate = self.candidate(&Goes::of_inputs(&inputs), 0)?;
+        reject_other_sectors(&inputs, &candidate)?;
         inputs.resources.verify = self.proof.verify_output();
         inputs.resources.trust_stat = self.cache.trust_stat;
         let (flashed, cache) = self.cache.serve(report, |cache| {
@@ -155,12 +219,14 @@ impl Flash {
         });
         // What cannot be told about the device must not be found out when it is written.
         drop(prepare_text(&path, "")?);
-        let device = self.claim(candidate, report)?;
+        let device = self.claim(&candidate, report)?;
         let progress = report.progress();
         warn_about_cache(&device, report);
-        let (manifest, record) = composition.run(&device, true, &progress)?;
+        let (manifest, record) = composition.run(&device, true, &progress).map_err(about(&candidate))?;
         progress.finish();
-        device.reread_partitions();
+        if candidate.part.is_none() {
+            device.reread_partitions();
+        }
         publish(prepare_manifest(&path, &manifest)?, &path)?;
         Ok(self.flashed(record.len(), Some(path.display().to_string())))
     }
@@ -169,21 +235,42 @@ impl Flash {
         Flashed { device: self.device.display().to_string(), written, manifest, cache: None }
     }
 
+    /// The device, if it is what the image goes to and nothing speaks against writing it.
+    fn candidate(&self, goes: &Goes, need: u64) -> Result<Candidate> {
+        let Goes::Partition { partuuid } = goes else {
+            return Ok(Host::new().candidate(&self.device, need)?);
+        };
+        let candidate = Host::new().partition(&self.device, need)?;
+        let part = candidate.part.as_ref().expect("a partition is on a disk");
+        let entry = existing(&ReadOnly::open(&part.disk)?, part.number)?;
+        match existing::reject(part.partuuid.as_deref(), entry.as_ref(), partuuid.as_deref()) {
+            Some(reason) => Err(Refused::Because { path: self.device.clone(), reason }.into()),
+            None => Ok(candidate),
+        }
+    }
+
     /// Opens the device for writing if the user agrees and it is still the one that was checked: cards are
     /// changed and cables pulled while a question waits.
-    fn claim(&self, candidate: Candidate, report: &Report) -> Result<Device> {
-        self.confirm(&candidate, report)?;
+    fn claim(&self, candidate: &Candidate, report: &Report) -> Result<Device> {
+        self.confirm(candidate, report)?;
         let device = Device::open(&candidate.path)?;
         device.ensure_is(&candidate.number, candidate.len)?;
-        let now = Host::new().candidate_of(&candidate.number, &self.device, candidate.len)?;
-        if now != candidate {
+        let now = match candidate.part {
+            Some(_) => Host::new().partition_of(&candidate.number, &self.device, candidate.len)?,
+            None => Host::new().candidate_of(&candidate.number, &self.device, candidate.len)?,
+        };
+        if now != *candidate {
             return Err(DeviceError::Exchanged(self.device.clone()).into());
         }
         Ok(device)
     }
 
     fn confirm(&self, candidate: &Candidate, report: &Report) -> Result<()> {
-        let loss = format!("everything on this device will be lost:\n  {candidate}");
+        let mut loss = format!("everything on this device will be lost:\n  {candidate}");
+        if candidate.part.is_some() {
+            let now = inspect(&ReadOnly::open(&candidate.path)?)?;
+            loss.extend(now.partitions.first().map(|now| format!("\n  now in it: {}", now.content)));
+        }
         if self.yes {
             report.note(loss);
             return Ok(());

@@ -21,6 +21,7 @@ impl Composition {
             arch: self.plan.arch.to_string(),
             seed: self.plan.seed.0.clone(),
             timestamp: self.plan.timestamp,
+            partuuid: self.plan.disk.partuuid(),
             disk_len: self.plan.disk.len.0,
             sector_size: self.plan.disk.sector_size,
             regions: regions.collect(),

@@ -76,6 +76,8 @@ pub enum TableState {
     Removed,
     /// There is none.
     Wiped,
+    /// The target is a partition, and what was in it is gone.
+    Emptied,
     /// The medium did not answer when it was to be wiped.
     Unknown,
 }
@@ -85,6 +87,7 @@ impl std::fmt::Display for TableState {
         f.write_str(match self {
             TableState::Removed => "",
             TableState::Wiped => "; it was left without a partition table, so that nothing boots from it",
+            TableState::Emptied => "; it was left without a filesystem, so that nothing mounts it",
             TableState::Unknown => "; it could not be wiped either: do not boot from it",
         })
     }
@@ -95,6 +98,17 @@ fn list(damage: &[Damage]) -> String {
     match damage.len().saturating_sub(NAMED) {
         0 => named.join(", "),
         more => format!("{} and {more} more ranges", named.join(", ")),
+    }
+}
+
+impl FlashError {
+    /// The same about a partition, whose disk keeps its table.
+    pub fn of_partition(mut self) -> FlashError {
+        let (FlashError::Mismatch { table, .. } | FlashError::Unfinished { table, .. }) = &mut self;
+        if *table == TableState::Wiped {
+            *table = TableState::Emptied;
+        }
+        self
     }
 }
 

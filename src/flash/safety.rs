@@ -1,4 +1,4 @@
-//! Whether a path may be written as a whole disk. The answer depends on what the kernel tells under `/sys` and
+//! Whether a path may be written as a whole disk, or as a partition. The answer depends on what the kernel tells under `/sys` and
 //! `/proc` only, so that it can be tested with a tree of files.
 
 use std::fmt;
@@ -38,7 +38,7 @@ pub struct Host {
     root: PathBuf,
 }
 
-/// A disk that may be written, with what a person needs to recognize it.
+/// A disk or partition that may be written, with what a person needs to recognize it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Candidate {
     /// Its node, for example `/dev/sdb`, whatever name it was given by.
@@ -63,11 +63,30 @@ pub struct Candidate {
     pub bus: String,
     /// Partitions that will be lost, for example `sdb1`.
     pub partitions: Vec<String>,
+    /// Where it is, if it is a partition itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+}
+
+/// A partition's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// Node of the disk, for example `/dev/sdb`.
+    pub disk: PathBuf,
+    /// Number in its table.
+    pub number: u32,
+    /// Id in its table, where the kernel tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partuuid: Option<String>,
 }
 
 impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.model.as_deref().unwrap_or("unknown model"))?;
+        write!(f, "{}: ", self.path.display())?;
+        if let Some(part) = &self.part {
+            write!(f, "partition {} of {}, ", part.number, part.disk.display())?;
+        }
+        f.write_str(self.model.as_deref().unwrap_or("unknown model"))?;
         if let Some(serial) = &self.serial {
             write!(f, ", serial {serial}")?;
         }
@@ -76,6 +95,7 @@ impl fmt::Display for Candidate {
             f.write_str(", removable")?;
         }
         match self.partitions.as_slice() {
+            [] if self.part.is_some() => Ok(()),
             [] => f.write_str(", no partitions"),
             partitions => write!(f, ", has {}", partitions.join(", ")),
         }
@@ -93,6 +113,23 @@ pub enum Reason {
     Partition {
         /// The disk it is on.
         disk: String,
+    },
+    /// The image is the content of one partition.
+    #[error("it is a whole disk, and the image is that of one partition")]
+    WholeDisk,
+    /// Firmware boots from it.
+    #[error("it is the EFI system partition, which is never written as a whole")]
+    Esp,
+    /// The image names another partition as the one it is on.
+    #[error(
+        "the image is made for the partition with the PARTUUID `{wanted}`, and this one {}",
+        found.as_ref().map_or("tells none".into(), |found| format!("has `{found}`"))
+    )]
+    OtherPartuuid {
+        /// What the image says.
+        wanted: String,
+        /// What the partition has.
+        found: Option<String>,
     },
     /// The running system lives there.
     #[error("`{partition}` is mounted on `{mount_point}`: this is the disk of the running system")]
@@ -172,6 +209,12 @@ impl Report for Refused {
         Some(match reason {
             Reason::NotABlockDevice(_) => "give the path of a disk, for example `/dev/sdb`".into(),
             Reason::Partition { disk } => format!("to overwrite the whole disk, give `{disk}`"),
+            Reason::WholeDisk => "make a partition for it, and give its path, for example `/dev/sdb3`".into(),
+            Reason::Esp => "give the partition that was made for the system".into(),
+            Reason::OtherPartuuid { found: Some(found), .. } => {
+                format!("make the image with `--partuuid {found}` if this is the right partition")
+            }
+            Reason::OtherPartuuid { found: None, .. } => "check that its disk has a partition table".into(),
             Reason::SystemDisk { .. } => "choose another disk; this one is never written".into(),
             Reason::Mounted { mount_point, .. } => {
                 format!("umount `{mount_point}` if this is the right disk")
@@ -220,27 +263,36 @@ impl Host {
 
     /// The disk at `path`, if an image of `need` bytes may be written to it.
     pub fn candidate(&self, path: &Path, need: u64) -> Result<Candidate, Refused> {
-        let metadata = fs::metadata(path).map_err(Io::on("look at", path))?;
-        let kind = metadata.file_type();
-        let what = match () {
-            () if kind.is_block_device() => {
-                let (major, minor) = (rustix::fs::major(metadata.rdev()), rustix::fs::minor(metadata.rdev()));
-                return self.candidate_of(&format!("{major}:{minor}"), path, need);
-            }
-            () if kind.is_dir() => "a directory",
-            () if kind.is_file() => "a file",
-            () if kind.is_char_device() => "a character device",
-            () => "something else",
+        self.candidate_of(&number(path)?, path, need)
+    }
+
+    /// The partition at `path`, if the image of a filesystem of `need` bytes may be written to it.
+    pub fn partition(&self, path: &Path, need: u64) -> Result<Candidate, Refused> {
+        self.partition_of(&number(path)?, path, need)
+    }
+
+    /// Like [`Host::partition`] for a `major:minor` number; `path` is for messages.
+    pub fn partition_of(&self, number: &str, path: &Path, need: u64) -> Result<Candidate, Refused> {
+        let node = self.find(number)?;
+        let refuse = |reason| Err(Refused::Because { path: path.into(), reason });
+        let disk = node.directory.parent().and_then(|directory| self.node(directory.into()).ok());
+        let (Some(disk), Some(index)) = (disk, text(&node, "partition").and_then(|text| text.parse().ok()))
+        else {
+            return refuse(Reason::WholeDisk);
         };
-        Err(Refused::Because { path: path.into(), reason: Reason::NotABlockDevice(what) })
+        let candidate = self.describe_partition(&node, &disk, index);
+        // What is built on the disk as a whole, as multipath is, has the partition too.
+        let reason = self.reason(&node, &candidate, need).or_else(|| held(std::slice::from_ref(&disk)));
+        match reason {
+            Some(reason) => refuse(reason),
+            None => Ok(candidate),
+        }
     }
 
     /// Like [`Host::candidate`] for a `major:minor` number; `path` is for messages.
     pub fn candidate_of(&self, number: &str, path: &Path, need: u64) -> Result<Candidate, Refused> {
-        let link = self.root.join("sys/dev/block").join(number);
-        let directory = fs::canonicalize(&link).map_err(Io::on("find", &link))?;
         let refuse = |reason| Err(Refused::Because { path: path.into(), reason });
-        let node = self.node(directory).map_err(Io::on("read", &link))?;
+        let node = self.find(number)?;
         if node.directory.join("partition").exists() {
             let disk = node.directory.parent().map(device_name).unwrap_or_default();
             return refuse(Reason::Partition { disk: format!("/dev/{disk}") });
@@ -250,6 +302,12 @@ impl Host {
             return refuse(reason);
         }
         Ok(candidate)
+    }
+
+    fn find(&self, number: &str) -> Result<Node, Io> {
+        let link = self.root.join("sys/dev/block").join(number);
+        let directory = fs::canonicalize(&link).map_err(Io::on("find", &link))?;
+        self.node(directory).map_err(Io::on("read", &link))
     }
 
     /// All disks of the machine with a medium in them, each with what speaks against writing it.
@@ -413,8 +471,43 @@ impl Host {
             removable: number("removable") == Some(1),
             bus: bus(&node.directory).into(),
             partitions,
+            part: None,
         }
     }
+
+    /// What a person knows of a partition is mostly what its disk tells.
+    fn describe_partition(&self, node: &Node, disk: &Node, number: u32) -> Candidate {
+        let (own, whole) = (self.describe(node), self.describe(disk));
+        let uevent = fs::read_to_string(node.directory.join("uevent")).unwrap_or_default();
+        let partuuid = uevent.lines().find_map(|line| line.strip_prefix("PARTUUID=")).map(str::to_owned);
+        let part = Some(Part { disk: whole.path.clone(), number, partuuid });
+        Candidate {
+            path: own.path,
+            name: own.name,
+            number: own.number,
+            len: own.len,
+            partitions: Vec::new(),
+            part,
+            ..whole
+        }
+    }
+}
+
+/// `major:minor` of a block device.
+fn number(path: &Path) -> Result<String, Refused> {
+    let metadata = fs::metadata(path).map_err(Io::on("look at", path))?;
+    let kind = metadata.file_type();
+    let what = match () {
+        () if kind.is_block_device() => {
+            let device = metadata.rdev();
+            return Ok(format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)));
+        }
+        () if kind.is_dir() => "a directory",
+        () if kind.is_file() => "a file",
+        () if kind.is_char_device() => "a character device",
+        () => "something else",
+    };
+    Err(Refused::Because { path: path.into(), reason: Reason::NotABlockDevice(what) })
 }
 
 /// What is built on one of the nodes.

@@ -132,7 +132,13 @@ impl fmt::Display for PartitionSummary {
         if !self.name.is_empty() {
             write!(f, "`{}`  ", self.name)?;
         }
-        match &self.content {
+        write!(f, "{}", self.content)
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Content::Fat(summary) => {
                 let free = ByteSize(u64::from(summary.free_clusters) * u64::from(summary.cluster_size));
                 let serial = summary.volume_id;

@@ -44,8 +44,16 @@ pub struct Disk {
     pub sector_size: u32,
     /// Partition table.
     pub table: TableKind,
-    /// Disk signature of an MBR in hexadecimal, or disk GUID.
+    /// Disk signature of an MBR in hexadecimal, or disk GUID; without a table the id of the partition that the
+    /// filesystem goes to, if it is known.
     pub id: String,
+}
+
+impl Disk {
+    /// Id of the existing partition that the image is for.
+    pub fn partuuid(&self) -> Option<String> {
+        (self.table == TableKind::None && !self.id.is_empty()).then(|| self.id.clone())
+    }
 }
 
 /// A named range of the disk and what becomes of it.

@@ -1,7 +1,7 @@
 //! Virtual machines that boot media, and what their consoles must say.
 #![allow(dead_code)]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError, mpsc};
@@ -66,7 +66,7 @@ impl Machine {
         let slot = Slot::take();
         let mut child = program(&self.qemu)
             .args(&self.args)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
@@ -179,6 +179,20 @@ impl Running {
         let line = self.line_with(&[expected, unwanted], PATIENCE);
         let line = line.unwrap_or_else(|| panic!("no `{expected}` on the console, which {}", self.end()));
         assert!(line.contains(expected), "expected `{expected}` before `{line}`");
+    }
+
+    /// Types at the console.
+    pub fn type_in(&mut self, text: &str) {
+        let stdin = self.child.stdin.as_mut().expect("stdin is piped");
+        stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("QEMU reads what is typed");
+    }
+
+    /// Waits until the machine has switched itself off, and gives all that its console printed.
+    pub fn finish(mut self) -> String {
+        assert_eq!(self.line_with(&["Kernel panic"], PATIENCE), None, "the console {}", self.end());
+        // The console also ends when the patience does.
+        assert!(self.started.elapsed() < PATIENCE, "the machine does not stop; the console {}", self.end());
+        std::mem::take(&mut self.text)
     }
 
     /// Fails if a line with `banner` comes within `time`.
