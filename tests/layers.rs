@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use project::{PROGRAM, expect_failure, json, run, succeed};
-use skiff_image::board;
+use skiff_image::board::{self, Board, RootStyle};
 use skiff_image::layer::{Environment, Layer, Registry, Roots, discover};
 
 fn project_root() -> PathBuf {
@@ -99,6 +99,141 @@ fn boards_with_a_squashfs_root_have_all_it_takes_built_into_the_kernel() {
         assert!(storage, "{} has no medium built in", layer.name);
     }
     assert!(seen > 20, "{seen} boards have a squashfs root");
+}
+
+/// Boards of the project with the layers of the same name.
+fn boards(registry: &Registry) -> Vec<(Board, String, Vec<Layer>)> {
+    let boards = board::Registry::built_in();
+    let names: Vec<&str> = boards.names().collect();
+    let with_layers =
+        |name: &str| (boards.board(name).unwrap(), boards.text(name).unwrap(), chain(registry, name));
+    names.into_iter().map(with_layers).collect()
+}
+
+/// What a board's hooks for the base system's scripts set, over what is set without them.
+fn hooked<'a>(layers: &[Layer], variable: &str, default: &'a str) -> std::borrow::Cow<'a, str> {
+    let mut value = std::borrow::Cow::Borrowed(default);
+    for layer in layers {
+        let Some(directory) = layer.file("root_overlay/opt/skiff/scripts/mount-all.pre.d") else { continue };
+        for entry in fs::read_dir(directory).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            let set = text.lines().filter_map(|line| line.strip_prefix(variable)?.strip_prefix('='));
+            value = set.last().map_or(value, |set| set.trim_matches('"').to_owned().into());
+        }
+    }
+    value
+}
+
+#[test]
+fn layers_and_descriptors_agree_on_how_the_root_filesystem_comes() {
+    for (board, _, layers) in boards(&registry()) {
+        let has = |name: &str| layers.iter().any(|layer| layer.name == name);
+        // A bundle for another program says nothing about the system in it.
+        let squashfs = !matches!(board.root, RootStyle::Initramfs);
+        assert!(board.root == RootStyle::None || has("skiff/squashfs") == squashfs, "{}", board.name);
+        let of_host =
+            settings(&layers, "buildroot").get("BR2_LINUX_KERNEL").is_some_and(|value| value == "n");
+        let modules = board.artifacts.iter().any(|artifact| artifact.name == "modules.squashfs");
+        assert!(has("skiff/moduleimg") == modules || of_host, "{}: modules image {modules}", board.name);
+    }
+}
+
+fn label(partition: &board::Partition) -> Option<&str> {
+    use board::Filesystem::{Ext4, Fat16, Fat32};
+    match &partition.filesystem {
+        Fat16 { label } | Fat32 { label } | Ext4 { label } => Some(label),
+        _ => None,
+    }
+}
+
+#[test]
+fn the_scripts_look_for_the_labels_that_the_descriptors_give() {
+    for (board, _, layers) in boards(&registry()) {
+        let Some(persist) = &board.persist else { continue };
+        let labels: BTreeMap<&str, &str> = board
+            .partitions
+            .iter()
+            .filter_map(|partition| Some((partition.name.as_str(), label(partition)?)))
+            .collect();
+        let wanted =
+            |variable, default| hooked(&layers, variable, default).strip_prefix("LABEL=").map(String::from);
+        let name = &board.name;
+        assert_eq!(
+            wanted("PERSIST_DEVICE", "LABEL=persist").as_deref(),
+            labels.get(persist.as_str()).copied(),
+            "{name}"
+        );
+        let mounted = [("ROOTFS_DEVICE", "LABEL=rootfs"), ("BOOT_DEVICE", "LABEL=boot")];
+        for label in mounted.iter().filter_map(|(variable, default)| wanted(variable, default)) {
+            let used = label != "boot" || hooked(&layers, "MOUNT_BOOT_DEVICE", "") == "true";
+            assert!(
+                !used || labels.values().any(|known| *known == label),
+                "{name}: nothing is labelled {label}"
+            );
+        }
+    }
+}
+
+/// Files that Linux does not have: of a board it does not know, and of L4T, which comes with its own.
+const BROUGHT: [&str; 3] =
+    ["imx6ulz-usbarmory", "tegra210-p3448-0000-p3449-0000-b00", "tegra186-quill-p3310-1000-c03-00-base"];
+
+#[test]
+fn every_device_tree_that_a_descriptor_names_is_built_by_its_layers() {
+    for (board, text, layers) in boards(&registry()) {
+        let settings = settings(&layers, "buildroot");
+        let list =
+            settings.get("BR2_LINUX_KERNEL_INTREE_DTS_NAME").map_or("", |value| value.trim_matches('"'));
+        let built: BTreeSet<&str> = list.split(' ').filter_map(|name| name.rsplit('/').next()).collect();
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_.+".contains(c)));
+        for tree in words.filter_map(|word| word.strip_suffix(".dtb")).filter(|tree| !tree.is_empty()) {
+            // A word that begins with a hyphen is the end of a pattern.
+            let known = built.contains(tree) || tree.starts_with('-') || BROUGHT.contains(&tree);
+            assert!(known, "{}: {tree}.dtb is not among {built:?}", board.name);
+        }
+    }
+}
+
+/// Files of U-Boot that a chain asks Buildroot for.
+fn loader_files(settings: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let formats = [
+        ("BIN", "u-boot.bin"),
+        ("DTB_BIN", "u-boot-dtb.bin"),
+        ("IMG", "u-boot.img"),
+        ("DTB_IMG", "u-boot-dtb.img"),
+    ];
+    let on = |format: &str| {
+        settings.get(&format!("BR2_TARGET_UBOOT_FORMAT_{format}")).is_some_and(|value| value == "y")
+    };
+    let mut files: BTreeSet<String> =
+        formats.iter().filter(|(format, _)| on(format)).map(|(_, file)| String::from(*file)).collect();
+    for symbol in ["BR2_TARGET_UBOOT_FORMAT_CUSTOM_NAME", "BR2_TARGET_UBOOT_SPL_NAME"] {
+        let names = settings.get(symbol).map_or("", |value| value.trim_matches('"')).split(' ');
+        files.extend(names.filter_map(|name| name.rsplit('/').next()).map(String::from));
+    }
+    files
+}
+
+#[test]
+fn every_boot_loader_that_a_descriptor_writes_is_built_or_known_to_be_brought() {
+    // First stages that the maker of the chip signed, what is signed with them, and a board that U-Boot does not know.
+    let brought = |name: &str| {
+        name.contains(".hardkernel")
+            || name.contains(".HardKernel")
+            || name.starts_with("u-boot-signed")
+            || name == "u-boot.imx"
+    };
+    let mut seen = 0;
+    for (board, _, layers) in boards(&registry()) {
+        let built = loader_files(&settings(&layers, "buildroot"));
+        for blob in &board.blobs {
+            let board::BlobSource::Images(files) = &blob.source else { continue };
+            seen += 1;
+            let known = files.iter().any(|file| built.contains(file.as_str()) || brought(file));
+            assert!(known, "{}: none of {files:?} is among {built:?}", board.name);
+        }
+    }
+    assert!(seen > 20, "{seen}");
 }
 
 /// A project with one layer, and source trees that are made up.

@@ -12,7 +12,12 @@ use common::{command, oracle};
 use loopdev::{LoopDevice, run};
 use skiff_image::Error;
 use skiff_image::error::Family;
+use skiff_image::flash::commit::TableState;
 use skiff_image::flash::safety::{Candidate, Host, Reason, Refused};
+use skiff_image::flash::{Existing, FlashError, existing};
+use skiff_image::table::{self, PartitionKind, gpt, mbr};
+use skiff_image::target::{Memory, Target};
+use uuid::{Uuid, uuid};
 
 /// A tree with `/sys` and `/proc` of a made-up machine.
 struct Machine {
@@ -110,6 +115,155 @@ fn a_free_card_is_described() {
         "/dev/sdb: Generic SD/MMC Reader, serial 0815, 32 GiB, usb, removable, has sdb1, sdb2"
     );
     assert_eq!((card.len, card.sector_size), (32 << 30, 512));
+}
+
+/// The partition `8:17` of the card.
+fn partition(machine: &Machine, number: &str, need: u64) -> Result<Candidate, Refused> {
+    Host::at(machine.root.path()).partition_of(number, Path::new("/dev/given"), need)
+}
+
+fn partition_refusal(machine: &Machine, number: &str, need: u64) -> (String, String) {
+    let error = Error::from(partition(machine, number, need).expect_err("refused"));
+    assert_eq!(error.family(), Family::Refused);
+    (error.to_string(), error.hint().expect("a hint"))
+}
+
+#[test]
+fn a_free_partition_is_described_with_its_disk() {
+    let machine = Machine::with_two_disks();
+    let directory = "sys/devices/pci0/usb1/host6/block/sdb/sdb2";
+    machine.write(format!("{directory}/partition"), "2\n");
+    machine.write(format!("{directory}/uevent"), "DEVNAME=sdb2\nPARTN=2\nPARTUUID=c0ffee01-02\n");
+    let found = partition(&machine, "8:18", 1 << 30).expect("free");
+    assert_eq!(
+        found.to_string(),
+        "/dev/sdb2: partition 2 of /dev/sdb, Generic SD/MMC Reader, serial 0815, 1 GiB, usb, removable"
+    );
+    let part = found.part.expect("a place");
+    assert_eq!((part.disk.as_path(), part.number), (Path::new("/dev/sdb"), 2));
+    assert_eq!(part.partuuid.as_deref(), Some("c0ffee01-02"));
+    assert_eq!((found.len, found.sector_size), (1 << 30, 512));
+    // Other partitions of the same disk may be in use.
+    machine.mounts("40 27 8:17 / /mnt rw - ext4 /dev/sdb1 rw\n");
+    partition(&machine, "8:18", 1 << 30).expect("its neighbour is mounted, it is not");
+}
+
+#[test]
+fn a_partition_in_use_is_refused() {
+    let machine = Machine::with_two_disks();
+    let told = |reason: &str| format!("`/dev/given` is not written: {reason}");
+    assert_eq!(
+        partition_refusal(&machine, "8:16", 0),
+        (
+            told("it is a whole disk, and the image is that of one partition"),
+            "make a partition for it, and give its path, for example `/dev/sdb3`".into()
+        )
+    );
+    let (small, _) = partition_refusal(&machine, "8:17", 2 << 30);
+    assert_eq!(small, told("the image needs 2 GiB and it has 1 GiB"));
+    let (system, _) = partition_refusal(&machine, "8:2", 0);
+    assert_eq!(system, told("`/dev/dm-0` is mounted on `/`: this is the disk of the running system"));
+    machine.mounts("40 27 8:17 / /mnt rw - ext4 /dev/sdb1 rw\n");
+    assert_eq!(partition_refusal(&machine, "8:17", 0).0, told("`/dev/sdb1` is mounted on `/mnt`"));
+    machine.mounts("");
+    let volume = machine.disk("virtual/block/dm-7", "253:7", 1 << 30);
+    machine.link(&volume, "sys/devices/pci0/usb1/host6/block/sdb/holders/dm-7");
+    assert_eq!(partition_refusal(&machine, "8:17", 0).0, told("`/dev/sdb` is a part of `/dev/dm-7`"));
+}
+
+/// A disk with an ESP and a partition for the system.
+fn disk_with_esp(gpt: bool) -> (Memory, [Existing; 2]) {
+    let disk = Memory::new(64 << 20);
+    let guid = |n: u128| Uuid::from_u128(n);
+    let esp = uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
+    let linux = uuid!("0fc63daf-8483-4772-8e79-3d69d8477de4");
+    let partition = |number: u32, type_guid, code| table::Partition {
+        number,
+        name: format!("p{number}"),
+        start: u64::from(number) << 20,
+        len: 1 << 20,
+        kind: match gpt {
+            true => {
+                PartitionKind::Gpt { type_guid, guid: guid(number.into()), attributes: 0, name: "p".into() }
+            }
+            false => PartitionKind::Mbr { code, active: false },
+        },
+    };
+    let partitions = [partition(1, esp, 0xef), partition(2, linux, 0x83)];
+    let options = gpt::Options { disk_guid: guid(9), entry_count: 128, reserved: &[], hybrid: None };
+    let pieces = match gpt {
+        true => gpt::encode(&partitions, disk.geometry(), &options),
+        false => mbr::encode(0xC0FF_EE01, &partitions, disk.geometry()),
+    };
+    for piece in pieces.expect("a table") {
+        disk.write_at(&piece.bytes, piece.offset).expect("memory");
+    }
+    let entry = |number| existing(&disk, number).expect("memory").expect("a partition");
+    let entries = [entry(1), entry(2)];
+    (disk, entries)
+}
+
+#[test]
+fn the_esp_and_a_partition_that_is_not_meant_are_refused() {
+    for (gpt, first, second) in [
+        (true, "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"),
+        (false, "c0ffee01-01", "c0ffee01-02"),
+    ] {
+        let (disk, [esp, system]) = disk_with_esp(gpt);
+        assert_eq!(esp, Existing { partuuid: first.into(), is_esp: true });
+        assert_eq!(system, Existing { partuuid: second.into(), is_esp: false });
+        assert_eq!(existing(&disk, 3).expect("memory"), None);
+        let told = |reason: Option<Reason>| {
+            let refused = Refused::Because { path: "/dev/given".into(), reason: reason.expect("a reason") };
+            let error = Error::from(refused);
+            assert_eq!(error.family(), Family::Refused);
+            (error.to_string(), error.hint().expect("a hint"))
+        };
+        let reject = skiff_image::flash::existing::reject;
+        assert_eq!(
+            told(reject(None, Some(&esp), None)),
+            (
+                "`/dev/given` is not written: it is the EFI system partition, which is never written as a whole"
+                    .into(),
+                "give the partition that was made for the system".into()
+            )
+        );
+        assert_eq!(reject(None, Some(&system), None), None, "no partition is named");
+        assert_eq!(reject(None, Some(&system), Some(&second.to_uppercase())), None);
+        assert_eq!(reject(Some("abcd-ef"), Some(&system), Some("ABCD-EF")), None, "the kernel knows best");
+        assert_eq!(
+            told(reject(None, Some(&system), Some(first))),
+            (
+                format!(
+                    "`/dev/given` is not written: the image is made for the partition with the PARTUUID \
+                     `{first}`, and this one has `{second}`"
+                ),
+                format!("make the image with `--partuuid {second}` if this is the right partition")
+            )
+        );
+        assert_eq!(
+            told(reject(None, None, Some(first))),
+            (
+                format!(
+                    "`/dev/given` is not written: the image is made for the partition with the PARTUUID \
+                     `{first}`, and this one tells none"
+                ),
+                "check that its disk has a partition table".into()
+            )
+        );
+    }
+}
+
+#[test]
+fn a_partition_that_was_not_completed_has_no_filesystem() {
+    let failed =
+        |table| FlashError::Unfinished { message: "it broke".into(), family: Family::Io, hint: None, table };
+    let told = |table| failed(table).of_partition().to_string();
+    assert_eq!(
+        told(TableState::Wiped),
+        "it broke; it was left without a filesystem, so that nothing mounts it"
+    );
+    assert_eq!(told(TableState::Unknown), "it broke; it could not be wiped either: do not boot from it");
 }
 
 #[test]

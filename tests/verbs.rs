@@ -107,7 +107,7 @@ fn assemble_writes_what_was_planned_and_verify_and_inspect_find_it() {
     assert_eq!(names, NAMES);
 
     let made = json(&mut project.assemble(&["--quiet", "--zst"]));
-    assert_eq!((number(&made["size"]), &made["zst"]), (65 << 20, &"out/disk.img.zst".into()));
+    assert_eq!((number(&made["size"]), &made["zst"]), (66 << 20, &"out/disk.img.zst".into()));
     let packed = fs::read(project.path("out/disk.img.zst")).unwrap();
     assert!(zstd::decode_all(packed.as_slice()).unwrap() == fs::read(project.path("out/disk.img")).unwrap());
 
@@ -209,7 +209,8 @@ fn boards_are_listed_shown_and_checked() {
         assert!(list.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {list}");
     }
     let rows = json(&mut project.command(&["boards", "list", "--boards", "boards"]));
-    assert_eq!((&rows[0]["name"], &rows[0]["arch"][0]), (&"demo/board".into(), &"arm64".into()));
+    let demo = rows.as_array().unwrap().iter().find(|row| row["name"] == "demo/board").unwrap();
+    assert_eq!(demo["arch"][0], "arm64");
 
     let (shown, _) = succeed(&mut project.command(&["boards", "show", "demo/board", "--boards", "boards"]));
     assert_eq!(shown, include_str!("../fixtures/demo/board.toml"));

@@ -13,6 +13,7 @@ use super::{
     Artifact, Blob, BlobSource, Board, Environment, Filesystem, From, Magic, Partition, Place, Recipe, Size,
     TableKind, Update, Var,
 };
+use crate::boot::grub::CORE_SECTOR;
 use crate::error::{Family, Report};
 use crate::fs::compress::Compression;
 use crate::fs::squashfs::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, Codec, DEFAULT_BLOCK_SIZE, DEFAULT_CODEC};
@@ -256,6 +257,7 @@ impl Checker<'_> {
         self.ensure_numbers(board)?;
         self.ensure_references_exist(board)?;
         self.ensure_whole_output(board)?;
+        self.ensure_grub_finds_itself(board)?;
         let rest = board.partitions.iter().position(|p| matches!(p.size, Size::Rest { .. }));
         match rest {
             Some(index) if index + 1 != board.partitions.len() => {
@@ -411,6 +413,30 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// The sectors that GRUB loads are written into it.
+    fn ensure_grub_finds_itself(&self, board: &Board) -> Result<(), BoardError> {
+        for blob in &board.blobs {
+            let BlobSource::Artifact(name) = &blob.source else { continue };
+            let recipe = board.artifacts.iter().find(|artifact| artifact.name == *name);
+            let expected = match recipe.map(|artifact| &artifact.recipe) {
+                Some(Recipe::GrubBoot { .. }) => 0,
+                Some(Recipe::GrubCore { .. }) => CORE_SECTOR * 512,
+                _ => continue,
+            };
+            let place = format!("blob `{}`", blob.name);
+            if blob.offset.0 != expected {
+                let problem =
+                    format!("`{name}` is for byte {expected} of the disk and not {}", blob.offset.0);
+                return Err(self.invalid(place, problem));
+            }
+            if board.table != TableKind::Mbr || board.sector_size != 512 {
+                let problem = format!("`{name}` is for a disk with an MBR and sectors of 512 bytes");
+                return Err(self.invalid(place, problem));
+            }
+        }
+        Ok(())
+    }
+
     fn vars(
         &self,
         raw: std::collections::BTreeMap<String, RawVar>,
@@ -473,14 +499,23 @@ impl Checker<'_> {
                 template: raw.template.ok_or_else(|| missing("template"))?,
                 layer_files: raw.layer_files.unwrap_or_default(),
             },
+            RawFormat::GrubBoot => {
+                Recipe::GrubBoot { directory: raw.directory.ok_or_else(|| missing("directory"))? }
+            }
+            RawFormat::GrubCore => Recipe::GrubCore {
+                directory: raw.directory.ok_or_else(|| missing("directory"))?,
+                modules: raw.modules.ok_or_else(|| missing("modules"))?,
+                prefix: raw.prefix.ok_or_else(|| missing("prefix"))?,
+                config: raw.config,
+            },
         };
         Ok(Artifact { name: raw.name, arch: raw.arch, recipe })
     }
 
     /// A key that the format does not know would be ignored in silence.
     fn reject_foreign_keys(&self, place: &str, raw: &RawArtifact) -> Result<(), BoardError> {
-        use RawFormat::{Cpio, Ext4, Fat32, Squashfs, Text, UbootRamdisk, UbootScript};
-        let keys: [(&str, bool, &[RawFormat]); 13] = [
+        use RawFormat::{Cpio, Ext4, Fat32, GrubBoot, GrubCore, Squashfs, Text, UbootRamdisk, UbootScript};
+        let keys: [(&str, bool, &[RawFormat]); 17] = [
             ("subtree", raw.subtree.is_some(), &[Squashfs]),
             ("take", raw.take.is_some(), &[Squashfs]),
             ("codec", raw.codec.is_some(), &[Squashfs]),
@@ -494,6 +529,10 @@ impl Checker<'_> {
             ("rules", raw.rules.is_some(), &[Text]),
             ("template", raw.template.is_some(), &[Text]),
             ("layer-files", raw.layer_files.is_some(), &[Text]),
+            ("directory", raw.directory.is_some(), &[GrubBoot, GrubCore]),
+            ("modules", raw.modules.is_some(), &[GrubCore]),
+            ("prefix", raw.prefix.is_some(), &[GrubCore]),
+            ("config", raw.config.is_some(), &[GrubCore]),
         ];
         match keys.iter().find(|(_, given, formats)| *given && !formats.contains(&raw.format)) {
             Some((key, ..)) => Err(self.invalid(place, format!("`{key}` means nothing for this format"))),

@@ -209,6 +209,22 @@ pub enum Recipe {
         /// wins, earlier names first within a layer.
         layer_files: Vec<String>,
     },
+    /// The code of a master boot record that starts GRUB, see [`crate::boot::grub::boot_code`].
+    GrubBoot {
+        /// Directory of the images directory with the files of GRUB's build for `i386-pc`.
+        directory: String,
+    },
+    /// The core image of GRUB for a BIOS, see [`crate::boot::grub::core`].
+    GrubCore {
+        /// As above.
+        directory: String,
+        /// Modules, without what they need.
+        modules: Vec<String>,
+        /// Where GRUB looks for `grub.cfg` and further modules.
+        prefix: String,
+        /// Commands that run before that.
+        config: Option<String>,
+    },
 }
 
 /// What the reader of a boot text can take.
@@ -225,6 +241,8 @@ pub enum TextRules {
     Cmdline,
     /// A Boot Loader Specification entry or `loader.conf`.
     LoaderEntry,
+    /// `refind_linux.conf`: options of the kernels beside it.
+    RefindLinux,
     /// Any text.
     Plain,
 }

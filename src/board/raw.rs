@@ -92,7 +92,7 @@ pub enum RawVar {
 pub struct RawArtifact {
     /// Name.
     pub name: String,
-    /// `squashfs`, `cpio`, `ext4`, `fat32`, `uboot-ramdisk`, `uboot-script` or `text`.
+    /// `squashfs`, `cpio`, `ext4`, `fat32`, `uboot-ramdisk`, `uboot-script`, `text`, `grub-boot` or `grub-core`.
     pub format: RawFormat,
     /// Only for this architecture, or these.
     #[serde(default)]
@@ -123,6 +123,14 @@ pub struct RawArtifact {
     pub template: Option<String>,
     /// text: files of layers that replace the template.
     pub layer_files: Option<Vec<String>>,
+    /// grub-*: directory of the images directory with the files of GRUB's build.
+    pub directory: Option<String>,
+    /// grub-core: modules.
+    pub modules: Option<Vec<String>>,
+    /// grub-core: where GRUB looks for its files.
+    pub prefix: Option<String>,
+    /// grub-core: commands that run first.
+    pub config: Option<String>,
 }
 
 /// `format` of an artifact.
@@ -143,6 +151,10 @@ pub enum RawFormat {
     UbootScript,
     /// Rendered text.
     Text,
+    /// Code of a master boot record that starts GRUB.
+    GrubBoot,
+    /// Core image of GRUB for a BIOS.
+    GrubCore,
 }
 
 /// `[[blob]]`.

@@ -28,14 +28,17 @@ pub fn table(plan: &Plan, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             *width = (*width).max(cell.chars().count());
         }
     }
-    for [first, sectors, size, name, update, what] in std::iter::once(&head).chain(&rows) {
-        let [a, b, c, d, e, _] = widths;
-        writeln!(f, "{first:>a$}  {sectors:>b$}  {size:>c$}  {name:<d$}  {update:<e$}  {what}")?;
+    let [a, b, c, d, e, _] = widths;
+    let mut lines: Vec<String> = std::iter::once(&head)
+        .chain(&rows)
+        .map(|[first, sectors, size, name, update, what]| {
+            format!("{first:>a$}  {sectors:>b$}  {size:>c$}  {name:<d$}  {update:<e$}  {what}")
+        })
+        .collect();
+    if plan.steps.iter().any(|step| step.critical) {
+        lines.push("* written last, when everything else was read back and found right".into());
     }
-    match plan.steps.iter().any(|step| step.critical) {
-        true => write!(f, "* written last, when everything else was read back and found right"),
-        false => Ok(()),
-    }
+    f.write_str(&lines.join("\n"))
 }
 
 fn row(step: &Step, sector_size: u64) -> [String; 6] {

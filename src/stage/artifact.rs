@@ -1,10 +1,11 @@
 //! Composed files: images of parts of the root tree, boot texts, and legacy images around them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::{Inputs, StageError};
 use crate::board::{self, Place, Recipe, TextRules};
-use crate::boot::{text, uimage};
+use crate::boot::{grub, refind, text, uimage};
 use crate::error::{Error, Io};
 use crate::fs::compress::Compression;
 use crate::fs::{WrittenFile, cpio, ext4, fat, squashfs};
@@ -94,6 +95,14 @@ pub(super) fn build(
         Recipe::Text { rules, template, layer_files } => {
             let text = builder.text(*rules, template, layer_files)?;
             (Content::bytes(text.into_bytes()), Vec::new(), "text")
+        }
+        Recipe::GrubBoot { directory } => {
+            (Content::bytes(grub::boot_code(&inputs.images.join(directory))?), Vec::new(), "grub-boot")
+        }
+        Recipe::GrubCore { directory, modules, prefix, config } => {
+            let directory = &inputs.images.join(directory);
+            let core = builder.grub_core(directory, modules, prefix, config.as_deref())?;
+            (core, Vec::new(), "grub-core")
         }
     };
     let blake3 = digest(&content)?;
@@ -214,7 +223,24 @@ impl Builder<'_> {
         if let Some(format) = self.format(rules) {
             text::check(&file, &text, format)?;
         }
+        if rules == TextRules::RefindLinux {
+            self.check_refind_linux(&file, &text)?;
+        }
         Ok(text)
+    }
+
+    fn grub_core(
+        &self,
+        directory: &Path,
+        modules: &[String],
+        prefix: &str,
+        config: Option<&str>,
+    ) -> Result<Content, Error> {
+        let file = format!("artifact `{}` of board `{}`", self.name, self.inputs.board.name);
+        let fill = |text: &str| self.inputs.words.render(&file, text);
+        let (prefix, config) = (fill(prefix)?, config.map(fill).transpose()?);
+        let core = grub::Core { directory, modules, prefix: &prefix, config: config.as_deref() };
+        Ok(Content::bytes(grub::core(&core)?))
     }
 
     fn format(&self, rules: TextRules) -> Option<text::Format> {
@@ -226,8 +252,21 @@ impl Builder<'_> {
                 Some(text::Format::CommandLine { size: self.inputs.arch.command_line_size() })
             }
             TextRules::LoaderEntry => Some(text::Format::LoaderEntry),
-            TextRules::Plain => None,
+            TextRules::RefindLinux | TextRules::Plain => None,
         }
+    }
+
+    /// Wherever the text is placed, the files that it names are there too.
+    fn check_refind_linux(&self, file: &str, text: &str) -> Result<(), text::TextError> {
+        for partition in &self.inputs.board.partitions {
+            let placed: Vec<&str> = partition.files.iter().map(|place| place.to.as_str()).collect();
+            let own = |place: &&board::Place| matches!(&place.from, board::From::Artifact(name) if name == self.name);
+            for place in partition.files.iter().filter(own) {
+                let directory = place.to.rsplit_once('/').map_or("", |(parent, _)| parent);
+                refind::check(file, text, directory, &placed)?;
+            }
+        }
+        Ok(())
     }
 }
 

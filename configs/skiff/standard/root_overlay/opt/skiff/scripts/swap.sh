@@ -38,7 +38,7 @@ start_zram() {
 }
 
 make_swapfile() {
-    free=$(($(df -Pk "${SWAPFILE_PATH%/*}" | awk 'NR == 2 { print $4 }') / 1024))
+    free=$(($(stat -f -c '%a * %S' "${SWAPFILE_PATH%/*}") / 1048576))
     # What persists is more important: half of the space is left to it.
     if [ "$free" -lt $((SWAPFILE_SIZE * 2)) ]; then
         say "no swap file: $SWAPFILE_SIZE MiB are more than half of the $free MiB that are free"

@@ -1,5 +1,5 @@
 # One partition holds everything: the system in /boot and /rootfs of it, and what persists.
-PERSIST_DEVICE="/dev/mmcblk0p1"
+PERSIST_DEVICE="LABEL=persist"
 ROOTFS_DEVICE="/mnt/persist/rootfs"
 ROOTFS_MNT_FLAGS="--rbind"
 ROOTFS_DEVICE_MKDIR="true"

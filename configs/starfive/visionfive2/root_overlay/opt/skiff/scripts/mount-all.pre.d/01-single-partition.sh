@@ -1,6 +1,5 @@
-# The card is the second host; the first is the eMMC socket.
 # One partition holds everything: the system in /boot and /rootfs of it, and what persists.
-PERSIST_DEVICE="/dev/mmcblk1p1"
+PERSIST_DEVICE="LABEL=persist"
 ROOTFS_DEVICE="/mnt/persist/rootfs"
 ROOTFS_MNT_FLAGS="--rbind"
 ROOTFS_DEVICE_MKDIR="true"
