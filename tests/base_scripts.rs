@@ -5,6 +5,8 @@ mod common;
 mod loopdev;
 #[path = "common/privilege.rs"]
 mod privilege;
+#[path = "common/project.rs"]
+mod project;
 #[path = "common/sandbox.rs"]
 mod sandbox;
 
@@ -16,6 +18,7 @@ use std::time::Instant;
 use common::{command, oracle};
 use loopdev::LoopDevice;
 use privilege::root;
+use project::{Project, succeed};
 use sandbox::{Said, Sandbox, persist};
 
 /// Every file below a directory of the project.
@@ -288,6 +291,40 @@ fn a_first_boot_a_second_run_and_a_second_boot() {
     assert_eq!((said.stdout, said.stderr.as_str()), (format!("{machine_id}\n{first}"), ""));
 }
 
+/// The fourth partition of an image, as a block device.
+fn fourth_partition(test: &str, image: &Path) -> Option<LoopDevice> {
+    let (_, table) = loopdev::run(command("sfdisk").arg("--json").arg(image));
+    let table: serde_json::Value = serde_json::from_str(&table).unwrap();
+    let partition = &table["partitiontable"]["partitions"][3];
+    let bytes = |key: &str| (partition[key].as_u64().unwrap() * 512).to_string();
+    let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    fs::copy(image, file.path()).unwrap();
+    LoopDevice::over(test, file, &["--offset", &bytes("start"), "--sizelimit", &bytes("size")])
+}
+
+#[test]
+fn what_an_image_was_given_for_its_first_boot_is_taken() {
+    let test = "what_an_image_was_given_for_its_first_boot_is_taken";
+    if !can_run(test) || !oracle(test, "sfdisk") {
+        return;
+    }
+    let project = Project::new();
+    project.write("me.pub", KEY);
+    succeed(
+        project
+            .assemble(&["--ssh-key", "me.pub", "--hostname", "robot-7", "--wifi", "Lab", "--wifi-open"])
+            .env("TZ", "UTC"),
+    );
+    let Some(device) = fourth_partition(test, &project.path("out/disk.img")) else { return };
+    let sandbox = Sandbox::new(&[]);
+    sandbox.choose_persist(device.path.to_str().unwrap());
+    let said = sandbox.run(
+        "set -e\n/opt/skiff/scripts/mount-all.sh\nhostname\ncat /root/.ssh/authorized_keys\n\
+         cd /etc/NetworkManager/system-connections\nstat -c '%a %u' *\ngrep -c 'ssid=Lab' *",
+    );
+    assert_eq!((said.stdout, said.stderr.as_str()), (format!("robot-7\n{KEY}\n600 0\n1\n"), ""));
+}
+
 #[test]
 fn the_default_host_name_is_not_kept() {
     let test = "the_default_host_name_is_not_kept";
@@ -307,7 +344,7 @@ fn the_default_host_name_is_not_kept() {
         "skiff: identity: /mnt/persist/skiff/machine-id is damaged and is replaced\n\
          hint: nothing to do: old journals stay under the old id\n\
          skiff: identity: /mnt/persist/skiff/hostname: `not_a_name` is no host name\n\
-         hint: use 1 to 63 letters, digits, dots and hyphens\n",
+         hint: use 1 to 64 letters, digits, dots and hyphens\n",
     );
 }
 
@@ -328,6 +365,7 @@ fn wrong_keys_and_a_wrong_configuration_lock_nobody_out() {
         &sandbox,
         &format!(
             "mkdir -p skiff/ssh/sshd_config.d\necho nonsense >skiff/keys/a.pub\necho '{KEY}' >skiff/keys/b.pub\n\
+             echo 'restrict,pty {KEY}' >skiff/keys/c.pub\n\
              echo 'Port none' >skiff/ssh/sshd_config.d/port.conf\ntouch skiff/ssh/sshd_config"
         ),
     );
@@ -337,7 +375,8 @@ fn wrong_keys_and_a_wrong_configuration_lock_nobody_out() {
         "skiff: authorized-keys: /mnt/persist/skiff/keys/a.pub is no public key and is left out\n\
          hint: copy the .pub file that ssh-keygen made\n",
     );
-    assert_eq!(fs::read_to_string(sandbox.path("root/.ssh/authorized_keys")).unwrap().trim_end(), KEY);
+    let keys = fs::read_to_string(sandbox.path("root/.ssh/authorized_keys")).unwrap();
+    assert_eq!(keys, format!("{KEY}\nrestrict,pty {KEY}\n"));
     let said = sandbox.run("/opt/skiff/scripts/mount-persist.sh && /opt/skiff/scripts/ssh-server.sh; status=$?\nsshd -t; exit $status");
     let (before, after) = said.stderr.split_once("which is left out: ").unwrap();
     assert_eq!(
@@ -714,4 +753,44 @@ fn u_boot_of_amlogic_boards_is_signed_under_the_name_that_descriptors_ask_for() 
             fip.display()
         )
     );
+}
+
+/// Runs the post-image script of a layer.
+fn post_image(layer: &str, build: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(layer).join("hooks/post.sh");
+    let mut hook = command("sh");
+    hook.arg(script).arg(build.join("images")).env("TARGET_DIR", build.join("target"));
+    let (ok, said) = loopdev::run(hook.env("SOURCE_DATE_EPOCH", "1577934245").env_remove("BINARIES_DIR"));
+    assert!(ok && said.is_empty(), "{said}");
+}
+
+#[test]
+fn images_that_buildroot_does_not_make_are_made_after_it() {
+    let test = "images_that_buildroot_does_not_make_are_made_after_it";
+    let build = tempfile::tempdir().unwrap();
+    let path = |path: &str| build.path().join(path);
+    for (file, text) in [
+        ("target/usr/lib/grub/i386-pc/boot.img", "boot"),
+        ("target/usr/lib/firmware/amd-ucode/microcode_amd.bin", "old"),
+        ("target/usr/lib/firmware/amd-ucode/microcode_amd_fam17h.bin", "new"),
+        ("images/grub/i386-pc/stale.mod", ""),
+    ] {
+        fs::create_dir_all(path(file).parent().unwrap()).unwrap();
+        fs::write(path(file), text).unwrap();
+    }
+    post_image("pcengines/apu2", build.path());
+    let modules: Vec<_> =
+        fs::read_dir(path("images/grub/i386-pc")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(modules, ["boot.img"]);
+
+    if !oracle(test, "cpio") {
+        return;
+    }
+    post_image("valve/deck", build.path());
+    let first = fs::read(path("images/amd-ucode.img")).unwrap();
+    post_image("valve/deck", build.path());
+    assert!(first == fs::read(path("images/amd-ucode.img")).unwrap(), "the same microcode, the same bytes");
+    let unpack = "cpio --quiet -i -d <images/amd-ucode.img && cat kernel/x86/microcode/AuthenticAMD.bin";
+    let (ok, said) = loopdev::run(command("sh").args(["-c", unpack]).current_dir(build.path()));
+    assert!(ok && said == "oldnew", "{said}");
 }

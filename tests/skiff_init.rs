@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use common::{command, oracle};
 use fixture::{run, temporary};
-use medium::{ext4, fat, image, initramfs, partitioned, put, sidecar, skiff_init, start};
+use medium::{ext4, fat, image, initramfs, partitioned, put, skiff_init, start};
 
 /// Where SkiffOS' kernel command lines look for the program.
 const PROGRAM: &str = "boot/skiff-init/skiff-init-squashfs";

@@ -208,6 +208,20 @@ fn boards_are_listed_shown_and_checked() {
     for name in ["demo/board", "odroid/xu", "orangepi/zero", "pi/4", "virt/qemu"] {
         assert!(list.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {list}");
     }
+    let claims: Vec<&str> = list.lines().skip(2).step_by(3).map(str::trim).collect();
+    assert_eq!(claims[0], "unproven", "nothing is claimed of the demo: {list}");
+    assert!(claims.contains(&"L1, L2:u-boot-sunxi, L3:orangepi-pc"), "{list}");
+    let table = ["boards", "list", "--boards", "boards", "--markdown"];
+    let (table, _) = succeed(&mut project.command(&table));
+    let lines: Vec<&str> = table.lines().take(3).collect();
+    assert_eq!(
+        lines,
+        [
+            "| board | what it is | table | root | proof |",
+            "|---|---|---|---|---|",
+            "| `demo/board` | Synthetic board of `skiff-image demo`: one filesystem of each kind | MBR | boots nothing by itself | unproven |",
+        ]
+    );
     let rows = json(&mut project.command(&["boards", "list", "--boards", "boards"]));
     let demo = rows.as_array().unwrap().iter().find(|row| row["name"] == "demo/board").unwrap();
     assert_eq!(demo["arch"][0], "arm64");
@@ -219,9 +233,9 @@ fn boards_are_listed_shown_and_checked() {
 
     let (checked, _) = succeed(&mut project.command(&["boards", "check"]));
     let boards = json(&mut project.command(&["boards", "list"])).as_array().unwrap().len();
-    assert_eq!(checked, format!("{boards} boards: ok\n"));
+    assert_eq!(checked.lines().last(), Some(format!("{boards} boards: ok").as_str()));
     let check = || project.command(&["boards", "check", "demo/board", "--boards", "boards"]);
-    assert_eq!(succeed(&mut check()).0, "board demo/board: ok\n");
+    assert_eq!(succeed(&mut check()).0, "board demo/board: ok, 16 rules of generic\n");
     project.edit_board("name = \"rootfs\"\n", "name = \"rootfs\"\nstart = \"41 MiB\"\n");
     project.edit_board("name = \"system\"\nsize = \"fit\"", "name = \"system\"\nsize = \"2 MiB\"");
     expect_failure(

@@ -206,6 +206,7 @@ impl Checker<'_> {
             extends: raw.extends,
             description: raw.description,
             status: raw.status,
+            proof: raw.proof,
             root: raw.root,
             persist: raw.persist,
             table: kind,

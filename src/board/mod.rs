@@ -7,12 +7,14 @@
 mod check;
 mod choice;
 mod family;
+mod proof;
 pub mod raw;
 mod refusal;
 mod registry;
 
 pub use check::BoardError;
 pub use family::{Families, NoFamilies, Source};
+pub use proof::{ParseProofError, Proof};
 pub use refusal::Refusal;
 pub use registry::Registry;
 
@@ -35,6 +37,8 @@ pub struct Board {
     pub description: String,
     /// What has been proven, in words.
     pub status: String,
+    /// What the tests of the project hold the board to.
+    pub proof: Vec<Proof>,
     /// Architectures the descriptor covers; the first is the default.
     pub arch: Vec<Arch>,
     /// Where the root filesystem is while the system runs.
@@ -99,6 +103,18 @@ pub enum RootStyle {
     None,
 }
 
+impl std::fmt::Display for RootStyle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            RootStyle::Initramfs => "initramfs",
+            RootStyle::SquashfsOnExt4 => "squashfs on ext4",
+            RootStyle::SquashfsOnFat => "squashfs on FAT",
+            RootStyle::InitrdThenSquashfs => "initrd, then squashfs",
+            RootStyle::None => "boots nothing by itself",
+        })
+    }
+}
+
 /// What an update may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -121,6 +137,16 @@ pub enum TableKind {
     Gpt,
     /// No table: one partition is the whole output, an archive or the image of an existing partition.
     None,
+}
+
+impl std::fmt::Display for TableKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            TableKind::Mbr => "MBR",
+            TableKind::Gpt => "GPT",
+            TableKind::None => "none",
+        })
+    }
 }
 
 /// A word that boot texts can name as `@{name}`.
@@ -492,7 +518,14 @@ impl Place {
     pub fn fill<E>(&mut self, fill: impl Fn(&mut String) -> Result<(), E>) -> Result<(), E> {
         fill(&mut self.to)?;
         match &mut self.from {
-            From::Images(names) => names.iter_mut().try_for_each(fill),
+            From::Images(names) => {
+                names.iter_mut().try_for_each(fill)?;
+                // Only now it may be seen that they are several, so that the name of one is no place.
+                let name = names[0].rsplit('/').next().filter(|name| name.contains('*'));
+                let directory = name.and_then(|name| self.to.strip_suffix(name)).map(str::to_owned);
+                self.to = directory.unwrap_or_else(|| std::mem::take(&mut self.to));
+                Ok(())
+            }
             From::ImagesTree { tree: path, exclude } | From::Root { path, exclude } => {
                 std::iter::once(path).chain(exclude).try_for_each(fill)
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Oci, RootStyle, TableKind, TextRules, Update};
+use super::{Oci, Proof, RootStyle, TableKind, TextRules, Update};
 use crate::value::{Arch, ByteSize, ForArch};
 
 /// One descriptor file.
@@ -18,6 +18,9 @@ pub struct RawBoard {
     pub description: String,
     /// What is proven.
     pub status: String,
+    /// What the tests of the project hold the board to.
+    #[serde(default)]
+    pub proof: Vec<Proof>,
     /// Architectures.
     pub arch: Vec<Arch>,
     /// Root style.

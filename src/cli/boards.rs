@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::args::BoardArgs;
-use crate::board::{Board, Refusal, Registry};
+use crate::board::{Board, Proof, Refusal, Registry, RootStyle, TableKind};
 use crate::error::{Family, Result};
 use crate::lint::{Finding, Severity, lint_board, refuse};
 use crate::report::Report;
@@ -18,6 +18,9 @@ use crate::value::Arch;
 pub enum Boards {
     /// List all boards.
     List {
+        /// As a table in Markdown.
+        #[arg(long, conflicts_with = "json")]
+        markdown: bool,
         #[command(flatten)]
         boards: BoardArgs,
     },
@@ -44,9 +47,17 @@ struct Row {
     arch: Vec<Arch>,
     description: String,
     status: String,
-    /// Why there is no medium.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<String>,
+    #[serde(flatten)]
+    medium: Medium,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Medium {
+    /// A medium can be composed.
+    Composed { table: TableKind, root: RootStyle, proof: Vec<Proof> },
+    /// There is none, and why.
+    Refused { refused: String },
 }
 
 struct Rows<'a>(&'a [Row]);
@@ -57,18 +68,52 @@ impl fmt::Display for Rows<'_> {
         for (index, row) in self.0.iter().enumerate() {
             let newline = if index == 0 { "" } else { "\n" };
             write!(f, "{newline}{:<width$}  {}\n{:<width$}  {}", row.name, row.description, "", row.status)?;
-            if let Some(refused) = &row.refused {
-                write!(f, "\n{:<width$}  refused: {refused}", "")?;
+            match &row.medium {
+                Medium::Refused { refused } => write!(f, "\n{:<width$}  refused: {refused}", "")?,
+                Medium::Composed { proof, .. } => {
+                    write!(f, "\n{:<width$}  {}", "", claims(proof, Proof::to_string))?;
+                }
             }
         }
         Ok(())
     }
 }
 
+/// The same for a document that people read.
+struct Markdown<'a>(&'a [Row]);
+
+impl fmt::Display for Markdown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "| board | what it is | table | root | proof |\n|---|---|---|---|---|")?;
+        for Row { name, description, medium, .. } in self.0 {
+            write!(f, "\n| `{name}` | {description} | ")?;
+            match medium {
+                Medium::Refused { refused } => write!(f, "| | refused: {refused} |")?,
+                Medium::Composed { table, root, proof } => {
+                    write!(f, "{table} | {root} | {} |", claims(proof, claim))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn claims(proof: &[Proof], show: fn(&Proof) -> String) -> String {
+    match proof {
+        [] => "unproven".into(),
+        _ => proof.iter().map(show).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn claim(proof: &Proof) -> String {
+    let level = proof.level();
+    proof.by().map_or(level.into(), |by| format!("{level} ({by})"))
+}
+
 impl Boards {
     pub fn run(self, report: &Report) -> Result<()> {
         match self {
-            Boards::List { boards } => list(&boards, report),
+            Boards::List { markdown, boards } => list(markdown, &boards, report),
             Boards::Show { name, boards } => {
                 let registry = boards.registry()?;
                 let text = registry.text(&name)?;
@@ -83,18 +128,22 @@ impl Boards {
     }
 }
 
-fn list(boards: &BoardArgs, report: &Report) -> Result<()> {
+fn list(markdown: bool, boards: &BoardArgs, report: &Report) -> Result<()> {
     let registry = boards.registry()?;
     let row = |name: &str| -> Result<Row> {
         let name = name.to_owned();
         if let Some(Refusal { description, status, arch, refused, .. }) = registry.refusal(&name)? {
-            return Ok(Row { name, arch, description, status, refused: Some(refused) });
+            return Ok(Row { name, arch, description, status, medium: Medium::Refused { refused } });
         }
-        let Board { arch, description, status, .. } = registry.board(&name)?;
-        Ok(Row { name, arch, description, status, refused: None })
+        let Board { arch, description, status, table, root, proof, .. } = registry.board(&name)?;
+        Ok(Row { name, arch, description, status, medium: Medium::Composed { table, root, proof } })
     };
     let rows = registry.all_names().map(row).collect::<Result<Vec<_>>>()?;
-    report.document(&rows, Rows(&rows));
+    if markdown {
+        report.document(&rows, Markdown(&rows));
+    } else {
+        report.document(&rows, Rows(&rows));
+    }
     Ok(())
 }
 

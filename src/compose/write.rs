@@ -2,6 +2,7 @@
 
 use super::schedule::run_all;
 use super::{Composition, Payload};
+use crate::board::TableKind;
 use crate::error::{Error, Result};
 use crate::flash::{Bmap, Commit, Critical, Listener, RegionRange};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
@@ -9,6 +10,10 @@ use crate::manifest::Manifest;
 use crate::plan::{PlanError, Step};
 use crate::target::{Record, Region, Target};
 use crate::tree::{Content, Run};
+
+/// Bytes at the start of a filesystem without which nobody takes it for one: the boot sector of a FAT, the
+/// superblock of an ext4 or squashfs.
+const START: u64 = 4096;
 
 /// The files that a step wrote.
 #[derive(Clone, Debug)]
@@ -60,10 +65,14 @@ impl Composition {
     ) -> Result<(Manifest, Record)> {
         let mut files = Vec::new();
         let record = self.commit(target, used, listener, |commit| {
-            commit.run(|target| {
+            let body = |target: &dyn Target| {
                 files = self.write_body(target)?;
                 Ok(())
-            })
+            };
+            match self.plan.disk.table {
+                TableKind::None => commit.run_held(START, body),
+                TableKind::Mbr | TableKind::Gpt => commit.run(body),
+            }
         })?;
         Ok((self.manifest(&record, &files), record))
     }

@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use super::bmap::Bmap;
 use super::event::{Event, Listener, Phase, begin};
+use super::held::Held;
 use super::sums::{sum, verify_and_sum};
 use super::verify::{Damage, RegionRange, verify};
 use crate::error::{Error, Family, Report, Result};
@@ -164,7 +165,19 @@ impl Commit<'_> {
         self.guarded(|wiped| {
             let written = self.write_body(body, wiped)?;
             self.read_back(&written)?;
-            self.write_table(written, wiped)
+            self.write_table(self.critical, written, wiped)
+        })
+    }
+
+    /// Like [`Commit::run`], for a filesystem that begins at the first byte: nothing mounts it as long as its first
+    /// `held` bytes are not there, so they come last and are critical too.
+    pub fn run_held(&self, held: u64, body: impl FnOnce(&dyn Target) -> Result<()>) -> Result<Record> {
+        self.guarded(|wiped| {
+            let start = Held::new(held);
+            let written = self.write_body(|target| body(&start.before(target)), wiped)?;
+            self.read_back(&written)?;
+            let start = TableBytes { name: "start".into(), offset: 0, bytes: start.into_bytes() };
+            self.write_table(&[start], written, wiped)
         })
     }
 
@@ -175,7 +188,7 @@ impl Commit<'_> {
             begin(self.listener, Phase::ReadBack, written.len());
             let (damage, sums) = verify_and_sum(self.target, &written, self.regions, self.listener)?;
             self.reject_damage(damage)?;
-            let record = self.write_table(written, wiped)?;
+            let record = self.write_table(self.critical, written, wiped)?;
             // What holds critical bytes was read before they were there.
             let is_new = |range: &Range<u64>| {
                 let meets = |piece: &Critical| {
@@ -214,9 +227,9 @@ impl Commit<'_> {
     }
 
     /// Writes the critical bytes; returns what was written with `written`.
-    fn write_table(&self, written: Record, wiped: &Cell<bool>) -> Result<Record> {
+    fn write_table(&self, critical: &[Critical], written: Record, wiped: &Cell<bool>) -> Result<Record> {
         // Sector 0 last and alone: only with it do the other tables and the boot code count.
-        let (last, first): (Vec<_>, Vec<_>) = self.critical.iter().partition(|piece| piece.offset < SECTOR_0);
+        let (last, first): (Vec<_>, Vec<_>) = critical.iter().partition(|piece| piece.offset < SECTOR_0);
         let record = written.merge(self.write_critical(&first)?);
         wiped.set(false);
         Ok(record.merge(self.write_critical(&last)?))

@@ -7,6 +7,7 @@ pub mod bmap;
 pub mod commit;
 pub mod event;
 pub mod existing;
+mod held;
 pub mod image;
 mod lanes;
 pub mod safety;

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use super::ext4::Ext4;
 use super::files::Files;
 use super::text::Text;
 use crate::board::{Blob, Board, Filesystem, Partition, Recipe, Size, TableKind};
 use crate::error::Result;
-use crate::fs::{ext4, fat};
+use crate::fs::fat;
 use crate::plan::{Demand, DemandLen, Extent, place};
-use crate::stage::{Staged, Words};
+use crate::stage::{PartitionTree, Staged, Words};
 use crate::tree::{Stat, Tree};
 use crate::value::Arch;
 
@@ -23,6 +24,8 @@ pub struct Medium<'a> {
     pub len: u64,
     /// The partitions in the order of the descriptor.
     pub volumes: Vec<Volume<'a>>,
+    /// Filesystem images that are files of the output.
+    pub images: Vec<Image>,
     /// The blobs that are written.
     pub blobs: Vec<Written<'a>>,
     /// The boot texts.
@@ -44,13 +47,13 @@ pub struct Volume<'a> {
     pub ext4: Option<Ext4>,
 }
 
-/// What readers of an ext4 have to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ext4 {
-    /// Bytes of a block.
-    pub block_size: u64,
-    /// Features, as `mke2fs -O` names them.
-    pub features: Vec<String>,
+/// A composed artifact that is a filesystem.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// `ext4` or `fat32`.
+    pub format: &'static str,
+    /// Its files.
+    pub files: Files,
 }
 
 /// A blob and the bytes of the medium that it writes.
@@ -68,6 +71,8 @@ pub struct Written<'a> {
 #[derive(Clone, Debug)]
 pub struct Contents {
     files: Vec<Files>,
+    /// What raw partitions hold, where that is an ext4.
+    ext4: Vec<Option<Ext4>>,
     texts: Vec<Text>,
 }
 
@@ -76,12 +81,17 @@ impl Contents {
     pub fn of(board: &Board, arch: Arch, staged: &Staged) -> Result<Contents> {
         let files = board.partitions.iter().zip(&staged.partitions);
         let files = files.map(|(partition, placed)| Files::of_tree(&placed.tree, &partition.files, arch));
+        let raw = |placed: &PartitionTree| match &placed.raw {
+            Some((_, content)) => Ext4::of_content(content),
+            None => Ok(None),
+        };
+        let ext4 = staged.partitions.iter().map(raw).collect::<Result<_>>()?;
         let mut texts = Vec::new();
         for (name, rules, _) in text_artifacts(board, arch) {
             let bytes = staged.artifacts.content(name)?.read_all()?;
             texts.push(Text::new(board, name, rules, String::from_utf8_lossy(&bytes).into_owned()));
         }
-        Ok(Contents { files: files.collect(), texts })
+        Ok(Contents { files: files.collect(), ext4, texts })
     }
 }
 
@@ -101,7 +111,8 @@ impl<'a> Medium<'a> {
             texts.push(Text::new(board, name, rules, words.render(&format!("artifact `{name}`"), template)?));
         }
         let blobs = board.blobs.iter().map(Written::of_descriptor).collect();
-        Ok(Medium { board, arch, len, volumes, blobs, texts, least: Some(least) })
+        let images = images(board, arch);
+        Ok(Medium { board, arch, len, volumes, images, blobs, texts, least: Some(least) })
     }
 
     /// The layout of a plan.
@@ -113,12 +124,23 @@ impl<'a> Medium<'a> {
         blobs: &[Extent],
         len: u64,
     ) -> Medium<'a> {
-        let volumes = board.partitions.iter().zip(partitions).zip(contents.files);
-        let volumes =
-            volumes.map(|((partition, extent), files)| Volume::new(partition, extent, files)).collect();
+        let mut volumes = Vec::new();
+        for ((partition, extent), (files, ext4)) in
+            board.partitions.iter().zip(partitions).zip(contents.files.into_iter().zip(contents.ext4))
+        {
+            let volume = Volume::new(partition, extent, files);
+            volumes.push(Volume { ext4: ext4.or(volume.ext4), ..volume });
+        }
         let blobs = board.blobs.iter().map(|blob| Written::of_plan(blob, blobs));
         let blobs = blobs.filter(|written| !written.pieces.is_empty()).collect();
-        Medium { board, arch, len, volumes, blobs, texts: contents.texts, least: None }
+        let images = images(board, arch);
+        Medium { board, arch, len, volumes, images, blobs, texts: contents.texts, least: None }
+    }
+
+    /// Formats and files of all filesystems, of partitions and of images.
+    pub fn filesystems(&self) -> impl Iterator<Item = (&'static str, &Files)> {
+        let volumes = self.volumes.iter().map(|volume| (format_of(volume.partition), &volume.files));
+        volumes.chain(self.images.iter().map(|image| (image.format, &image.files)))
     }
 
     /// Bytes of the table in front of the partitions, where every tool writes them.
@@ -147,14 +169,6 @@ impl<'a> Volume<'a> {
     /// Whether a file of this path is there, or may be.
     pub fn holds(&self, path: &str) -> bool {
         self.files.hold(path, self.folds_case())
-    }
-}
-
-impl Ext4 {
-    /// What the ext4 writer of this program makes.
-    pub fn ours() -> Ext4 {
-        let features = ext4::FEATURES.iter().map(|name| (*name).to_owned()).collect();
-        Ext4 { block_size: ext4::BLOCK_SIZE, features }
     }
 }
 
@@ -198,6 +212,30 @@ fn without(piece: Range<u64>, hole: Range<u64>) -> [Range<u64>; 2] {
         piece.start..piece.end.min(hole.start).max(piece.start),
         piece.start.max(hole.end).min(piece.end)..piece.end,
     ]
+}
+
+/// The word of descriptors for what a partition is formatted with.
+pub(super) fn format_of(partition: &Partition) -> &'static str {
+    match partition.filesystem {
+        Filesystem::Fat16 { .. } => "fat16",
+        Filesystem::Fat32 { .. } => "fat32",
+        Filesystem::Ext4 { .. } => "ext4",
+        Filesystem::Squashfs { .. } => "squashfs",
+        Filesystem::Raw { .. } => "raw",
+        Filesystem::Tar { .. } => "tar",
+        Filesystem::Oci { .. } => "oci",
+        Filesystem::None => "none",
+    }
+}
+
+fn images(board: &Board, arch: Arch) -> Vec<Image> {
+    let made = board.artifacts.iter().filter(|artifact| artifact.arch.covers(arch));
+    let image = |recipe: &Recipe| match recipe {
+        Recipe::Ext4 { files, .. } => Some(Image { format: "ext4", files: Files::of_places(files, arch) }),
+        Recipe::Fat32 { files, .. } => Some(Image { format: "fat32", files: Files::of_places(files, arch) }),
+        _ => None,
+    };
+    made.filter_map(|artifact| image(&artifact.recipe)).collect()
 }
 
 fn text_artifacts(board: &Board, arch: Arch) -> impl Iterator<Item = (&str, crate::board::TextRules, &str)> {

@@ -6,15 +6,17 @@
 //! plan with its contents (everything that composes); [`lint`] tells what is not kept.
 
 mod check;
+mod ext4;
 mod files;
 mod finding;
 mod medium;
 mod rule;
 mod text;
 
+pub use ext4::Ext4;
 pub use files::Files;
 pub use finding::{Finding, LintError, refuse};
-pub use medium::{Contents, Ext4, Medium, Volume, Written};
+pub use medium::{Contents, Image, Medium, Volume, Written};
 pub use rule::{ALWAYS, BlobSelector, Check, PartitionSelector, Rule, RuleSet, Severity};
 pub use text::{Setting, Text};
 

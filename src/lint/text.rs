@@ -71,7 +71,9 @@ impl Text {
             TextRules::Extlinux => of_key("append"),
             TextRules::LoaderEntry => of_key("options"),
             TextRules::UbootScript => self.text.lines().filter_map(bootargs).collect(),
-            TextRules::Plain | TextRules::RefindLinux => self.text.lines().filter_map(of_boot_manager).collect(),
+            TextRules::Plain | TextRules::RefindLinux => {
+                self.text.lines().filter_map(of_boot_manager).collect()
+            }
             TextRules::PiConfig => Vec::new(),
         }
     }

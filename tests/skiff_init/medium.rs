@@ -15,7 +15,6 @@ const LOAD: &str = r#"#!/bin/busybox sh
 export PATH=/bin
 busybox mount -t proc proc /proc
 while read -r group module; do busybox insmod "/modules/$module" 2>/dev/null; done </modules/order
-for module in overlay fat vfat nls_cp437 nls_ascii nls_iso8859-1; do busybox insmod "/modules/$module.ko"; done
 busybox mount -t devtmpfs devtmpfs /dev
 busybox umount /proc
 "#;
@@ -50,7 +49,7 @@ pub fn skiff_init() -> &'static Path {
             .args(["--features", "init", "--bin", "skiff-init", "--target", "x86_64-unknown-linux-gnu"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
+            .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Crelocation-model=static")
             .env("CARGO_TARGET_DIR", &target));
         target.join("x86_64-unknown-linux-gnu/init/skiff-init")
     })
@@ -85,13 +84,7 @@ pub fn initramfs(directory: &Path, script: &str) -> PathBuf {
     for name in ["proc", "sys", "dev", "root"] {
         fs::create_dir_all(tree.join(name)).expect("target/ is writable");
     }
-    let modules = [target.join("lib/fixture-modules"), target.join("lib/modules")];
-    run(Command::new("find")
-        .args(&modules)
-        .args(["-type", "f", "(", "-name", "*.ko", "-o", "-name", "order", ")"])
-        .args(["-exec", "install", "-m", "644", "-D", "-t"])
-        .arg(tree.join("modules"))
-        .args(["{}", "+"]));
+    run(command("cp").arg("-r").arg(target.join("lib/fixture-modules")).arg(tree.join("modules")));
     let archive = directory.join("initramfs.cpio");
     let pack = "find . -print0 | LC_ALL=C sort -z | cpio --quiet --null -o -H newc -R 0:0 >\"$1\"";
     run(Command::new("sh").args(["-c", pack, "pack"]).arg(&archive).current_dir(&tree));

@@ -39,7 +39,7 @@ pub fn failure(failure: &Failure) {
 pub fn say(message: impl Display) {
     if let Ok(mut console) = OpenOptions::new().write(true).open(CONSOLE) {
         // There is nowhere left to tell that it failed.
-        let _ = console.write_all(format!("skiff-init: {message}\r\n").as_bytes());
+        let _ = console.write_all(format!("skiff-init: {message}\n").as_bytes());
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Failure {
     UnknownFilesystem { device: PathBuf },
     #[error("cannot mount `{what}` ({kind}) at `{at}`: {source}")]
     Mount { what: String, kind: String, at: PathBuf, source: io::Error },
+    #[error("cannot make the root writable: {source}")]
+    Writable { source: io::Error },
     #[error("cannot make the directory `{path}`: {source}")]
     Directory { path: PathBuf, source: io::Error },
     #[error("cannot read `{path}`: {source}")]
@@ -34,6 +36,8 @@ pub enum Failure {
     Start { program: PathBuf, source: io::Error },
     #[error("cannot grow the filesystem on `{device}`: {source}")]
     Grow { device: PathBuf, source: io::Error },
+    #[error("the kernel refuses to restart: {source}")]
+    Restart { source: io::Error },
     #[error("internal error: {message}")]
     Internal { message: String },
 }
@@ -56,6 +60,7 @@ impl Failure {
             Failure::Directory { .. } => {
                 "the root filesystem must be writable: `rw` on the kernel command line"
             }
+            Failure::Writable { .. } => "check the medium: what the system keeps is lost at the next start",
             Failure::Read { .. } => "the medium may be damaged",
             Failure::Loop { .. } => "the kernel needs CONFIG_BLK_DEV_LOOP",
             Failure::NoDigest { .. } => "it must begin with 64 hexadecimal digits, as `b3sum` prints them",
@@ -64,6 +69,7 @@ impl Failure {
             Failure::Move { .. } => "this is a property of the kernel; report it",
             Failure::Start { .. } => "the image may be for another processor, or damaged",
             Failure::Grow { .. } => "the system starts with the size it has",
+            Failure::Restart { .. } => "switch the device off and on",
             Failure::Internal { .. } => "this is a mistake in skiff-init; report it",
         }
     }

@@ -85,8 +85,10 @@ fn rescue_after_panic() {
 fn boot(options: &mut Options) -> Result<Infallible> {
     let start = Instant::now();
     rustix::process::umask(Mode::from(0o022));
+    let writable = mounts::make_root_writable();
     mounts::mount_kernel_filesystems()?;
     take_console();
+    writable.unwrap_or_else(|failure| console::failure(&failure));
     let rate_limit = console::lift_rate_limit();
     let cmdline = cmdline::parse(&text(Path::new("/proc/cmdline")));
     read_settings(options, &cmdline);

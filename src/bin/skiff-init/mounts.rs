@@ -48,27 +48,32 @@ pub fn mount_at(device: &str, at: &Path, kind: &str) -> Result<()> {
     mount(device, at, kind, MountFlags::empty(), "")
 }
 
-/// Makes a directory and those above it. A root that was mounted read-only is made writable when it must be.
+/// Makes a directory and those above it.
 pub fn make_directory(path: &Path, mode: u32) -> Result<()> {
-    let make = || fs::DirBuilder::new().recursive(true).mode(mode).create(path);
-    let made = match make() {
-        Err(error) if is(&error, Errno::ROFS) => remount_writable().and_then(|()| make()),
-        made => made,
-    };
+    let made = fs::DirBuilder::new().recursive(true).mode(mode).create(path);
     made.map_err(|source| Failure::Directory { path: path.into(), source })
 }
 
-fn remount_writable() -> io::Result<()> {
-    let kept = rustix::fs::statvfs("/")?.f_flag;
-    let mut flags = MountFlags::empty();
-    for (has, flag) in [
+/// Makes a root writable that the kernel mounted read-only: it is where the system keeps what lasts.
+pub fn make_root_writable() -> Result<()> {
+    let remount = || {
+        let kept = rustix::fs::statvfs("/")?.f_flag;
+        if !kept.contains(StatVfsMountFlags::RDONLY) {
+            return Ok(());
+        }
+        rustix::mount::mount_remount("/", times(kept), "")
+    };
+    remount().map_err(|error: Errno| Failure::Writable { source: error.into() })
+}
+
+/// The flags about access times, which a new mount of the same would otherwise lose.
+fn times(kept: StatVfsMountFlags) -> MountFlags {
+    let pairs = [
         (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
         (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
         (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
-    ] {
-        flags.set(flag, kept.contains(has));
-    }
-    Ok(rustix::mount::mount_remount("/", flags, "")?)
+    ];
+    pairs.iter().filter(|(has, _)| kept.contains(*has)).map(|(_, flag)| *flag).collect()
 }
 
 /// Makes what is at `from` also visible at `to`, which is made as a directory, or as a file if `from` is one.

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::system::{RebootCommand, reboot};
 
 use super::console;
+use super::failure::Failure;
 use super::options::Options;
 
 /// Busyboxes, which are asked for their `sh`, and then a shell of its own.
@@ -70,16 +71,17 @@ fn run(shell: &Path) {
     if shell.ends_with("busybox") {
         command.arg("sh");
     }
-    if let Err(error) = command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/skiff-init").status() {
-        console::say(format_args!("cannot start `{}`: {error}", shell.display()));
+    if let Err(source) = command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/skiff-init").status() {
+        console::failure(&Failure::Start { program: shell.into(), source });
     }
 }
 
 fn restart() -> ! {
     console::say("restart");
     rustix::fs::sync();
-    let error = reboot(RebootCommand::Restart);
-    console::say(format_args!("the kernel refuses to restart: {error:?}"));
+    if let Err(error) = reboot(RebootCommand::Restart) {
+        console::failure(&Failure::Restart { source: error.into() });
+    }
     // The kernel's own panic, which may restart the machine, is all that is left.
     std::process::exit(1)
 }

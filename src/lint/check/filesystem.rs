@@ -1,5 +1,6 @@
 //! Checks of what is inside the filesystems.
 
+use super::super::ext4::Ext4;
 use super::super::medium::{Medium, empty_tree, fat_options};
 use crate::fs::fat::{self, FatError};
 use crate::value::ByteSize;
@@ -26,7 +27,7 @@ pub fn fat_clusters(medium: &Medium<'_>) -> Vec<String> {
 pub fn ext4_blocks(medium: &Medium<'_>, wanted: u32) -> Vec<String> {
     let formatted = medium.volumes.iter().filter_map(|volume| Some((volume, volume.ext4.as_ref()?)));
     let wrong = formatted.filter(|(_, ext4)| ext4.block_size != u64::from(wanted));
-    let told = |(volume, ext4): (&super::Volume<'_>, &super::super::medium::Ext4)| {
+    let told = |(volume, ext4): (&super::Volume<'_>, &Ext4)| {
         let (name, found) = (&volume.partition.name, ext4.block_size);
         format!("the ext4 of partition `{name}` has blocks of {found} bytes but must have {wanted}")
     };

@@ -7,9 +7,9 @@ mod place;
 mod root;
 mod table;
 
-use super::medium::{Medium, Volume, Written};
+use super::medium::{Medium, Volume, Written, format_of};
 use super::rule::{BlobSelector, Check, PartitionSelector};
-use crate::board::{Filesystem, Partition, TableKind};
+use crate::board::{Partition, TableKind};
 
 /// What is wrong, one clause for each violation.
 pub(super) fn violations(check: &Check, medium: &Medium<'_>) -> Vec<String> {
@@ -103,19 +103,13 @@ impl PartitionSelector {
     }
 }
 
-/// The word of descriptors for what a partition is formatted with.
-fn format_of(partition: &Partition) -> &'static str {
-    match partition.filesystem {
-        Filesystem::Fat16 { .. } => "fat16",
-        Filesystem::Fat32 { .. } => "fat32",
-        Filesystem::Ext4 { .. } => "ext4",
-        Filesystem::Squashfs { .. } => "squashfs",
-        _ => "none",
-    }
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Names in back-ticks, all of them.
+fn listed(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// Names in back-ticks, as alternatives.

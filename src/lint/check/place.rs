@@ -74,10 +74,10 @@ pub fn named(
             }));
         }
         let on_any =
-            |name: &&str| medium.volumes.iter().any(|volume| volume.files.hold_base_name(base_name(name)));
+            |name: &&str| medium.filesystems().any(|(_, files)| files.hold_base_name(base_name(name)));
         let absent = suffix.into_iter().flat_map(|suffix| text.words_with(suffix));
         let absent = absent.filter(|name| !on_any(name));
-        found.extend(absent.map(|name| format!("`{}` names `{name}`, which is on no partition", text.name)));
+        found.extend(absent.map(|name| format!("`{}` names `{name}`, which is on no filesystem", text.name)));
     }
     found
 }

@@ -1,7 +1,8 @@
 //! Checks of how the system finds its root: the kernel's command line and what it names.
 
-use super::super::medium::{Medium, Volume};
-use super::{format_of, quoted};
+use super::super::files::Files;
+use super::super::medium::Medium;
+use super::{listed, quoted};
 use crate::board::RootStyle;
 
 pub fn command_line(medium: &Medium<'_>) -> Vec<String> {
@@ -21,15 +22,15 @@ pub fn files(medium: &Medium<'_>, root: RootStyle, formats: &[String], files: &[
     if medium.board.root != root {
         return Vec::new();
     }
-    let fits = |volume: &&Volume<'_>| formats.iter().any(|name| name == format_of(volume.partition));
-    let absent = |volume: &Volume<'_>| -> Vec<String> {
-        files.iter().filter(|file| !volume.holds(file)).cloned().collect()
+    let fitting = medium.filesystems().filter(|(format, _)| formats.iter().any(|name| name == format));
+    let absent = |(_, there): (&str, &Files)| -> Vec<String> {
+        files.iter().filter(|file| !there.hold(file, false)).cloned().collect()
     };
-    let missing: Vec<Vec<String>> = medium.volumes.iter().filter(fits).map(absent).collect();
+    let missing: Vec<Vec<String>> = fitting.map(absent).collect();
     match missing.iter().min_by_key(|missing| missing.len()) {
-        None => vec![format!("no partition is formatted with {}", quoted(formats))],
+        None => vec![format!("no filesystem is {}", quoted(formats))],
         Some(least) if !least.is_empty() => {
-            vec![format!("{} is on no partition formatted with {}", quoted(least), quoted(formats))]
+            vec![format!("{} is on no filesystem that is {}", listed(least), quoted(formats))]
         }
         Some(_) => Vec::new(),
     }
@@ -47,8 +48,8 @@ pub fn init(medium: &Medium<'_>, roots: &[RootStyle]) -> Vec<String> {
             match init {
                 None => found.push(format!("a command line in `{name}` has no `init=`")),
                 Some(path) if path.contains('$') => {}
-                Some(path) if medium.volumes.iter().any(|volume| volume.holds(path)) => {}
-                Some(path) => found.push(format!("`{name}` has `init={path}`, which is on no partition")),
+                Some(path) if medium.filesystems().any(|(_, files)| files.hold(path, false)) => {}
+                Some(path) => found.push(format!("`{name}` has `init={path}`, which is on no filesystem")),
             }
         }
     }

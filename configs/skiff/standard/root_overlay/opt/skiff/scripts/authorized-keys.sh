@@ -12,9 +12,8 @@ chmod 0600 "$home/authorized_keys.new"
 for file in /etc/skiff/authorized_keys/*.pub "$KEYS_PERSIST"/*.pub; do
     [ -f "$file" ] || continue
     if ssh-keygen -l -f "$file" >/dev/null 2>&1; then
-        cat "$file" >>"$home/authorized_keys.new"
-        # A file may lack its last newline.
-        echo >>"$home/authorized_keys.new"
+        # A file may lack its last newline, which this adds.
+        grep . "$file" >>"$home/authorized_keys.new"
     else
         complain "$file is no public key and is left out" "copy the .pub file that ssh-keygen made"
         wrong=yes

@@ -29,8 +29,8 @@ restore_machine_id() {
 set_hostname() {
     [ -s "$SKIFF_PERSIST/hostname" ] || return 0
     name=$(head -n 1 "$SKIFF_PERSIST/hostname" | tr -d '[:space:]')
-    if ! printf '%s\n' "$name" | grep -Eqx '[A-Za-z0-9]([A-Za-z0-9.-]{0,62})'; then
-        fail "$SKIFF_PERSIST/hostname: \`$name\` is no host name" "use 1 to 63 letters, digits, dots and hyphens"
+    if ! printf '%s\n' "$name" | grep -Eqx '[A-Za-z0-9]([A-Za-z0-9.-]{0,63})'; then
+        fail "$SKIFF_PERSIST/hostname: \`$name\` is no host name" "use 1 to 64 letters, digits, dots and hyphens"
     fi
     printf '%s\n' "$name" >/etc/hostname
     printf '%s\n' "$name" >/proc/sys/kernel/hostname

@@ -1,0 +1,74 @@
+//! Holds back what is written to the start of a target, until all the rest is there.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::target::{Geometry, Target, TargetError};
+
+/// The first bytes of a target, as they were meant to be written.
+#[derive(Debug)]
+pub(super) struct Held {
+    bytes: Mutex<Vec<u8>>,
+}
+
+impl Held {
+    /// The first `len` bytes, which read as zero.
+    pub(super) fn new(len: u64) -> Held {
+        Held { bytes: Mutex::new(vec![0; len as usize]) }
+    }
+
+    /// `target` but for its first bytes.
+    pub(super) fn before<'a>(&'a self, target: &'a dyn Target) -> Behind<'a> {
+        Behind { held: self, target }
+    }
+
+    /// What was written to them.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets `change` have those of the `len` bytes from `offset` on that are held; returns how many.
+    fn take(&self, offset: u64, len: u64, change: impl FnOnce(&mut [u8])) -> u64 {
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = bytes.len() as u64;
+        let (start, stop) = (offset.min(end), (offset + len).min(end));
+        change(&mut bytes[start as usize..stop as usize]);
+        stop - start
+    }
+}
+
+/// A target whose first bytes are held back.
+pub(super) struct Behind<'a> {
+    held: &'a Held,
+    target: &'a dyn Target,
+}
+
+impl Target for Behind<'_> {
+    fn name(&self) -> &str {
+        self.target.name()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.target.geometry()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.target.read_at(buf, offset)?;
+        self.held.take(offset, buf.len() as u64, |bytes| buf[..bytes.len()].copy_from_slice(bytes));
+        Ok(())
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        let len = buf.len() as u64;
+        let held = self.held.take(offset, len, |bytes| bytes.copy_from_slice(&buf[..bytes.len()]));
+        if held == len { Ok(()) } else { self.target.write_at(&buf[held as usize..], offset + held) }
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        let held = self.held.take(offset, len, |bytes| bytes.fill(0));
+        if held == len { Ok(()) } else { self.target.zero(offset + held, len - held) }
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.target.sync()
+    }
+}
