@@ -18,10 +18,15 @@
 //!
 //! [`stage`] gathers what a plan is about: the root tree, the artifacts (images and boot texts that are composed
 //! first, because a partition that holds them cannot be placed before their length is known), the trees of the
-//! partitions and the raw blobs. [`manifest`] remembers what was written; [`inspect`] reads media with readers that
-//! share no code with the writers and names what is damaged. [`cache`] keeps compressed blocks between builds, here and
-//! in a store that machines share; it changes how long a build takes and nothing else. [`cli`] has one thin file for each verb, [`report`]
-//! prints.
+//! partitions and the raw blobs. [`lint`] holds the layout against the rules of the
+//! board's boot ROM and boot loader before anything is decided to be right. [`manifest`] remembers what was written; [`inspect`] reads media with readers that
+//! share no code with the writers and names what is damaged. [`lint`] holds a layout against the rules of boot ROMs and
+//! loaders, which are data as the boards are; [`persist`] is what a medium knows before its first boot. [`cache`] keeps
+//! compressed blocks between builds, here and in a store that machines share; it changes how long a build takes and
+//! nothing else. [`cli`] has one thin file for each verb, [`report`] prints.
+//!
+//! The package has a second program, `skiff-init` (`src/bin/skiff-init/`), which starts a system whose root is a
+//! squashfs. It runs on the board and shares nothing with this library, which is empty without the feature `composer`.
 //!
 //! Left of `Plan` nothing writes to a target; right of `Plan` nothing decides. What the code never does:
 //!

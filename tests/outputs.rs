@@ -315,11 +315,14 @@ fn an_archive_is_whole_reproducible_and_its_damage_is_named() {
     let descriptor =
         format!("{TAR}file = [{{ root = \"/\" }}, {{ image = \"Image\", to = \"/boot/Image\" }}]\n");
     let project = with_board(&descriptor);
+    fs::hard_link(project.path("output/target/usr/bin/app"), project.path("output/target/usr/bin/app2"))
+        .unwrap();
     let archive = assemble(&project, "demo/other", "out/all.tar", &["--threads", "1"]);
     let other = assemble(&project, "demo/other", "out/other.tar", &["--threads", "3"]);
     assert!(fs::read(&archive).unwrap() == fs::read(other).unwrap(), "the bytes do not depend on threads");
     assert!(!project.path("out/all.tar.bmap").exists(), "nobody copies an archive by blocks");
     let tree = read_archive(&archive).expect("an archive");
+    assert_eq!(tree.get("usr/bin/app"), tree.get("usr/bin/app2"), "one file with two names");
     let stat = |path: &str| {
         let node = tree.node(tree.get(path).unwrap_or_else(|| panic!("{path}")));
         (node.stat.mode, node.stat.uid, node.body.kind())
@@ -656,6 +659,14 @@ fn one_filesystem_is_not_written_over_a_whole_disk() {
     expect_failure(&mut about(&project, &["flash", "--yes", node], "demo/other"), 4, &told);
     let image = image.to_str().unwrap();
     expect_failure(&mut project.command(&["flash", "--yes", "--image", image, node]), 4, &told);
+    let archive = assemble(&project, "virt/docker", "out/docker.tar", &[]);
+    let told = format!(
+        "refused: `{node}` is not written: the image is an archive, which goes to no device\n\
+         hint: unpack it, or load it with the program that it is for"
+    );
+    expect_failure(&mut about(&project, &["flash", "--yes", node], "virt/docker"), 4, &told);
+    let archive = archive.to_str().unwrap();
+    expect_failure(&mut project.command(&["flash", "--yes", "--image", archive, node]), 4, &told);
     let mut start = vec![0; 1 << 20];
     device.backing().read_exact_at(&mut start, 0).unwrap();
     assert!(start.iter().all(|byte| *byte == 0), "nothing was written");

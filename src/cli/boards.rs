@@ -154,6 +154,9 @@ struct Checked {
     /// Number of rules that were looked at, by set.
     rules: BTreeMap<String, usize>,
     violations: Vec<Finding>,
+    /// Why no medium can be composed for it, and so nothing was looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
 }
 
 impl fmt::Display for Checked {
@@ -161,6 +164,9 @@ impl fmt::Display for Checked {
         let sets = self.rules.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let rules: usize = self.rules.values().sum();
         write!(f, "board {}: ", self.board)?;
+        if let Some(refused) = &self.refused {
+            return write!(f, "ok, refused: {refused}");
+        }
         match self.errors().count() {
             0 => write!(f, "ok, {rules} rules of {sets}"),
             1 => write!(f, "breaks a rule of {sets}"),
@@ -172,7 +178,12 @@ impl fmt::Display for Checked {
 impl Checked {
     fn new(board: &Board) -> Result<Checked> {
         let rules = board.rules.iter().map(|set| (set.name.clone(), set.rules.len())).collect();
-        Ok(Checked { board: board.name.clone(), rules, violations: lint_board(board)? })
+        Ok(Checked { board: board.name.clone(), rules, violations: lint_board(board)?, refused: None })
+    }
+
+    fn refused(board: &str, refusal: Refusal) -> Checked {
+        let (rules, violations) = (BTreeMap::new(), Vec::new());
+        Checked { board: board.into(), rules, violations, refused: Some(refusal.refused) }
     }
 
     fn errors(&self) -> impl Iterator<Item = &Finding> {
@@ -217,11 +228,10 @@ impl crate::error::Report for BrokenBoards {
 fn check(names: Vec<String>, boards: &BoardArgs, report: &Report) -> Result<()> {
     let registry = boards.registry()?;
     let names = match names.is_empty() {
-        true => registry.names().map(String::from).collect(),
+        true => registry.all_names().map(String::from).collect(),
         false => names,
     };
-    let board = |name: &String| Checked::new(&board_of(&registry, name)?);
-    let checked = names.iter().map(board).collect::<Result<Vec<_>>>()?;
+    let checked = names.iter().map(|name| check_one(&registry, name)).collect::<Result<Vec<_>>>()?;
     match checked.as_slice() {
         [one] => report.document(one, one),
         several => report.document(&several, Table(several)),
@@ -229,9 +239,15 @@ fn check(names: Vec<String>, boards: &BoardArgs, report: &Report) -> Result<()> 
     tell(checked, report)
 }
 
-/// A board by its name, or by the file of its descriptor.
-fn board_of(registry: &Registry, name: &str) -> Result<Board> {
-    if name.ends_with(".toml") { registry.board_of_file(Path::new(name)) } else { Ok(registry.board(name)?) }
+/// Checks a board by its name, or by the file of its descriptor.
+fn check_one(registry: &Registry, name: &str) -> Result<Checked> {
+    if name.ends_with(".toml") {
+        return Checked::new(&registry.board_of_file(Path::new(name))?);
+    }
+    match registry.refusal(name)? {
+        Some(refusal) => Ok(Checked::refused(name, refusal)),
+        None => Checked::new(&registry.board(name)?),
+    }
 }
 
 /// Tells warnings, and fails if there are errors.

@@ -106,11 +106,14 @@ enum Goes {
     Disk,
     /// A partition, perhaps one that the image names.
     Partition { partuuid: Option<String> },
+    /// No device.
+    Nowhere,
 }
 
 impl Goes {
     fn of_inputs(inputs: &Inputs) -> Goes {
         match inputs.board.table {
+            _ if inputs.board.partitions.iter().any(|p| p.filesystem.is_archive()) => Goes::Nowhere,
             TableKind::None => Goes::Partition { partuuid: inputs.partuuid.clone() },
             TableKind::Mbr | TableKind::Gpt => Goes::Disk,
         }
@@ -121,6 +124,9 @@ impl Goes {
         let found = inspect(&ReadOnly::open(path)?)?;
         let filesystem =
             |content: &Content| matches!(content, Content::Fat(_) | Content::Ext4(_) | Content::Squashfs(_));
+        if found.partitions.iter().any(|whole| matches!(whole.content, Content::Tar(_))) {
+            return Ok(Goes::Nowhere);
+        }
         if found.table.is_some() || !found.partitions.iter().any(|whole| filesystem(&whole.content)) {
             return Ok(Goes::Disk);
         }
@@ -237,14 +243,17 @@ impl Flash {
 
     /// The device, if it is what the image goes to and nothing speaks against writing it.
     fn candidate(&self, goes: &Goes, need: u64) -> Result<Candidate> {
-        let Goes::Partition { partuuid } = goes else {
-            return Ok(Host::new().candidate(&self.device, need)?);
+        let refuse = |reason| Err(Refused::Because { path: self.device.clone(), reason }.into());
+        let partuuid = match goes {
+            Goes::Disk => return Ok(Host::new().candidate(&self.device, need)?),
+            Goes::Nowhere => return refuse(Reason::Archive),
+            Goes::Partition { partuuid } => partuuid,
         };
         let candidate = Host::new().partition(&self.device, need)?;
         let part = candidate.part.as_ref().expect("a partition is on a disk");
         let entry = existing(&ReadOnly::open(&part.disk)?, part.number)?;
         match existing::reject(part.partuuid.as_deref(), entry.as_ref(), partuuid.as_deref()) {
-            Some(reason) => Err(Refused::Because { path: self.device.clone(), reason }.into()),
+            Some(reason) => refuse(reason),
             None => Ok(candidate),
         }
     }

@@ -117,6 +117,9 @@ pub enum Reason {
     /// The image is the content of one partition.
     #[error("it is a whole disk, and the image is that of one partition")]
     WholeDisk,
+    /// The image is a file for another program.
+    #[error("the image is an archive, which goes to no device")]
+    Archive,
     /// Firmware boots from it.
     #[error("it is the EFI system partition, which is never written as a whole")]
     Esp,
@@ -210,6 +213,7 @@ impl Report for Refused {
             Reason::NotABlockDevice(_) => "give the path of a disk, for example `/dev/sdb`".into(),
             Reason::Partition { disk } => format!("to overwrite the whole disk, give `{disk}`"),
             Reason::WholeDisk => "make a partition for it, and give its path, for example `/dev/sdb3`".into(),
+            Reason::Archive => "unpack it, or load it with the program that it is for".into(),
             Reason::Esp => "give the partition that was made for the system".into(),
             Reason::OtherPartuuid { found: Some(found), .. } => {
                 format!("make the image with `--partuuid {found}` if this is the right partition")

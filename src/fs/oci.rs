@@ -183,7 +183,7 @@ impl Blobs {
     fn add(&mut self, media_type: &str, digest: [u8; 32], content: Content) -> Value {
         let (size, digest) = (content.len(), name(digest));
         let node = self.node(content);
-        self.tree.insert(self.directory, digest["sha256:".len()..].as_bytes(), node);
+        self.tree.insert(self.directory, &digest.as_bytes()["sha256:".len()..], node);
         json!({ "mediaType": media_type, "digest": digest, "size": size })
     }
 

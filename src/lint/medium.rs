@@ -201,7 +201,7 @@ impl<'a> Written<'a> {
 
     /// As [`Written::first_in`], but a file of unknown length says nothing behind its first sector.
     pub fn surely_in(&self, range: &Range<u64>) -> Option<u64> {
-        let sure = if self.bounded { u64::MAX } else { self.blob.offset.0 + 512 };
+        let sure = if self.bounded { u64::MAX } else { self.blob.offset.0.saturating_add(512) };
         self.first_in(&(range.start..range.end.min(sure).max(range.start)))
     }
 }

@@ -572,6 +572,10 @@ pub const CASES: &[Case] = cases! {
             "partition `boot` of 16 MiB has 32232 clusters but FAT32 needs 65525";
         "generic/environment": "960 KiB" => "1 MiB",
             "`environment` is saved at 1 MiB (64 KiB), inside partition `boot` (1 MiB to 65 MiB)";
+        "generic/environment": "960 KiB" => "16 KiB",
+            "`environment` is saved at 16 KiB (64 KiB), inside blob `u-boot` (8 KiB to 908 KiB)";
+        "generic/environment": "offset = \"960 KiB\"" => "offset = \"0\"",
+            "`environment` is saved at 0 bytes (64 KiB), inside the partition table (440 bytes to 512 bytes)";
         "generic/disk-signature": "offset = \"8 KiB\"" => "offset = \"0\"\nlength = \"442\"",
             "blob `u-boot` writes byte 440 but bytes 440 to 443 must stay";
         "generic/partition-entries": "offset = \"8 KiB\"" => "offset = \"0\"",
@@ -719,7 +723,8 @@ pub const CASES: &[Case] = cases! {
         "grub-bios/core-img": "offset = \"1 sectors\"" => "offset = \"2 sectors\"",
             "blob `grub-core` starts at 1 KiB but must start at 512 bytes";
         "grub-bios/table": "kind = \"mbr\"" => "kind = \"gpt\"", "the table is a GPT but must be an MBR";
-        "grub-bios/active": "active = true\n" => "", "none of the 1 partitions is one that is active";
+        "generic/blobs-apart": "limit = \"512 KiB\"" => "limit = \"2 MiB\"",
+            "blob `grub-core` reaches to 2.0 MiB (2097664 bytes) but partition `boot` has the bytes from 1 MiB on";
         "grub-bios/sectors": "kind = \"mbr\"" => "kind = \"mbr\", sector-size = 4096",
             "the medium has sectors of 4096 bytes but must have 512";
     }

@@ -113,9 +113,7 @@ fn headers(header: &Header, node: &Node) -> Vec<u8> {
     if header.size > most(12) {
         add(b"size", header.size.to_string().as_bytes());
     }
-    if u64::try_from(header.mtime).is_ok_and(|mtime| mtime <= most(12)) {
-        // It fits.
-    } else {
+    if !u64::try_from(header.mtime).is_ok_and(|mtime| mtime <= most(12)) {
         add(b"mtime", header.mtime.to_string().as_bytes());
     }
     // A further name of a file has the attributes of the first.

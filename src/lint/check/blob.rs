@@ -9,8 +9,8 @@ use crate::value::ByteSize;
 pub fn at(medium: &Medium<'_>, blob: &BlobSelector, offset: &[ByteSize], required: bool) -> Vec<String> {
     let allowed = offset.iter().map(ByteSize::to_string).collect::<Vec<_>>().join(" or ");
     let mut found = blob.select(medium).peekable();
-    let declared = || medium.board.blobs.iter().any(|declared| declared.optional);
-    if required && found.peek().is_none() && !declared() {
+    let optional = || medium.board.blobs.iter().any(|declared| declared.optional && blob.matches(declared));
+    if required && found.peek().is_none() && !optional() {
         return vec![format!("no blob {} at {allowed}", blob.describe())];
     }
     let wrong = found.filter(|written| !offset.contains(&written.blob.offset));
@@ -77,7 +77,7 @@ pub fn keep(medium: &Medium<'_>, kept: Range<u64>) -> Vec<String> {
 }
 
 pub fn write(medium: &Medium<'_>, at: ByteSize) -> Vec<String> {
-    let byte = at.0..at.0 + 1;
+    let byte = at.0..at.0.saturating_add(1);
     if medium.blobs.iter().any(|written| written.first_in(&byte).is_some()) {
         return Vec::new();
     }

@@ -9,7 +9,7 @@ mod table;
 
 use super::medium::{Medium, Volume, Written, format_of};
 use super::rule::{BlobSelector, Check, PartitionSelector};
-use crate::board::{Partition, TableKind};
+use crate::board::{Blob, Partition, TableKind};
 
 /// What is wrong, one clause for each violation.
 pub(super) fn violations(check: &Check, medium: &Medium<'_>) -> Vec<String> {
@@ -51,11 +51,10 @@ pub(super) fn violations(check: &Check, medium: &Medium<'_>) -> Vec<String> {
 
 impl BlobSelector {
     fn select<'m, 'a>(&'m self, medium: &'m Medium<'a>) -> impl Iterator<Item = &'m Written<'a>> {
-        medium.blobs.iter().filter(move |written| self.matches(written))
+        medium.blobs.iter().filter(move |written| self.matches(written.blob))
     }
 
-    fn matches(&self, written: &Written<'_>) -> bool {
-        let blob = written.blob;
+    fn matches(&self, blob: &Blob) -> bool {
         let magic = || blob.magic.as_ref().map(|magic| magic.bytes.as_slice());
         match self {
             BlobSelector::Magic(text) => magic() == Some(text.as_bytes()),
