@@ -28,6 +28,9 @@
 //! The package has a second program, `skiff-init` (`src/bin/skiff-init/`), which starts a system whose root is a
 //! squashfs. It runs on the board and shares nothing with this library, which is empty without the feature `composer`.
 //!
+//! A second binary, `skiff-init` (`src/bin/skiff-init`), runs on the device, as the first process of boards whose root is a
+//! squashfs. It shares nothing with this library and is built without it: all of it is behind the feature `composer`.
+//!
 //! Left of `Plan` nothing writes to a target; right of `Plan` nothing decides. What the code never does:
 //!
 //! - [`plan`] opens no file; `layout` functions read metadata only;

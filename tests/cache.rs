@@ -487,15 +487,16 @@ fn disks_are_composed_with_the_cache() {
 #[test]
 fn what_a_failed_build_has_compressed_is_kept() {
     let project = Project::new();
-    project.edit_board("size = \"40 MiB\"", "size = \"1 MiB\"");
+    let (fit, small) = ("size = \"fit\"\nslack = \"4 MiB\"", "size = \"256 KiB\"");
+    project.edit_board(fit, small);
     let mut command = project.assemble(&["--cache", "cache"]);
     let (stdout, stderr, code) = run(&mut command);
     assert_eq!((stdout.as_str(), code), ("", 1));
-    assert!(stderr.starts_with("error: partition `boot`"), "no talk about blocks: {stderr}");
+    assert!(stderr.starts_with("error: partition `rootfs`"), "no talk about blocks: {stderr}");
     let stats = json(&mut project.command(&["cache", "stats", "--cache", "cache"]));
     let kept = stats["entries"].as_u64().unwrap();
     assert!(kept > 2, "{stats}");
-    project.edit_board("size = \"1 MiB\"", "size = \"40 MiB\"");
+    project.edit_board(small, fit);
     let next = json(&mut project.assemble(&["--cache", "cache"]));
     assert_eq!(next["cache"]["hits"], kept);
 }

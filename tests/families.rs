@@ -142,6 +142,22 @@ fn words_are_filled_into_names() {
 }
 
 #[test]
+fn words_are_made_of_words_but_not_of_themselves() {
+    let project = Project::new();
+    let words = "[vars]\na = \"@{b}.bin\"\nb = \"@{c}der\"\nc = \"loa\"\n";
+    project.edit_board("[vars]\n", words);
+    project.edit_board("files = [\"loader.bin\"]", "files = [\"@{a}\"]");
+    succeed(&mut project.with_inputs(&["plan"], &[]));
+    project.edit_board("c = \"loa\"", "c = \"@{a}\"");
+    expect_no_image(
+        &project,
+        &[],
+        1,
+        "error: word `a` of board `demo/board` is made of itself\nhint: write its text out in `[vars]`",
+    );
+}
+
+#[test]
 fn a_version_that_is_not_there_is_told() {
     let project = Project::new();
     project.edit_board("{ image = \"Image\" }", "{ image = \"Image\", to = \"/Image-@{version}\" }");

@@ -168,6 +168,18 @@ fn what_cannot_be_put_there_is_told() {
     expect_failure(&mut project.assemble(&["--hostname", &long]), 1, &message);
 }
 
+/// A ready image is copied as it is: nothing could be added to it in silence.
+#[test]
+fn a_ready_image_takes_no_keys() {
+    let project = Project::new();
+    for option in ["--ssh-key", "--hostname", "--wifi", "--persist-dir"] {
+        let mut command = project.command(&["flash", "--image", "a.img", option, "x", "/dev/null"]);
+        let (_, told, code) = run(&mut command);
+        assert_eq!(code, 2, "{told}");
+        assert!(told.starts_with("error: the argument '--image <FILE>' cannot be used with"), "{told}");
+    }
+}
+
 #[test]
 fn a_board_that_keeps_nothing_takes_no_keys() {
     let project = Project::new();

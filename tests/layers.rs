@@ -26,21 +26,26 @@ fn chain(registry: &Registry, name: &str) -> Vec<Layer> {
     registry.resolve(name, "the test").unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Settings of a chain in a directory of fragments; the last one wins, as in `merge_config.sh`.
-fn settings(layers: &[Layer], directory: &str) -> BTreeMap<String, String> {
-    let mut found = BTreeMap::new();
+/// The fragments of a chain, in the order in which they are merged.
+fn fragments(layers: &[Layer], directory: &str) -> Vec<String> {
+    let mut texts = Vec::new();
     for directory in layers.iter().filter_map(|layer| layer.file(directory)) {
         let mut files: Vec<PathBuf> =
             fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
-        for file in files {
-            let text = fs::read_to_string(file).unwrap();
-            let set =
-                text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
-            found.extend(set.map(|(symbol, value)| (symbol.into(), value.into())));
-            let unset = text.lines().filter_map(|line| line.strip_prefix("# ")?.strip_suffix(" is not set"));
-            found.extend(unset.map(|symbol| (symbol.into(), "n".into())));
-        }
+        texts.extend(files.iter().map(|file| fs::read_to_string(file).unwrap()));
+    }
+    texts
+}
+
+/// Settings of a chain in a directory of fragments; the last one wins, as in `merge_config.sh`.
+fn settings(layers: &[Layer], directory: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for text in fragments(layers, directory) {
+        let set = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+        found.extend(set.map(|(symbol, value)| (symbol.into(), value.into())));
+        let unset = text.lines().filter_map(|line| line.strip_prefix("# ")?.strip_suffix(" is not set"));
+        found.extend(unset.map(|symbol| (symbol.into(), "n".into())));
     }
     found
 }
@@ -117,8 +122,8 @@ fn hooked<'a>(layers: &[Layer], variable: &str, default: &'a str) -> std::borrow
         let Some(directory) = layer.file("root_overlay/opt/skiff/scripts/mount-all.pre.d") else { continue };
         for entry in fs::read_dir(directory).unwrap() {
             let text = fs::read_to_string(entry.unwrap().path()).unwrap();
-            let set = text.lines().filter_map(|line| line.strip_prefix(variable)?.strip_prefix('='));
-            value = set.last().map_or(value, |set| set.trim_matches('"').to_owned().into());
+            let mut set = text.lines().filter_map(|line| line.strip_prefix(variable)?.strip_prefix('='));
+            value = set.next_back().map_or(value, |set| set.trim_matches('"').to_owned().into());
         }
     }
     value
@@ -397,5 +402,51 @@ fn every_symbol_of_our_layers_exists_in_linux_and_u_boot() {
         if let Some(tree) = tree(test, variable) {
             check_own_layers(flag, &tree);
         }
+    }
+}
+
+/// A choice of Kconfig: the first is what the base chooses, the second what a board may choose instead.
+const CHOICES: [[&str; 2]; 5] = [
+    ["BR2_x86_64", "BR2_arm"],
+    ["BR2_x86_64", "BR2_aarch64"],
+    ["BR2_x86_64", "BR2_riscv"],
+    ["BR2_LINUX_KERNEL_USE_ARCH_DEFAULT_CONFIG", "BR2_LINUX_KERNEL_USE_DEFCONFIG"],
+    ["BR2_LINUX_KERNEL_LATEST_VERSION", "BR2_LINUX_KERNEL_CUSTOM_TARBALL"],
+];
+
+/// What Kconfig makes of the fragments of a chain.
+fn configure(tree: &Path, output: &Path, layers: &[Layer]) -> BTreeMap<String, String> {
+    fs::write(output.join("defconfig"), fragments(layers, "buildroot").join("\n")).unwrap();
+    let variable = |name: &str, path: &Path| format!("{name}={}", path.display());
+    let mut make = Command::new("make");
+    make.arg("-s").arg("-C").arg(tree).arg(variable("O", output)).arg("defconfig");
+    make.arg(variable("BR2_DEFCONFIG", &output.join("defconfig")));
+    let made = make.arg(variable("BR2_EXTERNAL", &project_root().join("buildroot"))).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let config = fs::read_to_string(output.join(".config")).unwrap();
+    let set = config.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('='));
+    set.map(|(symbol, value)| (symbol.into(), value.into())).collect()
+}
+
+#[test]
+fn every_setting_survives_what_buildroot_makes_of_its_dependencies() {
+    let test = "every_setting_survives_what_buildroot_makes_of_its_dependencies";
+    let Some(tree) = tree(test, "SKIFF_BUILDROOT_TREE") else { return };
+    let output = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for (board, _, layers) in boards(&registry()) {
+        let wanted = settings(&layers, "buildroot");
+        // Without a kernel there are no settings of it.
+        if wanted.get("BR2_LINUX_KERNEL").is_some_and(|value| value == "n") {
+            continue;
+        }
+        let made = configure(&tree, output.path(), &layers);
+        let is = |symbol: &str| made.get(symbol).map_or("n", String::as_str);
+        let chosen_otherwise =
+            |symbol: &str| CHOICES.iter().any(|[first, second]| symbol == *first && is(second) == "y");
+        let lost: Vec<_> = wanted
+            .iter()
+            .filter(|(symbol, value)| is(symbol) != value.as_str() && !chosen_otherwise(symbol))
+            .collect();
+        assert!(lost.is_empty(), "{}: {lost:?}", board.name);
     }
 }

@@ -49,7 +49,7 @@ fn known_bad_layouts_are_rejected_with_the_rule_that_they_break() {
         let found = findings(&case.bad());
         let told: Vec<&str> =
             found.iter().filter(|told| told.rule == case.rule).map(|told| told.found.as_str()).collect();
-        (told.first() != Some(&case.found)).then(|| (case.rule, case.found, found))
+        (told.first() != Some(&case.found)).then_some((case.rule, case.found, found))
     };
     let wrong: Vec<_> = CASES.iter().filter_map(wrong).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -11,13 +11,46 @@ use std::process::Command;
 use skiff_image::board::{Board, BoardError, NoFamilies, Proof, Registry, Source};
 
 /// What boots: board, machine, and the test that boots it.
-const BOOTS: [(&str, &str, &str, &str); 7] = [
+const BOOTS: &[(&str, &str, &str, &str)] = &[
+    (
+        "apple/intel",
+        "q35 UEFI rEFInd",
+        "boot_x86.rs",
+        "mac_boots_from_a_partition_beside_macos_and_not_under_another_version",
+    ),
+    (
+        "bananapi/m2ultra",
+        "bpim2u",
+        "boot_arm.rs",
+        "bananapi_m2ultra_boots_through_its_spl_and_not_with_the_spl_moved",
+    ),
+    (
+        "intel/desktop",
+        "q35 UEFI GRUB rEFInd",
+        "boot_x86.rs",
+        "desktop_boots_through_grub_and_refind_and_not_without_its_squashfs_or_its_partition",
+    ),
+    (
+        "intel/x64",
+        "q35 UEFI GRUB",
+        "boot_x86.rs",
+        "x64_boots_through_uefi_and_grub_and_not_without_its_modules",
+    ),
     (
         "orangepi/zero",
         "orangepi-pc",
         "boot_arm.rs",
         "orangepi_zero_boots_through_its_spl_and_not_with_the_spl_moved",
     ),
+    (
+        "pcengines/apu2",
+        "q35 SeaBIOS GRUB",
+        "boot_x86.rs",
+        "apu2_boots_through_grub_behind_the_mbr_and_not_with_its_core_moved",
+    ),
+    ("pi/2", "raspi2b", "boot_arm.rs", "pi_2_boots_what_its_firmware_finds_on_the_card"),
+    ("pi/3x64", "raspi3b", "boot_arm.rs", "pi_3_boots_what_its_firmware_finds_on_the_card"),
+    ("pi/4", "raspi4b", "boot_arm.rs", "pi_4_boots_what_its_firmware_finds_on_the_card"),
     ("virt/qemu", "q35 UEFI", "boot.rs", "virt_x86_64_boots_through_uefi"),
     ("virt/qemu", "arm64 U-Boot extlinux", "boot.rs", "virt_arm64_boots_through_u_boot_and_extlinux"),
     ("virt/qemu", "arm64 U-Boot boot.scr", "boot.rs", "virt_arm64_boots_through_u_boot_and_boot_scr"),

@@ -44,6 +44,17 @@ fn what_percent_v_names_is_there() {
 }
 
 #[test]
+fn percent_v_is_empty_without_an_init_of_the_same_version() {
+    let empty = "refind_linux.conf:1: `%v` is empty for `/boot/bzImage-skiffos-2027.01-1`: no `init*` beside it has the \
+                 version `2027.01-1`";
+    assert_eq!(problem(LINE, "2027.01-1", "2026.08.1-1").as_deref(), Some(empty));
+    let system = LINE.replace("init-skiffos", "system");
+    let placed = ["/boot/bzImage-skiffos-2027.01-1", "/boot/system-2027.01-1.squashfs", "/init-2027.01-1"];
+    let error = check("refind_linux.conf", &system, "/boot", &placed).unwrap_err();
+    assert_eq!(error.to_string(), empty);
+}
+
+#[test]
 fn lines_that_refind_does_not_read_are_told() {
     let quotes = "a line is a title and kernel options, both in double quotes";
     for line in

@@ -177,6 +177,25 @@ fn nothing_to_start_ends_in_a_shell_or_a_restart() {
 }
 
 #[test]
+fn a_root_on_fat_is_seen_as_the_boot_partition() {
+    if !ready("a_root_on_fat_is_seen_as_the_boot_partition") {
+        return;
+    }
+    let directory = temporary();
+    let (tree, disk) = (directory.path().join("tree"), directory.path().join("disk.img"));
+    put(&tree.join("skiff-init/skiff-init-squashfs"), fs::read(skiff_init()).expect("the binary"), 0o755);
+    put(&tree.join("skiff-init/skiff-init.conf"), "init = /usr/lib/system\n", 0o644);
+    image(&tree.join("rootfs.squashfs"), "new");
+    fat(&disk, &tree, "BOOT");
+    let switch = SWITCH.replace("ext4", "vfat").replace("/boot/skiff-init/", "/skiff-init/");
+    let initramfs = initramfs(directory.path(), &switch);
+    let console = start(&initramfs, "mode=rw", &disk).finish();
+    let up = ["image=new", "root=overlay,rw persist= boot=vfat,rw", "boots=1", "SKIFF-BOOT-OK"];
+    shows(&console, &up);
+    shows(&console, &["skiff-init: starting `/usr/lib/system` after "]);
+}
+
+#[test]
 fn an_initramfs_finds_its_medium_and_is_freed() {
     if !ready("an_initramfs_finds_its_medium_and_is_freed") {
         return;

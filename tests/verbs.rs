@@ -208,20 +208,23 @@ fn boards_are_listed_shown_and_checked() {
     for name in ["demo/board", "odroid/xu", "orangepi/zero", "pi/4", "virt/qemu"] {
         assert!(list.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {list}");
     }
-    let claims: Vec<&str> = list.lines().skip(2).step_by(3).map(str::trim).collect();
-    assert_eq!(claims[0], "unproven", "nothing is claimed of the demo: {list}");
-    assert!(claims.contains(&"L1, L2:u-boot-sunxi, L3:orangepi-pc"), "{list}");
+    let lines: Vec<&str> = list.lines().collect();
+    let claims = |name: &str| {
+        let first = lines.iter().position(|line| line.starts_with(&format!("{name} "))).unwrap();
+        lines[first + 2].trim()
+    };
+    assert_eq!(claims("demo/board"), "unproven");
+    assert_eq!(claims("orangepi/zero"), "L1, L2:u-boot-sunxi, L3:orangepi-pc");
+    assert!(claims("chip/r8").starts_with("refused: it boots from NAND flash"), "{list}");
     let table = ["boards", "list", "--boards", "boards", "--markdown"];
     let (table, _) = succeed(&mut project.command(&table));
-    let lines: Vec<&str> = table.lines().take(3).collect();
-    assert_eq!(
-        lines,
-        [
-            "| board | what it is | table | root | proof |",
-            "|---|---|---|---|---|",
-            "| `demo/board` | Synthetic board of `skiff-image demo`: one filesystem of each kind | MBR | boots nothing by itself | unproven |",
-        ]
+    assert!(
+        table.starts_with("| board | what it is | table | root | proof |\n|---|---|---|---|---|\n"),
+        "{table}"
     );
+    let demo = "| `demo/board` | Synthetic board of `skiff-image demo`: one filesystem of each kind | MBR | boots \
+                nothing by itself | unproven |";
+    assert!(table.lines().any(|line| line == demo), "{table}");
     let rows = json(&mut project.command(&["boards", "list", "--boards", "boards"]));
     let demo = rows.as_array().unwrap().iter().find(|row| row["name"] == "demo/board").unwrap();
     assert_eq!(demo["arch"][0], "arm64");

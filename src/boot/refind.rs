@@ -1,20 +1,21 @@
 //! `refind_linux.conf`, which rEFInd reads beside a kernel: lines of a title and kernel options, both in double
-//! quotes. In options `%v` stands for the version of the kernel, which rEFInd takes from its file name: all from
-//! the first digit to the last.
+//! quotes. In options `%v` stands for a version: that of the file `init*` beside the kernel whose name has the same
+//! version as the kernel's, and nothing where there is none. A version is all of a name from its first digit to its
+//! last. The squashfs of the system is such a file, and has to be.
 //!
-//! Source: rEFInd 0.13 and 0.14, documentation "Methods of Booting Linux", `refind/linux.c` (`FindNumbers`,
-//! `ReadLinuxOptionsFile`) and its default `linux_prefixes`.
+//! Source: rEFInd 0.13 and 0.14, documentation "Methods of Booting Linux", and `FindNumbers`, `FindInitrd` and
+//! `AddInitrdToOptions` of its source; tried with 0.13.2: beside a kernel of another version `%v` is empty.
 
 use super::text::TextError;
 
 /// How names of kernels begin that rEFInd finds by itself.
 const KERNELS: [&str; 3] = ["vmlinuz", "bzImage", "kernel"];
 
-/// What rEFInd puts for `%v` with a kernel of this file name.
-pub fn version(kernel: &str) -> &str {
+/// What rEFInd takes as the version in the name of a file.
+pub fn version(name: &str) -> &str {
     let digit = |c: char| c.is_ascii_digit();
-    match (kernel.find(digit), kernel.rfind(digit)) {
-        (Some(first), Some(last)) => &kernel[first..=last],
+    match (name.find(digit), name.rfind(digit)) {
+        (Some(first), Some(last)) => &name[first..=last],
         _ => "",
     }
 }
@@ -34,7 +35,8 @@ pub fn check(file: &str, text: &str, directory: &str, placed: &[&str]) -> Result
         }
         let wrong = |reason: String| TextError::Line { file: file.into(), line: index + 1, reason };
         let options = options(line).map_err(|reason| wrong(reason.into()))?;
-        missing(options, &kernels, placed).map_or(Ok(()), |reason| Err(wrong(reason)))?;
+        let found = kernels.iter().find_map(|kernel| missing(options, kernel, placed));
+        found.map_or(Ok(()), |reason| Err(wrong(reason)))?;
         entries += 1;
     }
     if entries == 0 {
@@ -66,16 +68,23 @@ fn options(line: &str) -> Result<&str, &'static str> {
     }
 }
 
-/// Says which file that the options name with `%v` is not there.
-fn missing(options: &str, kernels: &[(&str, &str)], placed: &[&str]) -> Option<String> {
+/// Says which file that the options name with `%v` is not there for a kernel, given by path and name.
+fn missing(options: &str, (kernel, name): &(&str, &str), placed: &[&str]) -> Option<String> {
     let paths = options.split_whitespace().filter_map(|word| word.split_once('=')).map(|(_, path)| path);
-    for path in paths.filter(|path| path.starts_with('/') && path.contains("%v")) {
-        for (kernel, name) in kernels {
-            let (version, path) = (version(name), path.replace("%v", version(name)));
-            if !placed.contains(&&*path) {
-                return Some(format!("`%v` is `{version}` for `{kernel}`, and there is no `{path}`"));
-            }
-        }
+    let mut paths = paths.filter(|path| path.starts_with('/') && path.contains("%v")).peekable();
+    paths.peek()?;
+    let (version, directory) = (version(name), kernel.strip_suffix(name)?);
+    if !placed.iter().any(|other| is_init(other, directory, version)) {
+        return Some(format!(
+            "`%v` is empty for `{kernel}`: no `init*` beside it has the version `{version}`"
+        ));
     }
-    None
+    let path = paths.map(|path| path.replace("%v", version)).find(|path| !placed.contains(&path.as_str()))?;
+    Some(format!("`%v` is `{version}` for `{kernel}`, and there is no `{path}`"))
+}
+
+/// Whether a path is that of a file `init*` of this version in a directory.
+fn is_init(path: &str, directory: &str, wanted: &str) -> bool {
+    let name = path.strip_prefix(directory).filter(|name| name.starts_with("init"));
+    name.is_some_and(|name| !name.contains('/') && version(name) == wanted)
 }

@@ -31,7 +31,7 @@ pub struct Flash {
     device: PathBuf,
 
     /// Copy this ready image instead of composing; FILE.bmap beside it tells what can be left out.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["arch", "source", "images", "seed", "partuuid", "threads", "verify_output", "strict"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["arch", "source", "images", "seed", "partuuid", "threads", "verify_output", "strict", "ssh_keys", "hostname", "wifi", "persist_dir"])]
     image: Option<PathBuf>,
 
     /// Where to write the manifest of what was composed; without it beside the images of the source.

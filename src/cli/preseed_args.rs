@@ -7,32 +7,34 @@ use clap::Args;
 use crate::error::{Family, Io, Report, Result};
 use crate::persist::{Hostname, PreSeed, PublicKeys, Wifi};
 
+/// Heading of these options in the help; `next_help_heading` would be that of all that follow, too.
+const HEADING: &str = "First boot";
+
 /// What is put on the persist partition.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "First boot")]
 pub struct PreSeedArgs {
     /// Public key that may log in as root; can be given several times.
-    #[arg(long = "ssh-key", value_name = "FILE.pub")]
+    #[arg(help_heading = HEADING, long = "ssh-key", value_name = "FILE.pub")]
     ssh_keys: Vec<PathBuf>,
 
     /// Name of the machine.
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = HEADING, long, value_name = "NAME")]
     hostname: Option<String>,
 
     /// Wireless network to join; its password comes from `--wifi-password-file` or SKIFF_WIFI_PASSWORD.
-    #[arg(long, value_name = "SSID")]
+    #[arg(help_heading = HEADING, long, value_name = "SSID")]
     wifi: Option<String>,
 
     /// File with the password of the wireless network (`-` for standard input).
-    #[arg(long, value_name = "FILE", requires = "wifi")]
+    #[arg(help_heading = HEADING, long, value_name = "FILE", requires = "wifi")]
     wifi_password_file: Option<PathBuf>,
 
     /// The wireless network has no password.
-    #[arg(long, requires = "wifi", conflicts_with = "wifi_password_file")]
+    #[arg(help_heading = HEADING, long, requires = "wifi", conflicts_with = "wifi_password_file")]
     wifi_open: bool,
 
     /// Directory whose files are put on the persist partition, with their modes.
-    #[arg(long, value_name = "DIR")]
+    #[arg(help_heading = HEADING, long, value_name = "DIR")]
     persist_dir: Option<PathBuf>,
 }
 

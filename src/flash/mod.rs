@@ -1,7 +1,7 @@
 //! Writing a medium so that it either boots or clearly does not: [`safety`] refuses what could destroy
-//! something, [`existing`] tells which partition is which, [`commit`] writes, reads back and only then writes what makes the medium bootable, [`verify`]
-//! compares a medium with what was recorded, [`image`] copies a ready image, [`bmap`] tells others which
-//! blocks matter.
+//! something, [`mod@existing`] tells which partition is which, [`commit`] writes, reads back and only then writes
+//! what makes the medium bootable, [`verify`] compares a medium with what was recorded, [`image`] copies a ready
+//! image, [`bmap`] tells others which blocks matter.
 
 pub mod bmap;
 pub mod commit;

@@ -176,10 +176,11 @@ impl<'a> Written<'a> {
     fn of_descriptor(blob: &'a Blob) -> Written<'a> {
         let room = [blob.length, blob.limit].into_iter().flatten().map(|len| len.0).min();
         let end = room.map_or(u64::MAX, |len| blob.offset.0.saturating_add(len));
-        let mut pieces = vec![blob.offset.0..end];
+        let mut pieces: Vec<Range<u64>> = std::iter::once(blob.offset.0..end).collect();
         for (start, end) in &blob.skip {
             pieces = pieces.into_iter().flat_map(|piece| without(piece, start.0..end.0)).collect();
         }
+        pieces.retain(|piece| !piece.is_empty());
         Written { blob, pieces, bounded: room.is_some() }
     }
 

@@ -159,6 +159,14 @@ pub enum StageError {
         /// The directory.
         subtree: String,
     },
+    /// A word that is made of itself.
+    #[error("word `{word}` of board `{board}` is made of itself")]
+    WordCircle {
+        /// The board.
+        board: String,
+        /// One of the words of the circle.
+        word: String,
+    },
     /// A name holds the version of the system, and there is none.
     #[error("{user} needs `@{{version}}`, but `{path}` with a line `VERSION=...` is not there", path = path.display())]
     NoVersion {
@@ -225,6 +233,7 @@ impl Report for StageError {
             }
             StageError::CaseCollision { .. } => Some("rename one of them: FAT ignores case".into()),
             StageError::MissingSubtree { .. } => Some("build the kernel modules, or change the board".into()),
+            StageError::WordCircle { .. } => Some("write its text out in `[vars]`".into()),
             StageError::NoVersion { .. } => {
                 Some("SkiffOS builds write it; for another build write the line there".into())
             }

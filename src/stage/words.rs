@@ -143,13 +143,21 @@ impl Words {
         }
     }
 
-    /// A word of the board may use the others, for example the console of its architecture.
+    /// A word of the board may use the others, for example the console of its architecture, and those others again.
     fn fill_each_other(&mut self, board: &str) -> Result<(), Error> {
-        let fill = |(name, word): (&String, &String)| {
-            Ok((name.clone(), self.render(&format!("word `{name}` of board `{board}`"), word)?))
-        };
-        self.values = self.values.iter().map(fill).collect::<Result<_, Error>>()?;
-        Ok(())
+        // Each round fills at least one word that needs no more rounds, or there is a circle.
+        for _ in 0..=self.values.len() {
+            let fill = |(name, word): (&String, &String)| {
+                Ok((name.clone(), self.render(&format!("word `{name}` of board `{board}`"), word)?))
+            };
+            let filled = self.values.iter().map(fill).collect::<Result<BTreeMap<_, _>, Error>>()?;
+            if filled == self.values {
+                return Ok(());
+            }
+            self.values = filled;
+        }
+        let circle = self.values.iter().find(|(_, word)| word.contains("@{")).map(|(name, _)| name.clone());
+        Err(StageError::WordCircle { board: board.into(), word: circle.unwrap_or_default() }.into())
     }
 
     fn signature_below_blobs(&self, board: &Board) -> Result<u32, Error> {

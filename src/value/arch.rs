@@ -122,4 +122,22 @@ mod tests {
         let message = "mips".parse::<Arch>().unwrap_err().to_string();
         assert_eq!(message, "unknown architecture `mips`: use arm, arm64, x86_64 or riscv64");
     }
+
+    #[test]
+    fn something_is_for_one_architecture_or_several_or_all() {
+        #[derive(Debug, Deserialize)]
+        struct Entry {
+            #[serde(default)]
+            arch: ForArch,
+        }
+        let covered = |text: &str| {
+            let entry: Entry = toml::from_str(text).expect("a valid entry");
+            Arch::ALL.map(|arch| entry.arch.covers(arch))
+        };
+        assert_eq!(covered(""), [true; 4]);
+        assert_eq!(covered("arch = 'arm64'"), [false, true, false, false]);
+        assert_eq!(covered("arch = ['arm', 'riscv64']"), [true, false, false, true]);
+        let error = toml::from_str::<Entry>("arch = 'mips'").expect_err("no such architecture");
+        assert_eq!(error.message(), "an architecture or a list of them: arm, arm64, x86_64, riscv64");
+    }
 }

@@ -24,9 +24,10 @@ pub fn start(image: &Path, number: usize) -> u64 {
     Disk::read(image).entries[number - 1].start * SECTOR
 }
 
-/// A copy of `image`, beside it; what is a hole stays one.
+/// A new copy of `image`, beside it; what is a hole stays one.
 pub fn copy(image: &Path) -> PathBuf {
-    let to = image.with_extension("copy.img");
+    let mut names = (1..).map(|number| image.with_extension(format!("copy{number}.img")));
+    let to = names.find(|to| !to.exists()).expect("there are more numbers than copies");
     run(command("cp").arg("--sparse=always").arg(image).arg(&to));
     to
 }
@@ -59,6 +60,12 @@ pub fn spoil_in_fat(image: &Path, number: usize, path: &str) {
 /// Removes a file from the ext4 filesystem in partition `number`.
 pub fn remove_from_ext4(image: &Path, number: usize, path: &str) {
     debugfs(image, number, &format!("rm {path}"));
+}
+
+/// Gives a file of the ext4 filesystem in partition `number` another name.
+pub fn rename_in_ext4(image: &Path, number: usize, from: &str, to: &str) {
+    debugfs(image, number, &format!("ln {from} {to}"));
+    debugfs(image, number, &format!("unlink {from}"));
 }
 
 /// Gives the ext4 filesystem in partition `number` another label.

@@ -42,7 +42,7 @@ pub struct Readback<'a> {
     synthetic: &'a Synthetic,
     image: PathBuf,
     disk: Option<Disk>,
-    plan: Value,
+    plan: Option<Value>,
     directory: PathBuf,
 }
 
@@ -60,7 +60,8 @@ impl<'a> Readback<'a> {
         let (image, directory) = (synthetic.path(image), synthetic.path("readback"));
         fs::create_dir(&directory).expect("a directory");
         let disk = (synthetic.board.table != TableKind::None).then(|| Disk::read(&image));
-        Readback { synthetic, image, disk, plan: synthetic.plan(), directory }
+        let plan = disk.as_ref().map(|_| synthetic.plan());
+        Readback { synthetic, image, disk, plan, directory }
     }
 
     /// Everything that can be read.
@@ -101,9 +102,12 @@ impl<'a> Readback<'a> {
         }
     }
 
-    /// First byte and length of a partition in the plan.
+    /// First byte and length of a partition in the plan; without a table it is the whole image.
     fn planned(&self, partition: &Partition) -> (u64, u64) {
-        let steps = self.plan["steps"].as_array().expect("steps");
+        let Some(plan) = &self.plan else {
+            return (0, fs::metadata(&self.image).expect("the image").len());
+        };
+        let steps = plan["steps"].as_array().expect("steps");
         let step = steps.iter().find(|step| step["action"]["number"] == partition.number);
         let step = step.unwrap_or_else(|| panic!("no step of `{}`", partition.name));
         (step["offset"].as_u64().expect("an offset"), step["len"].as_u64().expect("a length"))

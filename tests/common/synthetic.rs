@@ -241,7 +241,7 @@ impl Synthetic {
                 let named = named
                     .iter()
                     .filter_map(|path| path.strip_prefix(&directory))
-                    .filter(|path| directory != "/" && !path.is_empty());
+                    .filter(|path| directory != "/" && !place.optional && !path.is_empty());
                 for name in named.chain([some.as_str()]) {
                     self.write_image(&format!("{tree}/{name}"), name.as_bytes());
                 }
