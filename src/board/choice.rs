@@ -8,7 +8,8 @@
 
 use serde::Deserialize;
 
-use super::check::{Checker, toml_error};
+use super::check::Checker;
+use super::error::toml_error;
 use super::{Board, BoardError, Filesystem, Recipe};
 use crate::error::{Io, Result};
 use crate::fs::squashfs::Codec;

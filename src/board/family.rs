@@ -17,7 +17,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::check::{suggestion, toml_error_at};
+use super::error::{suggestion, toml_error_at};
 use super::raw::RawBoard;
 use super::{BoardError, Registry};
 use crate::lint::RuleSet;

@@ -6,13 +6,14 @@
 
 mod check;
 mod choice;
+mod error;
 mod family;
 mod proof;
 pub mod raw;
 mod refusal;
 mod registry;
 
-pub use check::BoardError;
+pub use error::BoardError;
 pub use family::{Families, NoFamilies, Source};
 pub use proof::{ParseProofError, Proof};
 pub use refusal::Refusal;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
-use super::check::toml_error;
+use super::error::toml_error;
 use super::{BoardError, Source};
 use crate::value::Arch;
 

@@ -1,0 +1,82 @@
+//! Files that are put on something, and where they come from.
+
+use super::Checker;
+use crate::board::raw::{OneOrMany, RawKeep, RawPlace};
+use crate::board::{BoardError, From, Place};
+
+impl Checker<'_> {
+    pub(super) fn places(&self, place: &str, raw: Vec<RawPlace>) -> Result<Vec<Place>, BoardError> {
+        raw.into_iter().map(|file| self.place(place, file)).collect()
+    }
+
+    /// The one source that a file names.
+    fn source(&self, place: &str, raw: &RawPlace) -> Result<From, BoardError> {
+        let exclude = || raw.exclude.clone().unwrap_or_default();
+        let image = raw.image.as_ref().map(|image| match image {
+            OneOrMany::One(name) => From::Images(vec![name.clone()]),
+            OneOrMany::Many(names) => From::Images(names.clone()),
+        });
+        let sources = [
+            image.filter(|image| *image != From::Images(Vec::new())),
+            raw.tree.clone().map(|tree| From::ImagesTree { tree, exclude: exclude() }),
+            raw.artifact.clone().map(From::Artifact),
+            raw.directory.as_ref().map(|_| From::Directory),
+            raw.root.clone().map(|path| From::Root { path, exclude: exclude() }),
+            raw.text.clone().map(From::Text),
+            raw.link.clone().map(From::Link),
+        ];
+        let mut given = sources.into_iter().flatten();
+        match (given.next(), given.next()) {
+            (Some(from), None) => Ok(from),
+            _ => {
+                let problem = "a file needs exactly one of `image`, `tree`, `artifact`, `directory`, `root`, \
+                               `text` and `link`";
+                Err(self.invalid(place, problem))
+            }
+        }
+    }
+
+    fn mode(&self, place: &str, from: &From, mode: Option<&str>) -> Result<Option<u32>, BoardError> {
+        let Some(text) = mode else { return Ok(None) };
+        if matches!(from, From::ImagesTree { .. } | From::Root { .. } | From::Link(_)) {
+            return Err(self.invalid(place, "`mode` means nothing for `tree`, `root` and `link`"));
+        }
+        match u32::from_str_radix(text, 8) {
+            Ok(mode) if mode <= 0o7777 => Ok(Some(mode)),
+            _ => Err(self.invalid(place, format!("mode `{text}` is not octal up to 7777"))),
+        }
+    }
+
+    fn place(&self, place: &str, raw: RawPlace) -> Result<Place, BoardError> {
+        let from = self.source(place, &raw)?;
+        if raw.exclude.is_some() && !matches!(from, From::ImagesTree { .. } | From::Root { .. }) {
+            return Err(self.invalid(place, "`exclude` means nothing but for `tree` and `root`"));
+        }
+        let mode = self.mode(place, &from, raw.mode.as_deref())?;
+        let to = match (&from, raw.to, raw.directory) {
+            (From::Directory, None, Some(path)) => path,
+            (From::Directory, Some(_), _) => {
+                return Err(self.invalid(place, "`to` means nothing beside `directory`"));
+            }
+            (From::Images(names), None, _) if names.len() > 1 => {
+                return Err(self.invalid(place, "several candidates in `image` need `to`"));
+            }
+            (From::Images(names), None, _) if names[0].contains('*') => "/".into(),
+            (From::Images(names), None, _) => format!("/{}", base_name(&names[0])),
+            (From::Artifact(name), None, _) => format!("/{name}"),
+            (From::ImagesTree { .. }, None, _) => "/".into(),
+            (From::Root { path, .. }, None, _) => path.clone(),
+            (From::Text(_) | From::Link(_), None, _) => {
+                return Err(self.invalid(place, "`text` and `link` need `to`"));
+            }
+            (_, Some(to), _) => to,
+            (From::Directory, None, None) => unreachable!("a directory place has a path"),
+        };
+        let keep = raw.update == Some(RawKeep::Keep);
+        Ok(Place { arch: raw.arch, from, to, mode, optional: raw.optional, keep })
+    }
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}

@@ -1,0 +1,127 @@
+//! Why a board cannot be used.
+
+use super::Source;
+use crate::error::{Family, Report};
+use crate::value::Arch;
+
+/// Why a board cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BoardError {
+    /// The TOML does not parse or has a key or value that does not exist.
+    #[error("`{file}:{line}:{column}`: {message}")]
+    Toml {
+        /// Descriptor.
+        file: String,
+        /// Line from 1.
+        line: usize,
+        /// Column from 1.
+        column: usize,
+        /// What the parser says.
+        message: String,
+        /// The key that was probably meant.
+        suggestion: Option<String>,
+    },
+    /// The parts contradict each other.
+    #[error("`{file}`: {place}: {problem}")]
+    Invalid {
+        /// Descriptor.
+        file: String,
+        /// Which table of it.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No descriptor of that name.
+    #[error("unknown board `{name}`")]
+    Unknown {
+        /// As asked for.
+        name: String,
+        /// The nearest that exists.
+        suggestion: Option<String>,
+    },
+    /// The board does not exist for the architecture of the source.
+    #[error("board `{board}` has no architecture `{arch}`; it has {}", list(available))]
+    NoSuchArch {
+        /// Board.
+        board: String,
+        /// Architecture of the source or `--arch`.
+        arch: Arch,
+        /// What the descriptor covers.
+        available: Vec<Arch>,
+    },
+    /// The descriptor says that there is no medium for the board.
+    #[error("board `{board}` cannot be composed for: {reason}")]
+    Refused {
+        /// Board.
+        board: String,
+        /// What the descriptor says.
+        reason: String,
+        /// What it says to do instead.
+        instead: String,
+    },
+}
+
+impl Report for BoardError {
+    fn family(&self) -> Family {
+        match self {
+            BoardError::Refused { .. } => Family::Unsupported,
+            _ => Family::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            BoardError::Unknown { suggestion: Some(name), .. } => Some(format!("did you mean `{name}`?")),
+            BoardError::Unknown { .. } => Some("`skiff-image boards list` shows all boards".into()),
+            BoardError::NoSuchArch { .. } => {
+                Some("check the layer chain the source was built with, or give `--arch`".into())
+            }
+            BoardError::Refused { instead, .. } => Some(instead.clone()),
+            BoardError::Toml { suggestion: Some(key), .. } => Some(format!("did you mean `{key}`?")),
+            BoardError::Toml { .. } | BoardError::Invalid { .. } => {
+                Some("correct it; `skiff-image boards check` tells whether it is right".into())
+            }
+        }
+    }
+}
+
+fn list(names: &[Arch]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+impl BoardError {
+    /// What the parser says of a text.
+    pub(crate) fn toml(source: Source<'_>, error: &toml::de::Error) -> BoardError {
+        toml_error(source.file, source.text, error)
+    }
+}
+
+pub(super) fn toml_error(file: &str, text: &str, error: &toml::de::Error) -> BoardError {
+    let start = error.span().map_or(0, |span| span.start);
+    toml_error_at(Source { file, text }, start, error.message(), suggestion(error.message()))
+}
+
+/// What is wrong at byte `start` of a descriptor.
+pub(super) fn toml_error_at(
+    source: Source<'_>,
+    start: usize,
+    message: &str,
+    suggestion: Option<String>,
+) -> BoardError {
+    let before = &source.text[..start.min(source.text.len())];
+    BoardError::Toml {
+        file: source.file.into(),
+        line: before.matches('\n').count() + 1,
+        column: before.len() - before.rfind('\n').map_or(0, |newline| newline + 1) + 1,
+        message: message.into(),
+        suggestion,
+    }
+}
+
+/// The known word nearest to an unknown one. The parser's message begins with the unknown word in back-ticks and
+/// goes on with the known ones.
+pub(super) fn suggestion(message: &str) -> Option<String> {
+    let mut words = message.strip_prefix("unknown ")?.split('`').skip(1).step_by(2);
+    let unknown = words.next()?;
+    crate::value::nearest(unknown, words).map(str::to_owned)
+}
