@@ -18,10 +18,15 @@ const KEY: &str =
 
 /// What debugfs says about the persist partition of the assembled image.
 fn debugfs(project: &Project, request: &str) -> String {
+    debugfs_of(project, "persist", request)
+}
+
+/// What debugfs says about a partition of the assembled image.
+fn debugfs_of(project: &Project, partition: &str, request: &str) -> String {
     let manifest: serde_json::Value =
         serde_json::from_slice(&fs::read(project.path("out/disk.img.manifest.json")).unwrap()).unwrap();
     let regions = manifest["regions"].as_array().unwrap();
-    let offset = &regions.iter().find(|region| region["name"] == "persist").unwrap()["offset"];
+    let offset = &regions.iter().find(|region| region["name"] == partition).unwrap()["offset"];
     let image = format!("{}?offset={offset}", project.path("out/disk.img").display());
     let (stdout, stderr, code) = run(command("debugfs").args(["-R", request]).arg(image));
     assert_eq!(code, 0, "{request}: {stderr}");
@@ -235,6 +240,25 @@ fn the_next_version_must_fit_beside_this_one() {
     );
     project.edit_board("label = \"boot\"", "label = \"boot\"\nupdate = \"never\"");
     succeed(&mut project.assemble(&[]));
+}
+
+/// Inodes are made once: small files use them up long before the bytes.
+#[test]
+fn the_next_version_finds_inodes_too() {
+    if !oracle("the_next_version_finds_inodes_too", "debugfs") {
+        return;
+    }
+    let project = Project::new();
+    for number in 0..5000 {
+        project.write(&format!("output/images/small/{number}"), "");
+    }
+    let file = "file = [{ artifact = \"modules.squashfs\" }";
+    project.edit_board(file, &format!("{file}, {{ tree = \"small\" }}"));
+    project.edit_board("size = \"fit\"\nslack = \"4 MiB\"", "size = \"40 MiB\"");
+    succeed(&mut project.assemble(&[]));
+    let stats = debugfs_of(&project, "rootfs", "stats");
+    let free = stats.lines().find_map(|line| line.strip_prefix("Free inodes:")).unwrap();
+    assert!(free.trim().parse::<u32>().unwrap() > 5000, "{stats}");
 }
 
 #[test]

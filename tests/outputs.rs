@@ -700,6 +700,7 @@ fn partition_with(fault: Option<Fault>) -> (Memory, bool) {
         hash_seed: Uuid::from_u128(2),
         timestamp: 0,
         bytes_per_inode: 16384,
+        inodes: 0,
         reserved_percent: 0,
         journal: ext4::Journal::Auto,
         grow_to: LEN,

@@ -59,6 +59,7 @@ fn compose(tree: &Tree, kind: &str, path: &Path) -> (Vec<WrittenFile>, u64) {
                 timestamp: 0,
                 reserved_percent: 0,
                 bytes_per_inode: 16 << 10,
+                inodes: 0,
                 journal: ext4::Journal::Auto,
                 grow_to: 1 << 40,
             };

@@ -290,6 +290,7 @@ impl Ext4 {
             timestamp: self.common.timestamp(),
             reserved_percent: 0,
             bytes_per_inode: 16 << 10,
+            inodes: 0,
             journal: ext4::Journal::Auto,
             grow_to: 1 << 40,
         };

@@ -18,6 +18,8 @@ use crate::target::{Geometry, Region, Scratch};
 use crate::tree::{Body, Content, Node, NodeId, Tree};
 use crate::value::ByteSize;
 
+/// Inodes below the first for files, and `lost+found` (Linux `Documentation/filesystems/ext4/special_inodes.rst`).
+const RESERVED_INODES: u64 = 11;
 /// Part of the content of a partition that must be free beside two versions of it.
 const HEADROOM: u64 = 16;
 /// Bytes of sector 0 before the disk signature: boot code (UEFI 2.10, section 5.2.1).
@@ -61,7 +63,10 @@ impl Builder<'_> {
             Filesystem::Fat16 { label } => self.fat(partition, tree, label, fat::FatType::Fat16),
             Filesystem::Fat32 { label } => self.fat(partition, tree, label, fat::FatType::Fat32),
             Filesystem::Ext4 { label } => {
-                let options = self.inputs.ext4_options(&partition.name, label);
+                let mut options = self.inputs.ext4_options(&partition.name, label);
+                if partition.update == Update::Files {
+                    options.inodes = RESERVED_INODES + 2 * tree.walk().count() as u64;
+                }
                 Payload::Ext4 { tree, options }
             }
             Filesystem::Squashfs { codec, block } => {

@@ -411,6 +411,7 @@ impl Inputs {
             timestamp: self.timestamp,
             reserved_percent: 0,
             bytes_per_inode: 16 << 10,
+            inodes: 0,
             journal: ext4::Journal::Auto,
             grow_to: GROW_TO,
         }

@@ -116,6 +116,7 @@ pub fn options() -> Options {
         hash_seed: Uuid::from_u128(0xfedc_ba98_7654_4210_8edc_ba98_7654_3210),
         timestamp: TIME,
         bytes_per_inode: 16384,
+        inodes: 0,
         reserved_percent: 0,
         journal: Journal::Auto,
         grow_to: 1 << 40,

@@ -75,7 +75,7 @@ impl<'t, 'o> Builder<'t, 'o> {
         check_options(options)?;
         check_lost_found(tree)?;
         let Numbering { numbers, nodes, last } = Numbering::of(tree)?;
-        let geometry = Geometry::new(options, region_len / BLOCK, last.into())?;
+        let geometry = Geometry::new(options, region_len / BLOCK, u64::from(last).max(options.inodes))?;
         let journal_blocks = journal_blocks(options, geometry.blocks)?;
         let space = Space::of(&geometry);
         let mut builder = Builder {

@@ -228,6 +228,7 @@ mod tests {
             hash_seed: Uuid::from_u128(2),
             timestamp: 0,
             bytes_per_inode: 16384,
+            inodes: 0,
             reserved_percent: 0,
             journal: Journal::None,
             grow_to: 0,

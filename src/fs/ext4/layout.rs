@@ -113,7 +113,7 @@ pub fn layout<'t>(tree: &'t Tree, options: &Options, region_len: u64) -> Result<
 
 /// Bytes of the smallest region that holds `tree`, metadata included and without free space.
 pub fn minimum_size(tree: &Tree, options: &Options) -> Result<u64, Ext4Error> {
-    let inodes = Numbering::of(tree)?.last.into();
+    let inodes = u64::from(Numbering::of(tree)?.last).max(options.inodes);
     let mut blocks = fewest_blocks(options, inodes)?;
     loop {
         let builder = Builder::run(tree, options, blocks * BLOCK)?;

@@ -83,6 +83,8 @@ pub struct Options {
     pub timestamp: Timestamp,
     /// One inode for so many bytes (mke2fs: 16384); there are always enough for the tree.
     pub bytes_per_inode: u32,
+    /// Least number of inodes, for files that come later; the tree always has its own.
+    pub inodes: u64,
     /// Part of the blocks that only root can use: 0 to 50 (mke2fs: 5).
     pub reserved_percent: u8,
     /// Size of the journal.
