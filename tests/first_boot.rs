@@ -201,6 +201,21 @@ fn a_board_that_keeps_nothing_takes_no_keys() {
 }
 
 #[test]
+fn what_the_build_puts_there_is_not_covered_in_silence() {
+    let project = Project::new();
+    project.write("output/images/persist_part/skiff/hostname", "x");
+    project.edit_board("label = \"persist\"", "label = \"persist\"\nfile = [{ tree = \"persist_part\" }]");
+    expect_no_image(
+        &project,
+        &["--hostname", "a"],
+        1,
+        "error: `/skiff/hostname` is placed twice: by `images/persist_part/skiff/hostname` and by the options for the \
+         first boot\n\
+         hint: exclude it from the directory that brings it along",
+    );
+}
+
+#[test]
 fn the_partition_that_keeps_files_must_be_there() {
     let project = Project::new();
     project.edit_board("arch = [", "persist = \"boot\"\narch = [");
