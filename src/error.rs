@@ -50,6 +50,11 @@ pub trait Report: std::error::Error + std::any::Any + Send + Sync {
     fn hint(&self) -> Option<String> {
         None
     }
+
+    /// What happened, for programs: a word that stays the same whatever the message says. Most errors have none.
+    fn code(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Any error of the crate, on its way to the user.
@@ -79,6 +84,11 @@ impl Error {
     /// See [`Report::hint`].
     pub fn hint(&self) -> Option<String> {
         self.0.hint()
+    }
+
+    /// See [`Report::code`].
+    pub fn code(&self) -> Option<&'static str> {
+        self.0.code()
     }
 }
 

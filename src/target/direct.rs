@@ -53,7 +53,24 @@ impl AlignedBuffer {
         &mut self.bytes[self.start..self.start + len]
     }
 
-    fn at_least(&mut self, len: usize) -> &mut [u8] {
+    /// Like [`AlignedBuffer::slice`], to be read only.
+    pub fn bytes(&self, len: usize) -> &[u8] {
+        assert!(len <= self.len, "an aligned buffer is longer than what is read from it");
+        &self.bytes[self.start..self.start + len]
+    }
+
+    /// Bytes there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The first `len` bytes of a buffer that has at least as many; it may be another one, of zeros.
+    pub(super) fn at_least(&mut self, len: usize) -> &mut [u8] {
         if self.len < len {
             *self = AlignedBuffer::new(len);
         }

@@ -1,25 +1,24 @@
-//! An image file, made under a temporary name and renamed when it is complete.
+//! An image file, which gets its name when it is complete.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FallocateFlags;
-use tempfile::NamedTempFile;
 
 use super::direct::{CacheBypass, Direct};
+use super::draft::Draft;
 use super::{Geometry, Target, TargetError, write_zeros};
 use crate::error::{Family, Io, Report};
 use crate::value::ByteSize;
 
-/// An image file. Until [`ImageFile::finish`] it has a temporary name beside the final one and is removed when
-/// it is dropped, so that an interrupted run leaves nothing that looks like an image.
+/// An image file. Until [`ImageFile::finish`] it has no name (see [`Draft`]), so that an interrupted run leaves nothing.
 pub struct ImageFile {
     name: String,
     path: PathBuf,
     overwrite: bool,
-    temporary: NamedTempFile,
+    draft: Draft,
     direct: Direct,
     geometry: Geometry,
 }
@@ -75,19 +74,11 @@ impl ImageFile {
     /// `overwrite` a file of that name is an error, now and in [`ImageFile::finish`].
     pub fn create(path: &Path, geometry: Geometry, overwrite: bool) -> Result<ImageFile, ImageFileError> {
         ImageFile::ensure_free(path, overwrite)?;
-        let directory = directory_of(path);
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = tempfile::Builder::new()
-            .prefix(&format!(".{file_name}."))
-            .suffix(".part")
-            // As any other new file; the umask is applied by the system.
-            .permissions(Permissions::from_mode(0o666))
-            .tempfile_in(directory)
-            .map_err(Io::on("create a file in", directory))?;
-        temporary.as_file().set_len(geometry.len).map_err(Io::on("set the length of", path))?;
-        let direct = Direct::open(temporary.path(), true).map_err(Io::on("open", path))?;
+        let draft = Draft::beside(path)?;
+        draft.as_file().set_len(geometry.len).map_err(Io::on("set the length of", path))?;
+        let direct = Direct::open(&draft.path(), true).map_err(Io::on("open", path))?;
         let (name, path) = (path.display().to_string(), path.to_path_buf());
-        Ok(ImageFile { name, path, overwrite, temporary, direct, geometry })
+        Ok(ImageFile { name, path, overwrite, draft, direct, geometry })
     }
 
     /// Fails unless a file may get this name: there is nothing, or a regular file that may be replaced.
@@ -118,36 +109,18 @@ impl ImageFile {
 
     /// The file as long as it has no final name, for reading.
     pub fn file(&self) -> &File {
-        self.temporary.as_file()
+        self.draft.as_file()
     }
 
     /// Makes the bytes durable, gives the file its name and makes that durable.
     pub fn finish(self) -> Result<(), ImageFileError> {
         ImageFile::ensure_free(&self.path, self.overwrite)?;
-        self.temporary.as_file().sync_all().map_err(Io::on("sync", &self.path))?;
-        let renamed = match self.overwrite {
-            true => self.temporary.persist(&self.path),
-            false => self.temporary.persist_noclobber(&self.path),
-        };
-        renamed.map_err(|error| Io::on("rename the finished image to", &self.path)(error.error))?;
-        let directory = directory_of(&self.path);
-        File::open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(Io::on("sync the directory", directory))?;
-        Ok(())
+        Ok(self.draft.publish(&self.path, self.overwrite)?)
     }
 
     fn error(&self, verb: &'static str, offset: u64, len: u64) -> impl FnOnce(io::Error) -> TargetError {
         let target = self.name.clone();
         move |source| TargetError::Io { verb, target, offset, len, source }
-    }
-}
-
-/// The directory that holds `path`.
-fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
     }
 }
 
@@ -162,7 +135,7 @@ impl Target for ImageFile {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
         let error = self.error("read", offset, buf.len() as u64);
-        self.temporary.as_file().read_exact_at(buf, offset).map_err(error)
+        self.draft.as_file().read_exact_at(buf, offset).map_err(error)
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
@@ -173,7 +146,7 @@ impl Target for ImageFile {
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         let len = buf.len() as u64;
         self.geometry.ensure_inside("write", &self.name, offset, len)?;
-        let buffered = self.temporary.as_file();
+        let buffered = self.draft.as_file();
         self.direct.write_split(buffered, buf, offset).map_err(self.error("write", offset, len))
     }
 
@@ -184,7 +157,7 @@ impl Target for ImageFile {
             return Ok(());
         }
         let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(self.temporary.as_file(), punch, offset, len) {
+        match rustix::fs::fallocate(self.draft.as_file(), punch, offset, len) {
             Ok(()) => Ok(()),
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(self, offset, len),
             Err(errno) => Err(self.error("zero", offset, len)(errno.into())),
@@ -192,6 +165,6 @@ impl Target for ImageFile {
     }
 
     fn sync(&self) -> Result<(), TargetError> {
-        self.temporary.as_file().sync_data().map_err(self.error("sync", 0, self.geometry.len))
+        self.draft.as_file().sync_data().map_err(self.error("sync", 0, self.geometry.len))
     }
 }

@@ -4,25 +4,39 @@
 //! must read as zero is told with [`Region::zero`]; what is neither written nor zeroed is "don't care" (free
 //! blocks of a filesystem) and keeps whatever the target holds.
 
+pub mod cut;
 mod device;
 mod direct;
-mod faulty;
+mod draft;
+pub mod faulty;
 mod file;
+mod in_place;
+mod lock;
+mod medium;
 mod memory;
+mod pending;
 mod read_only;
 mod recorder;
 mod region;
 mod scratch;
+mod watched;
 
-pub use device::{Device, DeviceError};
+pub use cut::PowerCut;
+pub use device::{Device, DeviceError, Limits};
 pub use direct::{AlignedBuffer, CacheBypass};
-pub use faulty::{Fault, Faulty};
+pub use draft::{Draft, sync_directory};
+pub use faulty::{Fault, Faulty, Kind, Place, Simulation, SimulationError, Tear};
 pub use file::{ImageFile, ImageFileError};
+pub use in_place::{InPlace, InPlaceError};
+pub use lock::Holder;
+pub use medium::Medium;
 pub use memory::Memory;
+pub use pending::{Change, ChangeData, Pending};
 pub use read_only::ReadOnly;
-pub use recorder::{Extent, LARGEST_EXTENT, Record, Recorder};
+pub use recorder::{Extent, LARGEST_EXTENT, Log, Record, Recorder};
 pub use region::{Region, RegionWriter};
 pub use scratch::Scratch;
+pub use watched::{Stall, Watched, Watches};
 
 use std::ops::Range;
 
@@ -90,9 +104,57 @@ pub trait Target: Send + Sync {
     /// Makes a range read as zero, as cheaply as the target can.
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError>;
 
+    /// Tells the medium that the bytes of a range do not matter any more, as far as it can be told: only whole
+    /// units of the medium are discarded. Returns whether all of the range was. What the range reads as then is the
+    /// medium's own affair, to be looked at with [`Target::read_back`].
+    fn discard(&self, _offset: u64, _len: u64) -> Result<bool, TargetError> {
+        Ok(false)
+    }
+
     /// Returns when all that was written is on stable storage.
     fn sync(&self) -> Result<(), TargetError>;
 }
+
+/// Whoever holds a target otherwise has a target too.
+macro_rules! through {
+    ($($holder:ty),*) => {$(
+        impl<T: Target + ?Sized> Target for $holder {
+            fn name(&self) -> &str {
+                (**self).name()
+            }
+
+            fn geometry(&self) -> Geometry {
+                (**self).geometry()
+            }
+
+            fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+                (**self).read_at(buf, offset)
+            }
+
+            fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+                (**self).read_back(buf, offset)
+            }
+
+            fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+                (**self).write_at(buf, offset)
+            }
+
+            fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+                (**self).zero(offset, len)
+            }
+
+            fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
+                (**self).discard(offset, len)
+            }
+
+            fn sync(&self) -> Result<(), TargetError> {
+                (**self).sync()
+            }
+        }
+    )*};
+}
+
+through!(&T, Box<T>, std::sync::Arc<T>);
 
 /// Why a target cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +172,29 @@ pub enum TargetError {
         len: u64,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// The target does not answer.
+    #[error(
+        "`{target}` does not answer: to {verb} {} at offset {offset} has taken {seconds} seconds",
+        ByteSize(*len)
+    )]
+    Stalled {
+        /// `read`, `write`, `zero`, `sync`.
+        verb: &'static str,
+        /// [`Target::name`].
+        target: String,
+        /// First byte of the range.
+        offset: u64,
+        /// Length of the range.
+        len: u64,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The user wants the run to end.
+    #[error("writing `{target}` was interrupted")]
+    Interrupted {
+        /// [`Target::name`].
+        target: String,
     },
     /// A formatter wants more than its region has.
     #[error("`{region}` needs {} but has {} before {neighbour}", ByteSize(*need), ByteSize(*have))]
@@ -141,7 +226,9 @@ pub enum TargetError {
 impl Report for TargetError {
     fn family(&self) -> Family {
         match self {
-            TargetError::Io { .. } => Family::Io,
+            TargetError::Io { .. } | TargetError::Stalled { .. } | TargetError::Interrupted { .. } => {
+                Family::Io
+            }
             TargetError::RegionFull { .. } | TargetError::WrittenTwice { .. } => Family::Fit,
         }
     }
@@ -160,12 +247,34 @@ impl Report for TargetError {
                 )),
                 _ => None,
             },
+            TargetError::Stalled { .. } => Some(
+                "try another reader, cable or port; `--stall-timeout` waits longer if the medium is only slow".into(),
+            ),
+            TargetError::Interrupted { .. } => {
+                Some("run the same command again; `flash --resume` goes on where it stopped".into())
+            }
             TargetError::RegionFull { .. } => {
                 Some("give the partition a larger size in the board descriptor, or put less into it".into())
             }
             TargetError::WrittenTwice { .. } => {
                 Some("give the two parts offsets in the board descriptor that do not overlap".into())
             }
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            TargetError::Io { verb, source, .. } => match (source.kind(), source.raw_os_error()) {
+                (std::io::ErrorKind::StorageFull, _) => Some("full"),
+                // ENXIO, ENODEV, ENOMEDIUM; EIO.
+                (_, Some(6 | 19 | 123)) => Some("vanished"),
+                (_, Some(5)) if verb.starts_with("read") => Some("unreadable"),
+                (_, Some(5)) => Some("write-error"),
+                _ => None,
+            },
+            TargetError::Stalled { .. } => Some("stalled"),
+            TargetError::Interrupted { .. } => Some("interrupted"),
+            TargetError::RegionFull { .. } | TargetError::WrittenTwice { .. } => None,
         }
     }
 }

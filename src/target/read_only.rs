@@ -15,6 +15,7 @@ pub struct ReadOnly {
     file: File,
     direct: Direct,
     geometry: Geometry,
+    is_device: bool,
 }
 
 impl ReadOnly {
@@ -25,7 +26,8 @@ impl ReadOnly {
         let kind = file.metadata().map_err(Io::on("look at", path))?.file_type();
         let direct = Direct::open(path, false).map_err(Io::on("open", path))?;
         let len = (&file).seek(SeekFrom::End(0)).map_err(Io::on("find the size of", path))?;
-        let sector_size = match kind.is_block_device() {
+        let is_device = kind.is_block_device();
+        let sector_size = match is_device {
             true => rustix::fs::ioctl_blksszget(&file)
                 .map_err(|errno| Io::on("find the sector size of", path)(errno.into()))?,
             false => 512,
@@ -33,7 +35,12 @@ impl ReadOnly {
         // What cached writes of others have not reached the medium yet is not damage.
         file.sync_all().map_err(Io::on("sync", path))?;
         let geometry = Geometry { len, sector_size };
-        Ok(ReadOnly { name: path.display().to_string(), file, direct, geometry })
+        Ok(ReadOnly { name: path.display().to_string(), file, direct, geometry, is_device })
+    }
+
+    /// Whether it is a block device, not a file.
+    pub fn is_device(&self) -> bool {
+        self.is_device
     }
 
     /// How [`Target::read_back`] gets past the page cache.

@@ -17,7 +17,17 @@ pub const LARGEST_EXTENT: u64 = 4 << 20;
 /// Passes everything on to a target and records it.
 pub struct Recorder<'a> {
     target: &'a dyn Target,
+    log: Option<&'a dyn Log>,
     extents: Mutex<BTreeMap<u64, Recorded>>,
+}
+
+/// Is told what is written, and knows what needs not be.
+pub trait Log: Sync {
+    /// Whether the target has all of these already.
+    fn holds(&self, extents: &[Extent]) -> bool;
+
+    /// These were written to `target`.
+    fn written(&self, target: &dyn Target, extents: &[Extent]) -> Result<(), TargetError>;
 }
 
 /// One write: its length and the digests of its pieces; zeros have none.
@@ -70,6 +80,25 @@ impl Record {
         &self.extents[start..end.max(start)]
     }
 
+    /// What of `range` was not written, in order.
+    pub fn gaps(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        let mut gaps = Vec::new();
+        let mut at = range.start;
+        for extent in self.extents.iter().map(Extent::range).filter(|extent| extent.end > range.start) {
+            if extent.start >= range.end {
+                break;
+            }
+            if at < extent.start {
+                gaps.push(at..extent.start);
+            }
+            at = at.max(extent.end);
+        }
+        if at < range.end {
+            gaps.push(at..range.end);
+        }
+        gaps
+    }
+
     /// Both records as one.
     ///
     /// # Panics
@@ -86,7 +115,12 @@ impl Record {
 impl<'a> Recorder<'a> {
     /// Records what goes to `target`.
     pub fn new(target: &'a dyn Target) -> Recorder<'a> {
-        Recorder { target, extents: Mutex::default() }
+        Recorder { target, log: None, extents: Mutex::default() }
+    }
+
+    /// Records what goes to `target`, tells it to `log`, and does not write what that has already.
+    pub fn with_log(target: &'a dyn Target, log: Option<&'a dyn Log>) -> Recorder<'a> {
+        Recorder { log, ..Recorder::new(target) }
     }
 
     /// What was written so far; the same whatever the order and the number of threads.
@@ -95,18 +129,26 @@ impl<'a> Recorder<'a> {
         let mut extents: Vec<Extent> = Vec::with_capacity(recorded.len());
         for (offset, Recorded { len, digests }) in recorded {
             match digests {
-                Some(digests) => {
-                    let pieces = pieces(offset, len).zip(digests);
-                    extents.extend(pieces.map(|((offset, len), digest)| Extent {
-                        offset,
-                        len,
-                        blake3: Some(digest),
-                    }));
-                }
+                Some(digests) => extents.extend(extents_of(offset, len, digests)),
                 None => push_zeros(&mut extents, offset, len),
             }
         }
         Record { extents }
+    }
+
+    /// Has `write` write these extents if the log does not know better.
+    fn logged(
+        &self,
+        extents: impl FnOnce() -> Vec<Extent>,
+        write: impl FnOnce() -> Result<(), TargetError>,
+    ) -> Result<(), TargetError> {
+        let Some(log) = self.log else { return write() };
+        let extents = extents();
+        if log.holds(&extents) {
+            return Ok(());
+        }
+        write()?;
+        log.written(self.target, &extents)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Recorded>> {
@@ -136,6 +178,12 @@ fn pieces(offset: u64, len: u64) -> impl Iterator<Item = (u64, u64)> {
         let at = index * LARGEST_EXTENT;
         (offset + at, LARGEST_EXTENT.min(len - at))
     })
+}
+
+/// One extent for each digest.
+fn extents_of(offset: u64, len: u64, digests: Vec<Digest>) -> impl Iterator<Item = Extent> {
+    let extent = |((offset, len), digest)| Extent { offset, len, blake3: Some(digest) };
+    pieces(offset, len).zip(digests).map(extent)
 }
 
 /// Appends a range of zeros, joined with one that ends where it begins.
@@ -172,8 +220,9 @@ impl Target for Recorder<'_> {
             0..=LARGEST_EXTENT => vec![Digest::of(buf)],
             _ => buf.par_chunks(LARGEST_EXTENT as usize).map(Digest::of).collect(),
         };
-        self.claim(offset, buf.len() as u64, Some(digests))?;
-        self.target.write_at(buf, offset)
+        let len = buf.len() as u64;
+        self.claim(offset, len, Some(digests.clone()))?;
+        self.logged(|| extents_of(offset, len, digests).collect(), || self.target.write_at(buf, offset))
     }
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
@@ -181,7 +230,11 @@ impl Target for Recorder<'_> {
             return Ok(());
         }
         self.claim(offset, len, None)?;
-        self.target.zero(offset, len)
+        self.logged(|| vec![Extent { offset, len, blake3: None }], || self.target.zero(offset, len))
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
+        self.target.discard(offset, len)
     }
 
     fn sync(&self) -> Result<(), TargetError> {
@@ -225,6 +278,16 @@ mod tests {
         let backward: Vec<u64> = (0..64).rev().collect();
         assert_eq!(record(&forward), record(&backward));
         assert_eq!(record(&forward).len(), 64 << 20);
+    }
+
+    #[test]
+    fn gaps_are_what_was_not_written() {
+        let extent = |offset, len| Extent { offset, len, blake3: None };
+        let record = Record { extents: vec![extent(10, 10), extent(20, 5), extent(40, 10)] };
+        assert_eq!(record.gaps(0..100), [0..10, 25..40, 50..100]);
+        assert_eq!(record.gaps(15..45), [25..40]);
+        assert_eq!(record.gaps(12..18), []);
+        assert_eq!(Record::default().gaps(3..4), [3..4]);
     }
 
     #[test]

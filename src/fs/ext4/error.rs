@@ -206,6 +206,13 @@ impl Report for Ext4Error {
             Target(error) => return error.hint(),
         })
     }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Ext4Error::Target(error) => error.code(),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -200,4 +200,11 @@ impl Report for FatError {
             Target(error) => return error.hint(),
         })
     }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            FatError::Target(error) => error.code(),
+            _ => None,
+        }
+    }
 }

@@ -185,6 +185,13 @@ impl Report for SquashfsError {
             _ => None,
         }
     }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            SquashfsError::Target(error) => error.code(),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

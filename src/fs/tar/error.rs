@@ -45,4 +45,11 @@ impl Report for TarError {
             TarError::Content(error) => error.hint(),
         }
     }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            TarError::Target(error) => error.code(),
+            _ => None,
+        }
+    }
 }

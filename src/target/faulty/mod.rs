@@ -1,0 +1,410 @@
+//! A target that fails on purpose: for tests, and to rehearse what a run does when a medium goes bad.
+//!
+//! [`Fault`] says what goes wrong; [`Simulation`] reads that from a text, with the medium it happens to. Nothing here
+//! looks at a clock, but slow and stalling media take their time.
+
+mod cache;
+mod fault;
+mod simulation;
+mod store;
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::{Geometry, Target, TargetError};
+use cache::Cache;
+use fault::mix;
+pub use fault::{Fault, Kind, Place, Tear};
+pub use simulation::{Simulation, SimulationError};
+
+/// What a range that is bad in part is zeroed in.
+const PIECE: u64 = 1 << 20;
+
+/// Wraps a target, the medium, and has one [`Fault`]. Like an operating system it answers
+/// [`Target::read_at`] from what it was asked to write, and only [`Target::read_back`] from the medium.
+pub struct Faulty<M> {
+    medium: M,
+    fault: Fault,
+    writes: AtomicU64,
+    written: AtomicU64,
+    /// Operations that [`Fault::Local`] has happened to.
+    hits: AtomicU64,
+    /// The bytes of a place that was not known before they were written.
+    bound: OnceLock<Range<u64>>,
+    cache: Cache,
+    /// A slow medium does one thing after the other.
+    busy: Mutex<()>,
+}
+
+/// A write as the medium is told.
+#[derive(Clone, Copy)]
+struct Order<'a> {
+    buf: &'a [u8],
+    offset: u64,
+}
+
+impl Order<'_> {
+    fn range(&self) -> Range<u64> {
+        self.offset..self.offset + self.buf.len() as u64
+    }
+
+    /// What of it goes to `range`, which is a part of it.
+    fn part(&self, range: &Range<u64>) -> Order<'_> {
+        let within = (range.start - self.offset) as usize..(range.end - self.offset) as usize;
+        Order { buf: &self.buf[within], offset: range.start }
+    }
+}
+
+fn overlap(a: &Range<u64>, b: &Range<u64>) -> Option<Range<u64>> {
+    let both = a.start.max(b.start)..a.end.min(b.end);
+    (both.start < both.end).then_some(both)
+}
+
+/// Splits a range at multiples of `size`: for each part where it is, and where it is modulo `size`.
+fn wrapped(range: Range<u64>, size: u64) -> impl Iterator<Item = (Range<u64>, u64)> {
+    let mut at = range.start;
+    std::iter::from_fn(move || {
+        let end = ((at / size + 1) * size).min(range.end);
+        let part = (at < end).then(|| (at..end, at % size));
+        at = end;
+        part
+    })
+}
+
+impl<M: Target> Faulty<M> {
+    /// `medium` with a fault.
+    ///
+    /// # Panics
+    /// If a medium has no bytes at all, or no speed.
+    pub fn new(medium: M, fault: Fault) -> Faulty<M> {
+        let once = |write, kind| Fault::Local { place: Place::Write(write), kind, times: 1 };
+        let fault = match fault {
+            Fault::Flip { write, bit } => once(write, Kind::Flip { bit, bits: 1 }),
+            Fault::Lose { write } => once(write, Kind::Lose),
+            other => other,
+        };
+        let some = !matches!(
+            fault,
+            Fault::Wrap { size: 0 } | Fault::Slow { write: 0, .. } | Fault::Slow { read: 0, .. }
+        );
+        assert!(some, "a medium has a size and a speed");
+        Faulty {
+            medium,
+            fault,
+            writes: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+            bound: OnceLock::new(),
+            cache: Cache::default(),
+            busy: Mutex::new(()),
+        }
+    }
+
+    /// The medium, as it is.
+    pub fn medium(&self) -> &M {
+        &self.medium
+    }
+
+    /// Number of writes so far.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::SeqCst)
+    }
+
+    /// Number of operations so far that a local fault has happened to.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::SeqCst)
+    }
+
+    /// Fails where the fault says that the device is gone.
+    fn ensure_present(&self, verb: &'static str, offset: u64, len: u64) -> Result<(), TargetError> {
+        match self.fault {
+            Fault::Vanish { after } if self.written.load(Ordering::SeqCst) > after => {
+                Err(self.error(verb, offset, len, Errno::NODEV))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts a write; fails when a limit is passed.
+    fn count(&self, verb: &'static str, order: Order<'_>) -> Result<(), TargetError> {
+        let (offset, len) = (order.offset, order.buf.len() as u64);
+        let number = self.writes.fetch_add(1, Ordering::SeqCst);
+        let before = self.written.fetch_add(len, Ordering::SeqCst);
+        match self.fault {
+            Fault::Full { after } if before + len > after => {
+                return Err(self.error(verb, offset, len, Errno::NOSPC));
+            }
+            Fault::Local { place, .. } => self.bind(place, order, number, before),
+            _ => {}
+        }
+        self.ensure_present(verb, offset, len)
+    }
+
+    /// Finds out which bytes the place of the fault is, if this write tells.
+    fn bind(&self, place: Place, order: Order<'_>, number: u64, before: u64) {
+        let (range, sector) = (order.range(), u64::from(self.geometry().sector_size));
+        match place {
+            Place::Written(byte) if (before..before + (range.end - range.start)).contains(&byte) => {
+                let start = (range.start + byte - before) / sector * sector;
+                self.bound.get_or_init(|| start.max(range.start)..(start + sector).min(range.end));
+            }
+            Place::Write(write) if write == number && !range.is_empty() => {
+                self.bound.get_or_init(|| range);
+            }
+            _ => {}
+        }
+    }
+
+    /// The bytes of the place that is bad, if there is one and it is known.
+    fn spot(&self) -> Option<Range<u64>> {
+        match self.fault {
+            Fault::Local { place: Place::At { offset, len }, .. } => Some(offset..offset.saturating_add(len)),
+            _ => self.bound.get().cloned(),
+        }
+    }
+
+    /// What the fault does to an operation on `range`, and to which of its bytes. It counts as done.
+    fn strike(&self, range: &Range<u64>, concerns: fn(Kind) -> bool) -> Option<(Kind, Range<u64>)> {
+        let Fault::Local { kind, times, .. } = self.fault else { return None };
+        let part = self.spot().and_then(|spot| overlap(&spot, range)).filter(|_| concerns(kind))?;
+        let hit = |hits| (hits < times).then_some(hits + 1);
+        self.hits.fetch_update(Ordering::SeqCst, Ordering::SeqCst, hit).is_ok().then_some((kind, part))
+    }
+
+    /// Whether a range can be zeroed by the medium itself.
+    fn is_sound(&self, range: &Range<u64>) -> bool {
+        match self.fault {
+            Fault::Wrap { size } | Fault::Short { size, .. } => range.end <= size,
+            Fault::Local { kind, .. } => {
+                !kind.is_of_writes() || self.spot().and_then(|spot| overlap(&spot, range)).is_none()
+            }
+            _ => true,
+        }
+    }
+
+    /// Writes as the fault says.
+    fn put(&self, order: Order<'_>) -> Result<(), TargetError> {
+        let range = order.range();
+        match self.fault {
+            Fault::Wrap { size } if range.end > size => {
+                wrapped(range, size).try_for_each(|(part, at)| self.divert(order.part(&part), at))
+            }
+            Fault::Short { size, .. } if range.end > size => {
+                self.remember(order)?;
+                let kept = range.start..size.max(range.start);
+                self.medium.write_at(order.part(&kept).buf, kept.start)
+            }
+            Fault::Slow { write, .. } => {
+                self.take_time(order.buf.len() as u64, write);
+                self.right(order)
+            }
+            _ => match self.strike(&range, Kind::is_of_writes) {
+                Some((kind, part)) => self.wrong(order, kind, &part),
+                None => self.right(order),
+            },
+        }
+    }
+
+    /// Writes what was asked for.
+    fn right(&self, order: Order<'_>) -> Result<(), TargetError> {
+        self.medium.write_at(order.buf, order.offset)?;
+        self.cache.update(order.buf, order.offset);
+        Ok(())
+    }
+
+    /// Writes something else; `part` are the bad bytes of the order.
+    fn wrong(&self, order: Order<'_>, kind: Kind, part: &Range<u64>) -> Result<(), TargetError> {
+        let within = (part.start - order.offset) as usize..(part.end - order.offset) as usize;
+        match kind {
+            Kind::WriteError => Err(self.error("write", order.offset, order.buf.len() as u64, Errno::IO)),
+            Kind::Stall(time) => {
+                std::thread::sleep(time);
+                self.right(order)
+            }
+            Kind::Flip { bit, bits } => self.write_instead(order, |bytes| {
+                let bytes = &mut bytes[within];
+                (0..bits).for_each(|index| flip(bytes, bit.wrapping_add(index * 7919)));
+            }),
+            Kind::Stick(Some(byte)) => self.write_instead(order, |bytes| bytes[within].fill(byte)),
+            Kind::Stick(None) => {
+                self.write_only(order, &[order.offset..part.start, part.end..order.range().end])
+            }
+            Kind::Lose => self.write_only(order, &[]),
+            Kind::Tear(tear) => self.write_only(order, &self.kept(order, tear, part)),
+            Kind::Misplace { by } => {
+                let len = self.geometry().len;
+                let to = (order.offset + by % len) % len;
+                let end = order.buf.len().min((len - to) as usize) as u64 + order.offset;
+                self.divert(order.part(&(order.offset..end)), to)?;
+                self.divert(order.part(&(end..order.range().end)), 0)
+            }
+            // These concern no writes.
+            Kind::Unstable | Kind::ReadError => self.right(order),
+        }
+    }
+
+    /// The medium gets other bytes than the cache.
+    fn write_instead(&self, order: Order<'_>, change: impl FnOnce(&mut [u8])) -> Result<(), TargetError> {
+        self.remember(order)?;
+        let mut bytes = order.buf.to_vec();
+        change(&mut bytes);
+        self.medium.write_at(&bytes, order.offset)
+    }
+
+    /// The medium gets only these parts.
+    fn write_only(&self, order: Order<'_>, parts: &[Range<u64>]) -> Result<(), TargetError> {
+        self.remember(order)?;
+        parts.iter().filter(|part| !part.is_empty()).try_for_each(|part| {
+            let part = order.part(part);
+            self.medium.write_at(part.buf, part.offset)
+        })
+    }
+
+    /// The medium writes to `at` instead; what was there is still in the cache.
+    fn divert(&self, order: Order<'_>, at: u64) -> Result<(), TargetError> {
+        if order.buf.is_empty() || at == order.offset {
+            return self.right(order);
+        }
+        let mut before = vec![0; order.buf.len()];
+        self.medium.read_at(&mut before, at)?;
+        self.cache.overlay(&mut before, at);
+        self.remember(Order { buf: &before, offset: at })?;
+        self.remember(order)?;
+        self.medium.write_at(order.buf, at)
+    }
+
+    /// The sectors of a torn write that reach the medium.
+    fn kept(&self, order: Order<'_>, tear: Tear, part: &Range<u64>) -> Vec<Range<u64>> {
+        let (range, sector) = (order.range(), u64::from(self.geometry().sector_size));
+        match tear {
+            Tear::Prefix if *part == range => {
+                let end = (range.start + (range.end - range.start) / 2) / sector * sector;
+                vec![range.start..end.max(range.start)]
+            }
+            Tear::Prefix => vec![range.start..(part.start / sector * sector).max(range.start)],
+            Tear::Subset(seed) => {
+                let kept = |at: &u64| mix(seed ^ at) & 1 == 1 && *at != part.start / sector;
+                let bytes = |at: u64| range.start.max(at * sector)..range.end.min((at + 1) * sector);
+                (range.start / sector..range.end.div_ceil(sector)).filter(kept).map(bytes).collect()
+            }
+        }
+    }
+
+    fn remember(&self, order: Order<'_>) -> Result<(), TargetError> {
+        self.cache.remember(order.buf, order.offset, |bytes, offset| {
+            let len = self.geometry().len.saturating_sub(offset).min(bytes.len() as u64);
+            self.translated(&mut bytes[..len as usize], offset)
+        })
+    }
+
+    /// Reads what the medium has at an address, as far as it has that.
+    fn translated(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        let range = offset..offset + buf.len() as u64;
+        match self.fault {
+            Fault::Wrap { size } if range.end > size => wrapped(range, size).try_for_each(|(part, at)| {
+                let within = (part.start - offset) as usize..(part.end - offset) as usize;
+                self.medium.read_back(&mut buf[within], at)
+            }),
+            Fault::Short { size, reads } if range.end > size => {
+                let (kept, gone) = buf.split_at_mut(size.saturating_sub(offset) as usize);
+                gone.fill(reads);
+                self.medium.read_back(kept, offset)
+            }
+            _ => self.medium.read_back(buf, offset),
+        }
+    }
+
+    /// Reads past the cache as the fault says.
+    fn get(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        let len = buf.len() as u64;
+        if let Fault::Slow { read, .. } = self.fault {
+            self.take_time(len, read);
+        }
+        let struck = self.strike(&(offset..offset + len), Kind::is_of_reads);
+        match &struck {
+            Some((Kind::ReadError, _)) => return Err(self.error("read back", offset, len, Errno::IO)),
+            Some((Kind::Stall(time), _)) => std::thread::sleep(*time),
+            _ => {}
+        }
+        self.translated(buf, offset)?;
+        if let Some((Kind::Unstable, part)) = struck {
+            let bytes = &mut buf[(part.start - offset) as usize..(part.end - offset) as usize];
+            flip(bytes, mix(self.hits()));
+        }
+        Ok(())
+    }
+
+    fn take_time(&self, bytes: u64, rate: u64) {
+        let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        std::thread::sleep(Duration::from_secs_f64(bytes as f64 / rate as f64));
+    }
+
+    fn error(&self, verb: &'static str, offset: u64, len: u64, errno: Errno) -> TargetError {
+        let source = io::Error::from(errno);
+        TargetError::Io { verb, target: self.medium.name().into(), offset, len, source }
+    }
+}
+
+/// Flips a bit, taken modulo their number.
+fn flip(bytes: &mut [u8], bit: u64) {
+    if !bytes.is_empty() {
+        let bit = bit % (bytes.len() as u64 * 8);
+        bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
+    }
+}
+
+impl<M: Target> Target for Faulty<M> {
+    fn name(&self) -> &str {
+        self.medium.name()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.medium.geometry()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_back(buf, offset)?;
+        self.cache.overlay(buf, offset);
+        Ok(())
+    }
+
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.ensure_present("read back", offset, buf.len() as u64)?;
+        self.geometry().ensure_inside("read back", self.name(), offset, buf.len() as u64)?;
+        self.get(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        let order = Order { buf, offset };
+        self.geometry().ensure_inside("write", self.name(), offset, buf.len() as u64)?;
+        self.count("write", order)?;
+        self.put(order)
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        self.ensure_present("zero", offset, len)?;
+        self.geometry().ensure_inside("zero", self.name(), offset, len)?;
+        if let Fault::Slow { write, .. } = self.fault {
+            self.take_time(len, write);
+        }
+        if self.is_sound(&(offset..offset + len)) {
+            self.medium.zero(offset, len)?;
+            self.cache.zero(&(offset..offset + len));
+            return Ok(());
+        }
+        static ZEROS: [u8; PIECE as usize] = [0; PIECE as usize];
+        (offset..offset + len).step_by(PIECE as usize).try_for_each(|at| {
+            self.put(Order { buf: &ZEROS[..PIECE.min(offset + len - at) as usize], offset: at })
+        })
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.ensure_present("sync", 0, self.geometry().len)?;
+        self.medium.sync()
+    }
+}

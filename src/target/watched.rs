@@ -1,0 +1,277 @@
+//! A target that does not wait for ever: media hang for minutes when they die, and the system calls with them.
+//!
+//! This is one of the few places that measure time; nothing that is written depends on it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::{AlignedBuffer, Geometry, Target, TargetError};
+
+/// What a range is zeroed in: a time only says something about a bounded number of bytes.
+const LARGEST_ZERO: u64 = 64 << 20;
+
+/// What was written since the last sync may take this long besides, in bytes of a second.
+const SLOWEST: u64 = 1 << 20;
+
+/// How long a target is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watches {
+    /// After this time, and each time it has passed again, whoever looks is told.
+    pub notice: Duration,
+    /// After this time an operation has failed. A sync also has a second for each MiB that was written since the
+    /// last one.
+    pub bound: Duration,
+}
+
+impl Default for Watches {
+    /// 10 seconds and two minutes: cards that are being worn out pause for up to a minute and then go on.
+    fn default() -> Watches {
+        Watches { notice: Duration::from_secs(10), bound: Duration::from_secs(120) }
+    }
+}
+
+/// An operation that takes long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// `read`, `write`, `zero`, `sync`.
+    pub verb: &'static str,
+    /// First byte of the range.
+    pub offset: u64,
+    /// Length of the range.
+    pub len: u64,
+    /// How long it has taken so far.
+    pub seconds: u64,
+}
+
+/// Has another thread do each operation of a target, waits for it, and gives up in the end.
+///
+/// Nobody can end a system call that hangs: its thread is left alone, holding the target, and the process ends when
+/// the kernel lets go of it. A target that once did not answer is not waited for longer than [`Watches::notice`]
+/// any more.
+pub struct Watched<'a> {
+    inner: Arc<dyn Target>,
+    watches: Watches,
+    tell: Box<dyn Fn(Stall) + Send + Sync + 'a>,
+    idle: Mutex<Vec<Worker>>,
+    unsynced: AtomicU64,
+    stalled: AtomicBool,
+}
+
+/// A thread that has nothing to do, with a buffer that nobody else has.
+struct Worker {
+    jobs: Sender<Job>,
+    results: Receiver<Done>,
+    buffer: AlignedBuffer,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy)]
+enum Task {
+    Read,
+    ReadBack,
+    Write,
+    Zero,
+    Discard,
+    Sync,
+}
+
+struct Job {
+    task: Task,
+    offset: u64,
+    len: u64,
+    buffer: AlignedBuffer,
+}
+
+struct Done {
+    /// Whether it was done; only what is discarded may be not.
+    result: Result<bool, TargetError>,
+    buffer: AlignedBuffer,
+}
+
+impl Task {
+    fn verb(self) -> &'static str {
+        match self {
+            Task::Read => "read",
+            Task::ReadBack => "read back",
+            Task::Write => "write",
+            Task::Zero => "zero",
+            Task::Discard => "discard",
+            Task::Sync => "sync",
+        }
+    }
+}
+
+impl Job {
+    fn run(mut self, target: &dyn Target) -> Done {
+        let Job { task, offset, len, .. } = self;
+        let done = match task {
+            Task::Read => target.read_at(self.buffer.slice(len as usize), offset),
+            Task::ReadBack => target.read_back(self.buffer.slice(len as usize), offset),
+            Task::Write => target.write_at(self.buffer.slice(len as usize), offset),
+            Task::Zero => target.zero(offset, len),
+            Task::Sync => target.sync(),
+            Task::Discard => {
+                return Done { result: target.discard(offset, len), buffer: self.buffer };
+            }
+        };
+        Done { result: done.map(|()| true), buffer: self.buffer }
+    }
+}
+
+impl Worker {
+    fn start(target: Arc<dyn Target>) -> Worker {
+        let (jobs, orders) = mpsc::channel::<Job>();
+        let (done, results) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            for job in orders {
+                // Nobody waits for it any more.
+                if done.send(job.run(&*target)).is_err() {
+                    break;
+                }
+            }
+        });
+        Worker { jobs, results, buffer: AlignedBuffer::new(0), thread }
+    }
+}
+
+impl<'a> Watched<'a> {
+    /// Watches over `inner`; `tell` is called by whoever waits.
+    pub fn new(
+        inner: Arc<dyn Target>,
+        watches: Watches,
+        tell: impl Fn(Stall) + Send + Sync + 'a,
+    ) -> Watched<'a> {
+        let (idle, unsynced, stalled) = (Mutex::default(), AtomicU64::new(0), AtomicBool::new(false));
+        Watched { inner, watches, tell: Box::new(tell), idle, unsynced, stalled }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Worker>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn worker(&self) -> Worker {
+        let idle = self.idle().pop();
+        idle.unwrap_or_else(|| Worker::start(Arc::clone(&self.inner)))
+    }
+
+    /// Has a worker do something; `fill` and `take` see the buffer before and after.
+    fn run(
+        &self,
+        task: Task,
+        (offset, len): (u64, u64),
+        fill: impl FnOnce(&mut AlignedBuffer),
+        take: impl FnOnce(&mut AlignedBuffer),
+    ) -> Result<bool, TargetError> {
+        let mut worker = self.worker();
+        let mut buffer = std::mem::replace(&mut worker.buffer, AlignedBuffer::new(0));
+        fill(&mut buffer);
+        let sent = worker.jobs.send(Job { task, offset, len, buffer });
+        let done = sent.ok().map(|()| self.wait(&worker, task, offset, len)).transpose()?.flatten();
+        let Some(Done { result, mut buffer }) = done else {
+            // It has panicked, and so does whoever asked it.
+            std::panic::resume_unwind(
+                worker.thread.join().expect_err("a thread ends when it is told, or panics"),
+            );
+        };
+        take(&mut buffer);
+        worker.buffer = buffer;
+        self.idle().push(worker);
+        result
+    }
+
+    /// Waits for a worker; none if it has panicked.
+    fn wait(&self, worker: &Worker, task: Task, offset: u64, len: u64) -> Result<Option<Done>, TargetError> {
+        let (start, bound) = (Instant::now(), self.bound(task));
+        loop {
+            let rest = bound.saturating_sub(start.elapsed());
+            match worker.results.recv_timeout(rest.min(self.watches.notice)) {
+                Ok(done) => return Ok(Some(done)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let (verb, seconds) = (task.verb(), start.elapsed().as_secs());
+            if start.elapsed() >= bound {
+                self.stalled.store(true, Ordering::SeqCst);
+                let target = self.inner.name().into();
+                return Err(TargetError::Stalled { verb, target, offset, len, seconds });
+            }
+            (self.tell)(Stall { verb, offset, len, seconds });
+        }
+    }
+
+    fn bound(&self, task: Task) -> Duration {
+        let Watches { notice, bound } = self.watches;
+        match task {
+            _ if self.stalled.load(Ordering::SeqCst) => bound.min(notice),
+            Task::Sync => bound + Duration::from_secs(self.unsynced.load(Ordering::SeqCst) / SLOWEST),
+            _ => bound,
+        }
+    }
+
+    fn read(&self, task: Task, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        let len = buf.len();
+        let fill = |buffer: &mut AlignedBuffer| _ = buffer.at_least(len);
+        self.run(task, (offset, len as u64), fill, |buffer| buf.copy_from_slice(buffer.slice(len))).map(drop)
+    }
+}
+
+impl Drop for Watched<'_> {
+    /// Those who have nothing to do end, and let go of the target.
+    fn drop(&mut self) {
+        let idle = std::mem::take(&mut *self.idle());
+        for Worker { jobs, thread, .. } in idle {
+            drop(jobs);
+            // It has nothing to say: whoever waited for it was told.
+            _ = thread.join();
+        }
+    }
+}
+
+impl Target for Watched<'_> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.inner.geometry()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read(Task::Read, buf, offset)
+    }
+
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read(Task::ReadBack, buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        self.unsynced.fetch_add(buf.len() as u64, Ordering::SeqCst);
+        let fill = |buffer: &mut AlignedBuffer| buffer.at_least(buf.len()).copy_from_slice(buf);
+        self.run(Task::Write, (offset, buf.len() as u64), fill, |_| {}).map(drop)
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        self.unsynced.fetch_add(len, Ordering::SeqCst);
+        (0..len).step_by(LARGEST_ZERO as usize).try_for_each(|at| {
+            let piece = (offset + at, LARGEST_ZERO.min(len - at));
+            self.run(Task::Zero, piece, |_| {}, |_| {}).map(drop)
+        })
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
+        let mut pieces = (0..len).step_by(LARGEST_ZERO as usize);
+        pieces.try_fold(true, |all, at| {
+            let piece = (offset + at, LARGEST_ZERO.min(len - at));
+            Ok(self.run(Task::Discard, piece, |_| {}, |_| {})? && all)
+        })
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.run(Task::Sync, (0, self.geometry().len), |_| {}, |_| {})?;
+        self.unsynced.store(0, Ordering::SeqCst);
+        Ok(())
+    }
+}
