@@ -7,10 +7,12 @@
 //! signature.
 
 pub mod gpt;
+mod grow;
 pub mod mbr;
 mod read;
 mod second_reader;
 
+pub use grow::{Fitted, Kept, fit, room, unfit};
 pub use read::{CopyState, Scheme, Table, read};
 
 use std::ops::Range;

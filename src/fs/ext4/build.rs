@@ -247,7 +247,7 @@ impl<'t, 'o> Builder<'t, 'o> {
     fn map_blocks(&mut self, inode: &mut Inode) -> Vec<Range<u64>> {
         let blocks = inode.size.div_ceil(BLOCK);
         let runs = self.space.take(blocks);
-        let ExtentTree { root, nodes } = extent_tree(&runs, || self.space.take_one());
+        let ExtentTree { root, nodes } = extent_tree(&runs, BLOCK, || self.space.take_one());
         inode.flags |= raw::EXTENTS_FL;
         inode.block = root;
         inode.blocks += blocks + nodes.len() as u64;

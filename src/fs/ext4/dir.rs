@@ -117,7 +117,7 @@ fn leaf(entries: &[Entry]) -> Vec<u8> {
 /// A directory with a hash index of one or two levels; nothing if that does not suffice (1 GiB of names).
 fn indexed(dots: &[Entry; 2], entries: &[Entry], hash_seed: Uuid) -> Option<Vec<u8>> {
     let mut hashed: Vec<((u32, u32), Entry)> =
-        entries.iter().map(|entry| (half_md4_hash(entry.name, hash_seed), *entry)).collect();
+        entries.iter().map(|entry| (half_md4_hash(entry.name, hash_seed, true), *entry)).collect();
     hashed.sort_by_key(|(hash, entry)| (*hash, entry.name));
     let sorted: Vec<Entry> = hashed.iter().map(|(_, entry)| *entry).collect();
     let ranges = fill(&sorted);
@@ -173,8 +173,9 @@ fn put_children(b: &mut [u8], children: &[(u32, u32)], limit: usize) {
     put16(b, 2, children.len() as u16);
 }
 
-/// `ext4fs_dirhash` with `DX_HASH_HALF_MD4` and signed characters: hash and minor hash.
-fn half_md4_hash(name: &[u8], seed: Uuid) -> (u32, u32) {
+/// `ext4fs_dirhash` with `DX_HASH_HALF_MD4`: hash and minor hash. Whether characters are signed was once left to the
+/// architecture.
+pub fn half_md4_hash(name: &[u8], seed: Uuid, signed: bool) -> (u32, u32) {
     let mut state = [0x6745_2301_u32, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476];
     if !seed.is_nil() {
         for (word, bytes) in state.iter_mut().zip(seed.as_bytes().chunks_exact(4)) {
@@ -183,7 +184,7 @@ fn half_md4_hash(name: &[u8], seed: Uuid) -> (u32, u32) {
     }
     let mut rest = name;
     while !rest.is_empty() {
-        half_md4_transform(&mut state, hash_words(rest));
+        half_md4_transform(&mut state, hash_words(rest, signed));
         rest = &rest[rest.len().min(32)..];
     }
     let hash = state[1] & !1;
@@ -191,12 +192,13 @@ fn half_md4_hash(name: &[u8], seed: Uuid) -> (u32, u32) {
     (if hash == 0xFFFF_FFFE { 0xFFFF_FFFC } else { hash }, state[2])
 }
 
-/// `str2hashbuf_signed`: up to 32 characters as big-endian words, padded with the length of all that is left.
-fn hash_words(name: &[u8]) -> [u32; 8] {
+/// `str2hashbuf_signed` and `str2hashbuf_unsigned`: up to 32 characters as big-endian words, padded with the length of all that is left.
+fn hash_words(name: &[u8], signed: bool) -> [u32; 8] {
+    let value = |byte: u8| if signed { byte as i8 as u32 } else { byte.into() };
     let pad = (name.len() as u32 & 0xFF) * 0x0101_0101;
     let mut words = [pad; 8];
     for (word, chunk) in words.iter_mut().zip(name.chunks(4)) {
-        *word = chunk.iter().fold(pad, |value, byte| (value << 8).wrapping_add(*byte as i8 as u32));
+        *word = chunk.iter().fold(pad, |sum, byte| (sum << 8).wrapping_add(value(*byte)));
     }
     words
 }

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use super::raw::{BLOCK, EXTENT_MAX, put16, put32};
+#[cfg(test)]
+use super::raw::BLOCK;
+use super::raw::{EXTENT_MAX, put16, put32};
 
 const EXTENT_MAGIC: u16 = 0xF30A;
 const ENTRIES_IN_INODE: usize = 4;
-const ENTRIES_IN_BLOCK: usize = (BLOCK as usize - 12) / 12;
 
 /// One entry of a node: of a leaf, a run of blocks; of an index, a child that starts with file block `block`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +26,18 @@ pub struct ExtentTree {
     pub nodes: Vec<(u64, Vec<u8>)>,
 }
 
-/// The tree that maps a file to `runs`, in file order; `take_block` gives blocks for its nodes.
-pub fn extent_tree(runs: &[Range<u64>], mut take_block: impl FnMut() -> u64) -> ExtentTree {
+/// The tree that maps a file to `runs`, in file order; `take_block` gives blocks of `block_size` bytes for its nodes.
+pub fn extent_tree(runs: &[Range<u64>], block_size: u64, mut take_block: impl FnMut() -> u64) -> ExtentTree {
+    let in_block = (block_size as usize - 12) / 12;
     let mut entries = leaf_entries(runs);
     let mut nodes = Vec::new();
     let mut depth = 0;
     while entries.len() > ENTRIES_IN_INODE {
         let parents: Vec<Entry> = entries
-            .chunks(ENTRIES_IN_BLOCK)
+            .chunks(in_block)
             .map(|chunk| {
                 let at = take_block();
-                nodes.push((at, node(chunk, depth, ENTRIES_IN_BLOCK)));
+                nodes.push((at, node(chunk, depth, in_block)));
                 Entry { block: chunk[0].block, len: 0, start: at }
             })
             .collect();
@@ -75,9 +77,11 @@ fn node(entries: &[Entry], depth: u16, max: usize) -> Vec<u8> {
         put32(b, 0, entry.block);
         if depth == 0 {
             put16(b, 4, entry.len);
-            put32(b, 8, entry.start as u32); // ee_start_lo; ee_start_hi is zero without 64bit
+            put16(b, 6, (entry.start >> 32) as u16); // ee_start_hi: zero without 64bit
+            put32(b, 8, entry.start as u32); // ee_start_lo
         } else {
             put32(b, 4, entry.start as u32); // ei_leaf_lo
+            put16(b, 8, (entry.start >> 32) as u16); // ei_leaf_hi
         }
     }
     bytes
@@ -91,7 +95,7 @@ mod tests {
     #[test]
     fn four_extents_stay_in_the_inode() {
         let run = 100..100 + 4 * EXTENT_MAX;
-        let tree = extent_tree(std::slice::from_ref(&run), || panic!("no node is needed"));
+        let tree = extent_tree(std::slice::from_ref(&run), BLOCK, || panic!("no node is needed"));
         assert_eq!(get32(&tree.root, 0), 4 << 16 | u32::from(EXTENT_MAGIC));
         assert_eq!((get16(&tree.root, 4), get16(&tree.root, 6)), (4, 0));
         assert_eq!((get32(&tree.root, 48), get32(&tree.root, 56)), (3 * 32768, 100 + 3 * 32768));
@@ -101,7 +105,7 @@ mod tests {
     fn many_extents_make_two_levels() {
         let runs: Vec<_> = (0..2000).map(|n| 10 * n..10 * n + 1).collect();
         let mut next = 100_000;
-        let tree = extent_tree(&runs, || {
+        let tree = extent_tree(&runs, BLOCK, || {
             next += 1;
             next
         });

@@ -28,13 +28,16 @@
 //! Sources: the kernel's `Documentation/filesystems/ext4`, `fs/ext4` and `include/linux/jbd2.h`; `mke2fs` for policy.
 
 mod build;
+mod checksum;
 mod dir;
 mod error;
 mod extent;
 mod geometry;
+mod grow;
 mod layout;
 mod raw;
 mod read;
+pub mod update;
 mod write;
 mod xattr;
 
@@ -42,6 +45,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use error::Ext4Error;
+pub use grow::{GrowError, Grown, Limit, grow};
 pub use layout::{Layout, layout, minimum_size};
 pub use read::{FileReader, ReadError, Reader, Summary};
 pub use write::{Written, write};

@@ -193,7 +193,7 @@ impl GroupDesc {
 }
 
 /// CRC-16 with the reflected polynomial 0x8005 (`lib/crc16.c`).
-fn crc16(crc: u16, bytes: &[u8]) -> u16 {
+pub fn crc16(crc: u16, bytes: &[u8]) -> u16 {
     bytes.iter().fold(crc, |crc, byte| {
         (0..8)
             .fold(crc ^ u16::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xA001 } else { crc >> 1 })
@@ -256,7 +256,7 @@ impl Inode {
 }
 
 /// 32 signed bits of seconds, and two more in the low bits of the extra field.
-fn put_time(b: &mut [u8], at: usize, extra: usize, time: Timestamp) {
+pub fn put_time(b: &mut [u8], at: usize, extra: usize, time: Timestamp) {
     put32(b, at, time as u32);
     put32(b, extra, ((time - Timestamp::from(time as i32)) >> 32) as u32 & 3);
 }

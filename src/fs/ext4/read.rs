@@ -101,6 +101,8 @@ const FEATURES: [FeatureSet; 3] = [
             (0x10, "resize_inode"),
             (0x20, "dir_index"),
             (0x200, "sparse_super2"),
+            (0x400, "fast_commit"),
+            (0x800, "stable_inodes"),
             (0x1000, "orphan_file"),
         ],
     ),
@@ -110,6 +112,7 @@ const FEATURES: [FeatureSet; 3] = [
         &[
             (0x2, "filetype"),
             (0x4, "needs_recovery"),
+            (0x8, "journal_dev"),
             (0x10, "meta_bg"),
             (0x40, "extent"),
             (0x80, "64bit"),
@@ -120,6 +123,7 @@ const FEATURES: [FeatureSet; 3] = [
             (0x4000, "large_dir"),
             (0x8000, "inline_data"),
             (0x1_0000, "encrypt"),
+            (0x2_0000, "casefold"),
         ],
     ),
     (
@@ -143,6 +147,15 @@ const FEATURES: [FeatureSet; 3] = [
 ];
 
 impl Summary {
+    /// Of the filesystem that starts at byte `offset` of `source`; whether it can be read is another question.
+    pub fn read(source: &mut (impl Read + Seek), offset: u64) -> Result<Summary, ReadError> {
+        let error = |source| ReadError::Io { verb: "read", source };
+        let mut bytes = [0; 1024];
+        source.seek(SeekFrom::Start(offset.saturating_add(1024))).map_err(error)?;
+        source.read_exact(&mut bytes).map_err(error)?;
+        Summary::parse(&bytes, offset)
+    }
+
     /// From the 1024 bytes of a superblock that was found `offset` bytes into the image.
     fn parse(b: &[u8; 1024], offset: u64) -> Result<Summary, ReadError> {
         let found = get16(b, 0x38);
@@ -168,14 +181,22 @@ impl Summary {
 }
 
 fn features(b: &[u8; 1024]) -> Vec<String> {
-    let mut features = Vec::new();
-    for (set, at, names) in FEATURES {
-        for bit in (0..32).filter(|bit| get32(b, at) >> bit & 1 == 1) {
-            let name = names.iter().find(|(value, _)| *value == 1 << bit);
-            features.push(name.map_or_else(|| format!("FEATURE_{set}{bit}"), |(_, name)| (*name).into()));
-        }
-    }
-    features
+    FEATURES.iter().flat_map(|(set, at, _)| feature_names(*set, get32(b, *at))).collect()
+}
+
+/// The names of the `bits` of a set of features: `C`, `I` or `R`.
+pub(super) fn feature_names(set: char, bits: u32) -> Vec<String> {
+    let names = FEATURES.iter().find(|(other, ..)| *other == set).map_or(&[][..], |(.., names)| names);
+    let name = |bit: u32| names.iter().find(|(value, _)| *value == 1 << bit).map(|(_, name)| *name);
+    (0..32)
+        .filter(|bit| bits >> bit & 1 == 1)
+        .map(|bit| name(bit).map_or_else(|| format!("FEATURE_{set}{bit}"), Into::into))
+        .collect()
+}
+
+/// Names of the bits of `compat`, `incompat` and `ro_compat`.
+pub(super) fn features_named(sets: [u32; 3]) -> Vec<String> {
+    FEATURES.iter().zip(sets).flat_map(|((set, ..), bits)| feature_names(*set, bits)).collect()
 }
 
 /// An ext4 filesystem in an image.
@@ -195,7 +216,13 @@ struct Part<R> {
     source: R,
     offset: u64,
     tables: InodeTables,
+    /// Whether the journal has entries that the reader cannot replay, because it knows only those with checksums.
+    hides_journal: bool,
 }
+
+/// `s_feature_incompat`, and its bit for a journal that must be replayed.
+const INCOMPAT: u64 = 1024 + 0x60;
+const RECOVER: u8 = 0x4;
 
 /// Where times are, to hide them: ext4-view 1.0 calls an inode with a time before 1970 or from 2038 to 2106 corrupt
 /// (it takes the low 32 bits, which are signed, for an unsigned number).
@@ -255,6 +282,13 @@ impl<R: Read + Seek> Ext4Read for Part<R> {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
         self.read_at(start_byte, dst)?;
         self.tables.hide_times(start_byte, dst);
+        // As boot loaders do, which replay nothing: files that were not written to since are where they were.
+        if self.hides_journal
+            && let Some(at) = INCOMPAT.checked_sub(start_byte)
+            && let Some(byte) = dst.get_mut(at as usize)
+        {
+            *byte &= !RECOVER;
+        }
         Ok(())
     }
 }
@@ -262,12 +296,14 @@ impl<R: Read + Seek> Ext4Read for Part<R> {
 impl Reader {
     /// Opens the filesystem that starts at byte `offset` of `source`.
     pub fn open(source: impl Read + Seek + 'static, offset: u64) -> Result<Reader, ReadError> {
-        let mut part = Part { source, offset, tables: InodeTables::default() };
+        let mut part = Part { source, offset, tables: InodeTables::default(), hides_journal: false };
         let error = |source| ReadError::Io { verb: "read", source };
         let mut bytes = [0; 1024];
         part.read_at(1024, &mut bytes).map_err(error)?;
         let summary = Summary::parse(&bytes, offset)?;
         part.tables = InodeTables::read(&mut part, &bytes).map_err(error)?;
+        // With `metadata_csum` the journal has checksums, and the superblock one that covers the bit.
+        part.hides_journal = get32(&bytes, 0x64) & 0x400 == 0;
         let fs = Ext4::load(Box::new(part)).map_err(|source| ReadError::Path { path: "/".into(), source })?;
         Ok(Reader { fs, summary })
     }
@@ -287,6 +323,17 @@ impl Reader {
     pub fn check_files(&self, expected: &[WrittenFile]) -> Result<Vec<Damage>, ReadError> {
         let paths = self.paths()?;
         Ok(expected.iter().filter_map(|file| self.check_file(file, paths.get(&file.path))).collect())
+    }
+
+    /// Paths of all regular files, as shown.
+    pub fn file_paths(&self) -> Result<Vec<String>, ReadError> {
+        Ok(self.paths()?.into_keys().collect())
+    }
+
+    /// Fails unless the root directory can be read.
+    pub fn check_root(&self) -> Result<(), ReadError> {
+        let error = |source| ReadError::Path { path: "/".into(), source };
+        self.fs.read_dir("/").map_err(error)?.try_for_each(|entry| entry.map(drop).map_err(error))
     }
 
     /// Copies the content of the file at `path` and returns its length.

@@ -91,6 +91,20 @@ impl<S: Read + Seek> Volume<S> {
         })
     }
 
+    /// Path and length of every file, sorted by path; contents are not read.
+    pub fn list(&self) -> Result<BTreeMap<String, u64>, FatError> {
+        let mut files = BTreeMap::new();
+        self.visit(&mut |path, entry| {
+            let entry = entry?;
+            if entry.is_file() {
+                files.insert(path.to_string(), entry.len());
+            }
+            Ok(())
+        })
+        .map_err(|error| self.corrupt(&error))?;
+        Ok(files)
+    }
+
     /// Every file with its digest, sorted by path.
     pub fn files(&self) -> Result<Vec<WrittenFile>, FatError> {
         let mut files = BTreeMap::new();
@@ -105,6 +119,26 @@ impl<S: Read + Seek> Volume<S> {
         })
         .map_err(|error| self.corrupt(&error))?;
         Ok(files.into_values().collect())
+    }
+
+    /// Paths of all files, sorted.
+    pub fn file_paths(&self) -> Result<Vec<String>, FatError> {
+        let mut paths = Vec::new();
+        self.visit(&mut |path, entry| {
+            if entry?.is_file() {
+                paths.push(path.to_string());
+            }
+            Ok(())
+        })
+        .map_err(|error| self.corrupt(&error))?;
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Whether a system that wrote to it did not unmount it.
+    pub fn is_dirty(&self) -> Result<bool, FatError> {
+        self.start_operation();
+        Ok(self.filesystem.read_status_flags().map_err(|error| self.corrupt(&error))?.dirty())
     }
 
     /// Which of the `expected` files are damaged, in their order. Other files do not matter.
