@@ -18,15 +18,13 @@
 //!
 //! [`stage`] gathers what a plan is about: the root tree, the artifacts (images and boot texts that are composed
 //! first, because a partition that holds them cannot be placed before their length is known), the trees of the
-//! partitions and the raw blobs. [`lint`] holds the layout against the rules of the
-//! board's boot ROM and boot loader before anything is decided to be right. [`manifest`] remembers what was written; [`inspect`] reads media with readers that
-//! share no code with the writers and names what is damaged. [`lint`] holds a layout against the rules of boot ROMs and
-//! loaders, which are data as the boards are; [`persist`] is what a medium knows before its first boot. [`cache`] keeps
-//! compressed blocks between builds, here and in a store that machines share; it changes how long a build takes and
-//! nothing else. [`cli`] has one thin file for each verb, [`report`] prints.
-//!
-//! The package has a second program, `skiff-init` (`src/bin/skiff-init/`), which starts a system whose root is a
-//! squashfs. It runs on the board and shares nothing with this library, which is empty without the feature `composer`.
+//! partitions and the raw blobs. [`lint`] holds the layout against the rules of the board's boot ROM and boot loader,
+//! which are data as the boards are, before anything is decided to be right. [`manifest`] remembers what was written;
+//! [`inspect`] reads media with readers that share no code with the writers, names what is damaged, and tells that from
+//! what use changes. [`persist`] is what a medium knows before its first boot. [`install`] updates the system on a medium that has one. [`cache`] keeps compressed blocks between
+//! builds, here and in a store that machines share; it changes how long a build takes and nothing else. [`interrupt`]
+//! turns Ctrl-C into an error of the next write, [`target::PowerCut`] tells every state in which a power cut can leave a
+//! medium. [`cli`] has one thin file for each verb, [`report`] prints.
 //!
 //! A second binary, `skiff-init` (`src/bin/skiff-init`), runs on the device, as the first process of boards whose root is a
 //! squashfs. It shares nothing with this library and is built without it: all of it is behind the feature `composer`.
@@ -38,8 +36,9 @@
 //! - nothing but `report` and `main.rs` prints;
 //! - no board is named in Rust code: boards are data in `boards/`;
 //! - no clock and no randomness: timestamps and the identity seed are inputs (only [`cache`] looks at the time, to know
-//!   what was not used for long, and how long a store is waited for);
-//! - a byte of a target is written at most once per run, so that what was meant to be there is always known.
+//!   what was not used for long, and how long a store is waited for; how long a medium is waited for is measured, too);
+//! - a byte of a target is written once per run, and again only to mend what was read back wrong, so that what was meant
+//!   to be there is always known.
 
 #![cfg(feature = "composer")]
 
@@ -54,6 +53,8 @@ pub mod error;
 pub mod flash;
 pub mod fs;
 pub mod inspect;
+pub mod install;
+pub mod interrupt;
 pub mod layer;
 pub mod lint;
 pub mod manifest;

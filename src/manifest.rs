@@ -58,10 +58,43 @@ pub struct RegionEntry {
     pub len: u64,
     /// Written last.
     pub critical: bool,
+    /// Whose the content is once the medium is used.
+    #[serde(default, skip_serializing_if = "Owner::is_system")]
+    pub owner: Owner,
+    /// What the filesystem is found by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
     /// The ranges that were written and their digests; what lies between is free space.
     pub extents: Vec<Extent>,
     /// Files of the filesystem.
     pub files: Vec<FileEntry>,
+}
+
+/// Whose the content of a region is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owner {
+    /// The system's: what was written stays, but for files that say otherwise.
+    #[default]
+    System,
+    /// The user's: anything in it may change.
+    User,
+}
+
+impl Owner {
+    fn is_system(&self) -> bool {
+        *self == Owner::System
+    }
+}
+
+/// What a filesystem is found by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Volume label.
+    pub label: String,
+    /// FAT serial number as programs print it, or ext4 UUID.
+    pub id: String,
 }
 
 /// A file of a filesystem.
@@ -74,6 +107,9 @@ pub struct FileEntry {
     /// The artifact that the file is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<String>,
+    /// Whether it is the user's to change: written when the medium is made, left alone by updates.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep: bool,
 }
 
 /// A composed file.

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use common::{command, oracle};
 use loopdev::{LoopDevice, run};
 use skiff_image::error::Family;
-use skiff_image::flash::{Commit, Critical, Event, Phase, RegionRange, Silent};
+use skiff_image::flash::{Commit, Critical, Done, Event, Options, Phase, RegionRange, Silent};
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
 use skiff_image::target::{Device, Fault, Faulty, Geometry, Memory, Record, Target, TargetError};
 use uuid::Uuid;
@@ -47,16 +47,16 @@ fn body(target: &dyn Target) -> skiff_image::Result<()> {
 }
 
 fn flash(target: &dyn Target) -> skiff_image::Result<Record> {
+    Ok(flash_with(target, Options::default())?.record)
+}
+
+fn flash_with(target: &dyn Target, options: Options) -> skiff_image::Result<Done> {
     let (critical, regions) = (critical(), regions());
-    let commit = Commit {
-        target,
-        used: true,
-        critical: &critical,
-        regions: &regions,
-        listener: &Silent,
-        expected_len: None,
-    };
-    commit.run(body)
+    let commit = Commit { target, used: true, regions: &regions, listener: &Silent, options };
+    commit.run(&|target: &dyn Target| {
+        body(target)?;
+        Ok(critical.clone())
+    })
 }
 
 /// A medium with an older table and older data everywhere.
@@ -113,12 +113,15 @@ fn a_mismatch_names_region_and_bytes() {
     let error = flash(&Faulty::new(&memory, Fault::Flip { write: 2, bit: 0 })).expect_err("noticed");
     assert_eq!(
         error.to_string(),
-        "`memory` does not hold what was written: `boot`: 1 MiB at bytes 6291456..7340032; \
+        "`memory` does not hold what was written: `boot`: 1 MiB at bytes 6291456..7340032 (one bit of byte \
+         6291456 is wrong: it is 0x03, not 0x02); \
          it was left without a partition table, so that nothing boots from it"
     );
     assert_eq!(
         error.hint().as_deref(),
-        Some("try again with another reader or cable; if it stays, the medium is worn out")
+        Some(
+            "try another cable, reader or port first; if it is the same bit again, the medium is worn out: use another one"
+        )
     );
 }
 
@@ -134,7 +137,7 @@ fn a_medium_that_fails_at_any_byte_has_no_table() {
             let message = error.to_string();
             assert!(message.contains(text), "{message}");
             // Of a medium that vanished while sector 0 was written nobody knows what it holds.
-            let left = match message.contains("write 72 bytes at offset 440") && text == "No such device" {
+            let left = match message.contains("write 512 bytes at offset 0") && text == "No such device" {
                 true => "; it could not be wiped either: do not boot from it",
                 false => "; it was left without a partition table, so that nothing boots from it",
             };
@@ -147,19 +150,13 @@ fn a_medium_that_fails_at_any_byte_has_no_table() {
 #[test]
 fn a_body_that_fails_keeps_its_message_and_hint() {
     let memory = used_medium();
-    let commit = Commit {
-        target: &memory,
-        used: false,
-        critical: &[],
-        regions: &[],
-        listener: &Silent,
-        expected_len: None,
-    };
+    let options = Options::default();
+    let commit = Commit { target: &memory, used: false, regions: &[], listener: &Silent, options };
     let error = commit
-        .run(|target| {
+        .run(&|target: &dyn Target| {
             target.write_at(&[1; 512], 4096)?;
             target.write_at(&[1; 512], 4500)?;
-            Ok(())
+            Ok(Vec::new())
         })
         .expect_err("fails");
     assert_eq!(
@@ -174,15 +171,13 @@ fn critical_bytes_may_not_meet_others() {
     let piece = |offset, len| Critical { name: "blob".into(), offset, bytes: vec![1; len] };
     let message = |critical: &[Critical]| {
         let memory = Memory::new(DISK);
-        let commit = Commit {
-            target: &memory,
-            used: true,
-            critical,
-            regions: &[],
-            listener: &Silent,
-            expected_len: None,
+        let options = Options::default();
+        let commit = Commit { target: &memory, used: true, regions: &[], listener: &Silent, options };
+        let source = |target: &dyn Target| {
+            body(target)?;
+            Ok(critical.to_vec())
         };
-        commit.run(body).map(drop).expect_err("refused").to_string()
+        commit.run(&source).map(drop).expect_err("refused").to_string()
     };
     let end = "; it was left without a partition table, so that nothing boots from it";
     assert_eq!(
@@ -205,34 +200,34 @@ fn the_order_is_wipe_write_sync_read_back_commit() {
     let listener = |event: Event| match event {
         Event::Phase { phase, total } => phases.lock().expect("lock").push((phase, total)),
         Event::Advance { bytes } => *advanced.lock().expect("lock") += bytes,
+        Event::Retry { .. } => panic!("nothing is wrong"),
+        Event::Stall { .. } => panic!("memory does not hang"),
     };
     let critical = critical();
-    let commit = Commit {
-        target: &memory,
-        used: true,
-        critical: &critical,
-        regions: &[],
-        listener: &listener,
-        expected_len: Some(5 * MIB),
+    let options = Options::default();
+    let commit = Commit { target: &memory, used: true, regions: &[], listener: &listener, options };
+    let source = |target: &dyn Target| {
+        body(target)?;
+        Ok(critical.clone())
     };
-    commit.run(body).expect("flashes");
+    commit.run(&source).expect("flashes");
     use Phase::{Commit as Table, ReadBack, Sync, Wipe, Write};
     assert_eq!(
         *phases.lock().expect("lock"),
         [
             (Wipe, None),
-            (Write, Some(5 * MIB)),
+            (Write, None),
             (Sync, None),
             (ReadBack, Some(5 * MIB)),
             (Table, Some(100_000)),
             (Sync, None),
             (ReadBack, Some(100_000)),
-            (Table, Some(72)),
+            (Table, Some(512)),
             (Sync, None),
-            (ReadBack, Some(72)),
+            (ReadBack, Some(512)),
         ]
     );
-    assert_eq!(*advanced.lock().expect("lock"), 2 * (5 * MIB + 100_000 + 72));
+    assert_eq!(*advanced.lock().expect("lock"), 2 * (5 * MIB + 100_000 + 512));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use common::{command, oracle};
 use loopdev::{LoopDevice, run};
 use skiff_image::error::Family;
-use skiff_image::flash::{Bmap, Image, Silent};
+use skiff_image::flash::{Bmap, Image, Options, Silent};
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
 use skiff_image::target::{Device, Fault, Faulty, Geometry, ImageFile, Memory, Record, Recorder, Target};
 
@@ -63,8 +63,9 @@ fn an_image_is_copied_to_the_last_byte() {
     let dir = scratch();
     let (path, _) = image(dir.path());
     let memory = used_medium();
-    let record = Image::open(&path, None).expect("open").copy(&memory, true, &Silent).expect("copy");
-    assert_eq!(record.len(), LEN);
+    let image = Image::open(&path, None).expect("open");
+    let done = image.copy(&memory, true, &Silent, Options::default()).expect("copy");
+    assert_eq!(done.record.len(), LEN);
     let bytes = memory.to_vec();
     assert!(bytes[..LEN as usize] == fs::read(&path).expect("read"));
     assert_eq!(bytes[LEN as usize + 4096], 0xa5, "behind the image nothing changes");
@@ -76,8 +77,9 @@ fn with_a_block_map_only_what_matters_is_written() {
     let (path, record) = image(dir.path());
     let map = bmap_of(&path, &record);
     let memory = used_medium();
-    let copied = Image::open(&path, Some(map.clone())).expect("open").copy(&memory, true, &Silent);
-    assert_eq!(copied.expect("copy").len(), map.mapped_len());
+    let copied =
+        Image::open(&path, Some(map.clone())).expect("open").copy(&memory, true, &Silent, Options::default());
+    assert_eq!(copied.expect("copy").record.len(), map.mapped_len());
     let (bytes, expected) = (memory.to_vec(), fs::read(&path).expect("read"));
     for extent in &record.extents {
         let range = extent.offset as usize..(extent.offset + extent.len) as usize;
@@ -96,7 +98,10 @@ fn a_device_holds_the_image_and_a_table() {
         let (path, _) = image(dir.path());
         let device = Device::open(&disk.path).expect("open");
         device.write_at(&vec![0xa5; 64 * MIB as usize], 0).expect("old data");
-        Image::open(&path, None).expect("open").copy(&device, true, &Silent).expect("copy");
+        Image::open(&path, None)
+            .expect("open")
+            .copy(&device, true, &Silent, Options::default())
+            .expect("copy");
         let mut backing = vec![0; LEN as usize];
         disk.backing().read_exact_at(&mut backing, 0).expect("read");
         assert!(backing == fs::read(&path).expect("read"));
@@ -109,7 +114,7 @@ fn an_image_stays_sparse_in_a_file() {
     let (path, _) = image(dir.path());
     let copy = dir.path().join("copy.img");
     let target = ImageFile::create(&copy, Geometry { len: LEN, sector_size: 512 }, false).expect("create");
-    Image::open(&path, None).expect("open").copy(&target, false, &Silent).expect("copy");
+    Image::open(&path, None).expect("open").copy(&target, false, &Silent, Options::default()).expect("copy");
     target.finish().expect("finish");
     assert!(fs::read(&copy).expect("read") == fs::read(&path).expect("read"));
     assert!(copy.metadata().expect("metadata").blocks() * 512 < 24 * MIB);
@@ -123,7 +128,7 @@ fn a_fault_anywhere_leaves_no_table() {
     for write in [0, 1, 5, 6, 7] {
         let memory = used_medium();
         let faulty = Faulty::new(&memory, Fault::Flip { write, bit: 12_345 });
-        let error = image.copy(&faulty, true, &Silent).map(drop).expect_err("noticed");
+        let error = image.copy(&faulty, true, &Silent, Options::default()).map(drop).expect_err("noticed");
         assert_eq!(error.family(), Family::Mismatch, "write {write}: {error}");
         assert_eq!(table::read(&memory).expect("read"), None, "write {write}");
     }
@@ -155,7 +160,8 @@ fn bmaptool_copies_by_our_map_and_notices_damage() {
 
     let bytes = Bmap::parse(&fs::read_to_string(&map).expect("read")).expect("parses");
     let memory = used_medium();
-    let error = Image::open(&path, Some(bytes)).expect("open").copy(&memory, true, &Silent);
+    let error =
+        Image::open(&path, Some(bytes)).expect("open").copy(&memory, true, &Silent, Options::default());
     let error = error.map(drop).expect_err("noticed");
     assert_eq!(error.family(), Family::Corrupt);
     let message = error.to_string();
@@ -185,7 +191,7 @@ fn a_map_of_bmaptool_is_read() {
     let image = Image::open(&path, Some(map)).expect("open");
     image.check(&Silent).expect("their checksums are right");
     let memory = Memory::new(64 * MIB);
-    image.copy(&memory, true, &Silent).expect("copy");
+    image.copy(&memory, true, &Silent, Options::default()).expect("copy");
     assert!(memory.to_vec()[..LEN as usize] == fs::read(&path).expect("read"));
 }
 
@@ -195,7 +201,8 @@ fn what_cannot_be_copied_is_refused_before_the_medium_is_touched() {
     let (path, record) = image(dir.path());
     let open = |path: &Path, map| Image::open(path, map).err().expect("refused").to_string();
     let small = Memory::new(MIB);
-    let error = Image::open(&path, None).expect("open").copy(&small, true, &Silent).map(drop);
+    let error =
+        Image::open(&path, None).expect("open").copy(&small, true, &Silent, Options::default()).map(drop);
     assert_eq!(
         error.expect_err("too large").to_string(),
         format!("the image `{}` needs 48.0 MiB (50332160 bytes) but `memory` has 1 MiB", path.display())
@@ -209,8 +216,10 @@ fn what_cannot_be_copied_is_refused_before_the_medium_is_touched() {
             other.display()
         )
     );
-    fs::write(&other, b"\xfd7zXZ\0rest").expect("write");
-    assert_eq!(open(&other, None), format!("`{}` is compressed with xz", other.display()));
+    fs::write(&other, b"QFI\xfb and more").expect("write");
+    let unknown =
+        format!("`{}` is in the format of QEMU (qcow2), which cannot be unpacked here", other.display());
+    assert_eq!(open(&other, None), unknown);
     fs::write(&other, b"").expect("write");
     assert_eq!(open(&other, None), format!("`{}` is empty", other.display()));
     let disk_guid = uuid::Uuid::from_u128(1);
@@ -221,7 +230,10 @@ fn what_cannot_be_copied_is_refused_before_the_medium_is_touched() {
         file.write_all_at(&piece.bytes, piece.offset).expect("write");
     }
     let large_sectors = Memory::with_sector_size(8 * MIB, 4096);
-    let error = Image::open(&other, None).expect("open").copy(&large_sectors, true, &Silent).map(drop);
+    let error = Image::open(&other, None)
+        .expect("open")
+        .copy(&large_sectors, true, &Silent, Options::default())
+        .map(drop);
     assert_eq!(
         error.expect_err("other sectors").to_string(),
         format!(

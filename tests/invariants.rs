@@ -65,5 +65,14 @@ fn no_program_is_started_and_no_clock_or_chance_is_asked() {
     let mut lines = lines_with("src", &words);
     // What runs on the device starts its init, and waits.
     lines.retain(|line| !line.contains("/src/bin/skiff-init/"));
+    // How long a medium is waited for, and how long things took; what is written does not depend on it.
+    let waits = [
+        "/src/flash/source/broadcast.rs",
+        "/src/flash/summary.rs",
+        "/src/report/events.rs",
+        "/src/report/progress.rs",
+        "/src/target/watched.rs",
+    ];
+    lines.retain(|line| !waits.iter().any(|file| line.contains(file)) || !line.contains("Instant::now"));
     assert_eq!(lines, Vec::<String>::new());
 }

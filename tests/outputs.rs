@@ -26,7 +26,7 @@ use loopdev::LoopDevice;
 use project::{Project, expect_failure, succeed};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use skiff_image::flash::{Commit, Silent};
+use skiff_image::flash::{Commit, HeldBack, Options, Silent};
 use skiff_image::fs::ext4;
 use skiff_image::target::{Fault, Faulty, Memory, Region, Target};
 use skiff_image::tree::archive::read_archive;
@@ -707,18 +707,13 @@ fn partition_with(fault: Option<Fault>) -> (Memory, bool) {
     };
     let layout = ext4::layout(&tree, &options, LEN).expect("it fits");
     let faulty = Faulty::new(&partition, fault.unwrap_or(Fault::Full { after: u64::MAX }));
-    let commit = Commit {
-        target: &faulty,
-        used: true,
-        critical: &[],
-        regions: &[],
-        listener: &Silent,
-        expected_len: None,
-    };
-    let done = commit.run_held(4096, |target| {
+    let options = Options::default();
+    let commit = Commit { target: &faulty, used: true, regions: &[], listener: &Silent, options };
+    let source = |target: &dyn Target| {
         ext4::write(&layout, &Region::whole(target, "system"))?;
-        Ok(())
-    });
+        Ok(Vec::new())
+    };
+    let done = commit.run(&HeldBack { source: &source, len: 4096 });
     let done = done.is_ok();
     (partition, done)
 }

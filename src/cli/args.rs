@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::preseed_args::PreSeedArgs;
-use crate::board::{Registry, TableKind};
+use crate::board::{Board, Registry, TableKind};
 use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
 use crate::error::{Family, Result};
 use crate::fs::squashfs::Resources;
 use crate::layer::{self, Environment, Layer, Roots};
+use crate::persist::PreSeed;
+use crate::plan::KnownIds;
 use crate::report::Report;
 use crate::stage::{Inputs, Words};
 use crate::value::{Arch, Seed, Timestamp};
@@ -185,6 +187,17 @@ impl crate::error::Report for ArgsError {
 impl InputArgs {
     /// Reads everything that says what is composed; contents stay where they are.
     pub fn load(&self, first_boot: &PreSeedArgs, report: &Report) -> Result<Inputs> {
+        self.load_onto(report, first_boot.load()?, |board| Ok((board, KnownIds::default())))
+    }
+
+    /// Like [`InputArgs::load`], for a medium that is there already: `fit` makes the board that of the medium, and
+    /// gives the ids that it has.
+    pub fn load_onto(
+        &self,
+        report: &Report,
+        preseed: PreSeed,
+        fit: impl FnOnce(Board) -> Result<(Board, KnownIds)>,
+    ) -> Result<Inputs> {
         let boards = self.boards.registry()?;
         let layers = self.layers.resolve()?;
         let mut board = boards.board(&self.board_name(&boards, &layers)?)?;
@@ -193,6 +206,7 @@ impl InputArgs {
             return Err(ArgsError::OwnPartuuids { board: board.name }.into());
         }
         let output = Output::open(&self.source_path()?)?;
+        let (board, known) = fit(board)?;
         let arch = board.pick_arch(self.arch.or(output.arch))?;
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
         let seed = self.seed.clone().unwrap_or_else(|| format!("{} {}", board.name, names.join(",")));
@@ -201,7 +215,7 @@ impl InputArgs {
         }
         let seed = Seed(seed.trim().to_owned());
         let images = self.images.clone().unwrap_or_else(|| output.images());
-        let words = Words::new(&board, arch, &seed, &images, self.partuuid.as_deref())?;
+        let words = Words::keeping(&known, &board, arch, &seed, &images, self.partuuid.as_deref())?;
         Ok(Inputs {
             arch,
             layers,
@@ -210,7 +224,7 @@ impl InputArgs {
             seed,
             partuuid: self.partuuid.clone(),
             timestamp: self.timestamp().unwrap_or(DEFAULT_TIMESTAMP),
-            preseed: first_boot.load()?,
+            preseed,
             resources: Resources { threads: threads(self.threads), ..Default::default() },
             board: words.fill(board)?,
             words,

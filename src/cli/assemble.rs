@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 use super::args::{InputArgs, beside};
 use super::cache_args::CacheArgs;
@@ -19,7 +18,7 @@ use crate::fs::compress::Compression;
 use crate::manifest::Manifest;
 use crate::report::Report;
 use crate::stage::Inputs;
-use crate::target::ImageFile;
+use crate::target::{Draft, ImageFile, sync_directory};
 use crate::value::ByteSize;
 
 #[derive(Debug, Args)]
@@ -131,6 +130,8 @@ impl Assemble {
             for stale in [&manifest_path, &bmap, &beside(&image, ".zst")] {
                 remove_stale(stale)?;
             }
+            // Nor after the power failed.
+            sync_directory(&image)?;
         }
         file.finish()?;
         // Nobody copies an archive by blocks.
@@ -178,7 +179,7 @@ fn remove_stale(path: &Path) -> Result<()> {
 }
 
 /// Writes a manifest under a temporary name beside its own.
-pub fn prepare_manifest(path: &Path, manifest: &Manifest) -> Result<NamedTempFile> {
+pub fn prepare_manifest(path: &Path, manifest: &Manifest) -> Result<Draft> {
     let mut temporary = temporary_beside(path)?;
     manifest.write(BufWriter::new(&mut temporary)).map_err(Io::on("write", path))?;
     temporary.as_file().sync_all().map_err(Io::on("write", path))?;
@@ -186,7 +187,7 @@ pub fn prepare_manifest(path: &Path, manifest: &Manifest) -> Result<NamedTempFil
 }
 
 /// Writes a text under a temporary name beside its own.
-pub fn prepare_text(path: &Path, text: &str) -> Result<NamedTempFile> {
+pub fn prepare_text(path: &Path, text: &str) -> Result<Draft> {
     let mut temporary = temporary_beside(path)?;
     temporary.write_all(text.as_bytes()).map_err(Io::on("write", path))?;
     temporary.as_file().sync_all().map_err(Io::on("write", path))?;

@@ -12,6 +12,7 @@ use crate::buildroot::{Handoff, Output};
 use crate::compose::Composition;
 use crate::demo;
 use crate::error::{Family, Io, Result};
+use crate::flash::Options;
 use crate::fs::squashfs::Resources;
 use crate::inspect::{Verdict, inspect, verify};
 use crate::layer::{self, Environment};
@@ -135,7 +136,7 @@ fn inputs(directory: &Path) -> Result<Inputs> {
 fn write(composition: &Composition, path: &Path, listener: &dyn crate::flash::Listener) -> Result<Manifest> {
     let Geometry { len, sector_size } = composition.geometry();
     let file = ImageFile::create(path, Geometry { len, sector_size }, true)?;
-    let (manifest, _) = composition.run(&file, false, listener)?;
+    let (manifest, _) = composition.run(&file, false, listener, Options::default())?;
     file.finish()?;
     Ok(manifest)
 }

@@ -1,46 +1,62 @@
 //! `flash`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{InputArgs, beside};
+use super::args::InputArgs;
 use super::assemble::{prepare_manifest, prepare_text};
 use super::cache_args::CacheArgs;
+use super::grow_args::GrowArgs;
+use super::image_args::ImageArgs;
+use super::output_args::OutputArgs;
 use super::preseed_args::PreSeedArgs;
 use super::proof::ProofArgs;
+use super::simulate_args::SimulateArgs;
+use super::target_args::{Goes, TargetArgs};
+use super::write_args::{Lane, Run, WriteArgs};
 use crate::board::TableKind;
-use crate::cache::Summary;
+use crate::cache;
 use crate::compose::{Composition, publish};
-use crate::error::{Error, Family, Io, Result};
-use crate::flash::{Bmap, Candidate, FlashError, Host, Image, Reason, Refused, existing};
-use crate::inspect::{Content, inspect};
+use crate::error::{Family, Result};
+use crate::flash::source::{Kind, companion};
+use crate::flash::{Broadcast, Commit, Done, Fit, Image, Rewritten, Source, Summary, Unwritten};
+use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::plan::PlanError;
-use crate::report::{Answer, Report};
+use crate::report::Report;
 use crate::stage::Inputs;
-use crate::table::{self, CopyState, Scheme};
-use crate::target::{CacheBypass, Device, DeviceError, ReadOnly};
+use crate::target::Geometry;
 use crate::value::ByteSize;
+
+/// How long a medium that takes nothing may hold up the others.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Args)]
 pub struct Flash {
-    /// Block device of the whole medium, for example /dev/sdz; for boards without a partition table that of the
-    /// partition, for example /dev/sdz3.
-    device: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
 
-    /// Copy this ready image instead of composing; FILE.bmap beside it tells what can be left out.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["arch", "source", "images", "seed", "partuuid", "threads", "verify_output", "strict", "ssh_keys", "hostname", "wifi", "persist_dir"])]
-    image: Option<PathBuf>,
+    #[command(flatten)]
+    simulate: SimulateArgs,
+
+    #[command(flatten)]
+    image: ImageArgs,
 
     /// Where to write the manifest of what was composed; without it beside the images of the source.
     #[arg(long, value_name = "FILE", conflicts_with = "image")]
-    manifest: Option<PathBuf>,
+    manifest: Option<std::path::PathBuf>,
 
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    write: WriteArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    grow: GrowArgs,
 
     #[command(flatten)]
     inputs: InputArgs,
@@ -55,59 +71,102 @@ pub struct Flash {
     proof: ProofArgs,
 }
 
-/// Reading back is only worth what it says if it does not come from memory.
-fn warn_about_cache(device: &Device, report: &Report) {
-    if device.cache_bypass() == CacheBypass::Dropped {
-        report.warn(
-            "this device cannot be read past the page cache; pages are dropped before they are read back",
-        );
-    }
-}
-
-/// Why nothing was written.
+/// Why not all media were written.
 #[derive(Debug, thiserror::Error)]
-enum ConfirmError {
-    #[error("`{}` was not written: the answer was not `{name}`", device.display())]
-    Declined { device: PathBuf, name: String },
-    #[error("`{}` was not written: there is no terminal to ask on", device.display())]
-    NoTerminal { device: PathBuf },
+enum SeveralError {
+    #[error("{failed} of {of} media were not written")]
+    Some { failed: usize, of: usize, family: Family },
+    #[error("`{}` has {} and `{}` has {}: an image is composed for one size", first.0, ByteSize(first.1), other.0, ByteSize(other.1))]
+    OtherLength { first: (String, u64), other: (String, u64) },
 }
 
-impl crate::error::Report for ConfirmError {
+impl crate::error::Report for SeveralError {
     fn family(&self) -> Family {
-        Family::Refused
+        match self {
+            SeveralError::Some { family, .. } => *family,
+            SeveralError::OtherLength { .. } => Family::Fit,
+        }
     }
 
     fn hint(&self) -> Option<String> {
-        Some("give `--yes` to write without being asked".into())
+        Some(match self {
+            SeveralError::Some { .. } => "what was wrong with each stands above".into(),
+            SeveralError::OtherLength { .. } => {
+                "make an image with `assemble` and copy that with `--image`: it grows to each medium".into()
+            }
+        })
     }
 }
 
+/// What became of one medium.
 #[derive(Serialize)]
 struct Flashed {
     device: String,
     written: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    unchanged: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    resumed: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rewritten: Vec<Rewritten>,
+    summary: Summary,
     manifest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cache: Option<Summary>,
+    cache: Option<cache::Summary>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Flashed {
+    fn new(device: &str, done: Done, summary: Summary, manifest: Option<String>) -> Flashed {
+        let Done { record, unchanged, resumed, rewritten, .. } = done;
+        let device = device.into();
+        Flashed {
+            device,
+            written: record.len(),
+            unchanged,
+            resumed,
+            rewritten,
+            summary,
+            manifest,
+            cache: None,
+        }
+    }
 }
 
 impl std::fmt::Display for Flashed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (device, written) = (&self.device, ByteSize(self.written));
         write!(f, "{device}: {written} written, read back from the medium and right")?;
+        for (bytes, text) in [
+            (self.unchanged, "of it were right before"),
+            (self.resumed, "of it were written by an earlier run"),
+        ] {
+            if bytes > 0 {
+                write!(f, "\n  {} {text}", ByteSize(bytes))?;
+            }
+        }
+        for Rewritten { damage, times } in &self.rewritten {
+            write!(f, "\n  written again {times} times: {damage}")?;
+        }
+        for spent in self.summary.phases.iter().filter(|spent| spent.bytes > 0) {
+            write!(f, "\n  {spent}")?;
+        }
+        if let Some(slowest) = self.summary.slowest.first() {
+            write!(f, "\n  slowest: {slowest}")?;
+        }
         self.manifest.as_ref().map_or(Ok(()), |manifest| write!(f, "\n{manifest}"))
     }
 }
 
-/// What an image is for.
-enum Goes {
-    /// A whole disk.
-    Disk,
-    /// A partition, perhaps one that the image names.
-    Partition { partuuid: Option<String> },
-    /// No device.
-    Nowhere,
+/// All of them, as a document.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Document<'a> {
+    One(&'a Flashed),
+    Several { devices: &'a [Flashed] },
 }
 
 impl Goes {
@@ -120,103 +179,107 @@ impl Goes {
     }
 
     /// A filesystem without a table is for a partition; the manifest beside it knows for which.
-    fn of_image(path: &Path) -> Result<Goes> {
-        let found = inspect(&ReadOnly::open(path)?)?;
-        let filesystem =
-            |content: &Content| matches!(content, Content::Fat(_) | Content::Ext4(_) | Content::Squashfs(_));
-        if found.partitions.iter().any(|whole| matches!(whole.content, Content::Tar(_))) {
-            return Ok(Goes::Nowhere);
-        }
-        if found.table.is_some() || !found.partitions.iter().any(|whole| filesystem(&whole.content)) {
-            return Ok(Goes::Disk);
-        }
-        let manifest = beside(path, ".manifest.json");
-        let partuuid = if manifest.is_file() { Manifest::read(&manifest)?.partuuid } else { None };
-        Ok(Goes::Partition { partuuid })
+    fn of_image(image: &Image, path: Option<&Path>) -> Result<Goes> {
+        Ok(match image.kind()? {
+            Kind::Disk => Goes::Disk,
+            Kind::Archive => Goes::Nowhere,
+            Kind::Filesystem => {
+                let manifest = path.and_then(|path| companion(path, ".manifest.json"));
+                let partuuid = manifest.map(|path| Manifest::read(&path)).transpose()?;
+                Goes::Partition { partuuid: partuuid.and_then(|manifest| manifest.partuuid) }
+            }
+        })
     }
 }
 
 /// Sectors of another size are told before any work is done.
-fn reject_other_sectors(inputs: &Inputs, candidate: &Candidate) -> Result<()> {
-    let (board, wanted, disk) = (&inputs.board, inputs.board.sector_size, candidate.sector_size);
+fn reject_other_sectors(inputs: &Inputs, disk: u32) -> Result<()> {
+    let (board, wanted) = (&inputs.board, inputs.board.sector_size);
     match wanted == disk {
         true => Ok(()),
         false => Err(PlanError::SectorSize { board: board.name.clone(), wanted, disk }.into()),
     }
 }
 
-/// What a failure leaves of a partition is not what it leaves of a disk.
-fn about(candidate: &Candidate) -> impl FnOnce(Error) -> Error {
-    let partition = candidate.part.is_some();
-    move |error| match error.downcast::<FlashError>() {
-        Ok(error) if partition => error.of_partition().into(),
-        Ok(error) => error.into(),
-        Err(error) => error,
+fn reject_other_lengths(media: &[(String, Geometry)]) -> Result<(), SeveralError> {
+    let length = |(name, geometry): &(String, Geometry)| (name.clone(), geometry.len);
+    match media.iter().find(|(_, geometry)| geometry.len != media[0].1.len) {
+        Some(other) => Err(SeveralError::OtherLength { first: length(&media[0]), other: length(other) }),
+        None => Ok(()),
     }
 }
 
 impl Flash {
     pub fn run(self, report: &Report) -> Result<()> {
-        let flashed = match &self.image {
-            Some(image) => self.copy(image, report)?,
-            None => self.compose(report)?,
-        };
-        report.document(&flashed, &flashed);
-        Ok(())
+        let report = self.output.report(report)?;
+        self.flash(&report).inspect_err(|error| report.failed(error))
     }
 
-    fn copy(&self, path: &Path, report: &Report) -> Result<Flashed> {
-        let bmap = beside(path, ".bmap");
-        let bmap = match bmap.is_file() {
-            true => Some(Bmap::parse(&std::fs::read_to_string(&bmap).map_err(Io::on("read", &bmap))?)?),
-            false => None,
+    fn flash(&self, report: &Report) -> Result<()> {
+        match self.image.open(report)? {
+            Some(image) => self.copy(&image, report),
+            None => self.compose(report),
+        }
+    }
+
+    fn copy(&self, image: &Image, report: &Report) -> Result<()> {
+        let goes = Goes::of_image(image, self.image.path())?;
+        let lanes = self.lanes(&goes, image.len().unwrap_or(0), image.planned(), report)?;
+        lanes.iter().try_for_each(|lane| image.ensure_fits(lane.target()))?;
+        let interrupt = Interrupt::listen();
+        let checking = report.progress();
+        image.check(&checking)?;
+        checking.finish();
+        let run = Run {
+            source: image.name(),
+            identity: image.identity(),
+            unwritten: Unwritten::Zero,
+            fit: self.grow.fit(),
+            interrupt: &interrupt,
         };
-        let image = Image::open(path, bmap)?;
-        let candidate = self.candidate(&Goes::of_image(path)?, image.len())?;
-        let device = self.claim(&candidate, report)?;
-        let progress = report.progress();
-        warn_about_cache(&device, report);
-        let record = image.copy(&device, true, &progress).map_err(about(&candidate))?;
+        let results = match lanes.as_slice() {
+            [lane] => vec![self.copy_onto(lane, image, &run, report)],
+            lanes => Broadcast::new(image, lanes.len(), PATIENCE).run(|readers| {
+                each(lanes.iter().zip(readers), |(lane, reader)| self.copy_onto(lane, &reader, &run, report))
+            }),
+        };
+        image.remarks().iter().for_each(|remark| report.warn(remark));
+        self.conclude(results, None, report)
+    }
+
+    fn copy_onto(&self, lane: &Lane, source: &dyn Source, run: &Run, report: &Report) -> Result<Flashed> {
+        let progress = report.progress_of(lane.target().name());
+        let (done, summary) = self.write.write(lane, run, &progress, report, |meter, options| {
+            Commit { target: meter, used: true, regions: &[], listener: meter, options }.run(source)
+        })?;
         progress.finish();
-        if candidate.part.is_some() {
-            return Ok(self.flashed(record.len(), None));
-        }
-        if let Some(Scheme::Gpt { backup: CopyState::Misplaced { found, expected }, .. }) =
-            table::read(&device)?.map(|table| table.scheme)
-        {
-            report.warn(format!(
-                "the backup of the GPT is at byte {found}, as in the image; `sgdisk --move-second-header` moves it to \
-                 byte {expected}, the end of this device"
-            ));
-        }
-        device.reread_partitions();
-        Ok(self.flashed(record.len(), None))
+        self.grow.tell(&done.fitted, report);
+        lane.finish();
+        Ok(Flashed::new(lane.target().name(), done, summary, None))
     }
 
-    fn compose(&self, report: &Report) -> Result<Flashed> {
+    fn compose(&self, report: &Report) -> Result<()> {
         // A device that must not be written is refused before any work is done. Only the board tells whether it
         // should be a partition.
-        match Host::new().candidate(&self.device, 0) {
-            Ok(_) | Err(Refused::Because { reason: Reason::Partition { .. }, .. }) => {}
-            Err(refused) => return Err(refused.into()),
-        }
+        self.target.look()?;
         let mut inputs = self.inputs.load(&self.first_boot, report)?;
-        let candidate = self.candidate(&Goes::of_inputs(&inputs), 0)?;
-        reject_other_sectors(&inputs, &candidate)?;
+        let media = self.media(&Goes::of_inputs(&inputs), report)?;
+        media.iter().try_for_each(|(_, geometry)| reject_other_sectors(&inputs, geometry.sector_size))?;
+        reject_other_lengths(&media)?;
         inputs.resources.verify = self.proof.verify_output();
         inputs.resources.trust_stat = self.cache.trust_stat;
-        let (flashed, cache) = self.cache.serve(report, |cache| {
+        let (results, cache) = self.cache.serve(report, |cache| {
             inputs.resources.cache = cache;
-            self.compose_onto(candidate, &inputs, report)
+            self.compose_onto(media[0].1.len, &inputs, report)
         })?;
-        Ok(Flashed { cache, ..flashed })
+        self.conclude(results, cache, report)
     }
 
-    fn compose_onto(&self, candidate: Candidate, inputs: &Inputs, report: &Report) -> Result<Flashed> {
+    fn compose_onto(&self, len: u64, inputs: &Inputs, report: &Report) -> Result<Vec<Result<Flashed>>> {
         let staged = inputs.stage()?;
         staged.warnings.iter().for_each(|warning| report.warn(warning));
         self.proof.left_out(&staged.left_out, report)?;
-        let composition = Composition::new(inputs, staged, Some(candidate.len))?;
+        let composition = Composition::new(inputs, staged, Some(len))?;
         composition.warnings().iter().for_each(|warning| report.warn(warning));
         report.note(composition.plan());
         let path = self.manifest.clone().unwrap_or_else(|| {
@@ -225,71 +288,91 @@ impl Flash {
         });
         // What cannot be told about the device must not be found out when it is written.
         drop(prepare_text(&path, "")?);
-        let device = self.claim(&candidate, report)?;
-        let progress = report.progress();
-        warn_about_cache(&device, report);
-        let (manifest, record) = composition.run(&device, true, &progress).map_err(about(&candidate))?;
-        progress.finish();
-        if candidate.part.is_none() {
-            device.reread_partitions();
-        }
-        publish(prepare_manifest(&path, &manifest)?, &path)?;
-        Ok(self.flashed(record.len(), Some(path.display().to_string())))
-    }
-
-    fn flashed(&self, written: u64, manifest: Option<String>) -> Flashed {
-        Flashed { device: self.device.display().to_string(), written, manifest, cache: None }
-    }
-
-    /// The device, if it is what the image goes to and nothing speaks against writing it.
-    fn candidate(&self, goes: &Goes, need: u64) -> Result<Candidate> {
-        let refuse = |reason| Err(Refused::Because { path: self.device.clone(), reason }.into());
-        let partuuid = match goes {
-            Goes::Disk => return Ok(Host::new().candidate(&self.device, need)?),
-            Goes::Nowhere => return refuse(Reason::Archive),
-            Goes::Partition { partuuid } => partuuid,
+        let lanes = self.lanes(&Goes::of_inputs(inputs), 0, None, report)?;
+        let interrupt = Interrupt::listen();
+        let run = Run {
+            source: format!("the image for `{}`", inputs.board.name),
+            identity: Some(composition.fingerprint()),
+            unwritten: Unwritten::Discard,
+            fit: Fit::Nothing,
+            interrupt: &interrupt,
         };
-        let candidate = Host::new().partition(&self.device, need)?;
-        let part = candidate.part.as_ref().expect("a partition is on a disk");
-        let entry = existing(&ReadOnly::open(&part.disk)?, part.number)?;
-        match existing::reject(part.partuuid.as_deref(), entry.as_ref(), partuuid.as_deref()) {
-            Some(reason) => refuse(reason),
-            None => Ok(candidate),
-        }
+        Ok(each(lanes.iter(), |lane| {
+            let progress = report.progress_of(lane.target().name());
+            let ((manifest, done), summary) =
+                self.write.write(lane, &run, &progress, report, |meter, options| {
+                    composition.run(meter, true, meter, options)
+                })?;
+            progress.finish();
+            lane.finish();
+            publish(prepare_manifest(&path, &manifest)?, &path)?;
+            Ok(Flashed::new(lane.target().name(), done, summary, Some(path.display().to_string())))
+        }))
     }
 
-    /// Opens the device for writing if the user agrees and it is still the one that was checked: cards are
-    /// changed and cables pulled while a question waits.
-    fn claim(&self, candidate: &Candidate, report: &Report) -> Result<Device> {
-        self.confirm(candidate, report)?;
-        let device = Device::open(&candidate.path)?;
-        device.ensure_is(&candidate.number, candidate.len)?;
-        let now = match candidate.part {
-            Some(_) => Host::new().partition_of(&candidate.number, &self.device, candidate.len)?,
-            None => Host::new().candidate_of(&candidate.number, &self.device, candidate.len)?,
+    /// Names and sizes of what will be written.
+    fn media(&self, goes: &Goes, report: &Report) -> Result<Vec<(String, Geometry)>> {
+        if let Some(target) = self.simulate.target()? {
+            return Ok(vec![(target.name().into(), target.geometry())]);
+        }
+        let candidates = self.target.candidates(goes, 0, report)?;
+        let medium = |candidate: &crate::flash::Candidate| {
+            let geometry = Geometry { len: candidate.len, sector_size: candidate.sector_size };
+            (candidate.path.display().to_string(), geometry)
         };
-        if now != *candidate {
-            return Err(DeviceError::Exchanged(self.device.clone()).into());
-        }
-        Ok(device)
+        Ok(candidates.iter().map(medium).collect())
     }
 
-    fn confirm(&self, candidate: &Candidate, report: &Report) -> Result<()> {
-        let mut loss = format!("everything on this device will be lost:\n  {candidate}");
-        if candidate.part.is_some() {
-            let now = inspect(&ReadOnly::open(&candidate.path)?)?;
-            loss.extend(now.partitions.first().map(|now| format!("\n  now in it: {}", now.content)));
+    /// The media, opened for writing.
+    fn lanes(&self, goes: &Goes, need: u64, writes: Option<u64>, report: &Report) -> Result<Vec<Lane>> {
+        if let Some(target) = self.simulate.target()? {
+            return Ok(vec![Lane::of_simulation(target)]);
         }
-        if self.yes {
-            report.note(loss);
-            return Ok(());
+        let candidates = self.target.candidates(goes, need, report)?;
+        let devices = self.target.claim(&candidates, writes, report)?;
+        let lane = |(candidate, device)| Lane::of_device(candidate, device, report);
+        Ok(candidates.into_iter().zip(devices).map(lane).collect())
+    }
+
+    /// Tells what became of each medium; fails if one was not written.
+    fn conclude(
+        &self,
+        results: Vec<Result<Flashed>>,
+        cache: Option<cache::Summary>,
+        report: &Report,
+    ) -> Result<()> {
+        let of = results.len();
+        let (mut flashed, mut failed) = (Vec::new(), Vec::new());
+        for result in results {
+            match result {
+                Ok(done) => flashed.push(Flashed { cache: cache.clone(), ..done }),
+                Err(error) if of == 1 => return Err(error),
+                Err(error) => failed.push(error),
+            }
         }
-        let (device, name) = (self.device.clone(), candidate.name.clone());
-        let question = format!("{loss}\ntype the name of the device ({name}) to go on:");
-        match report.confirm(question, &name) {
-            Answer::Yes => Ok(()),
-            Answer::No => Err(ConfirmError::Declined { device, name }.into()),
-            Answer::NoTerminal => Err(ConfirmError::NoTerminal { device }.into()),
+        let text = flashed.iter().map(Flashed::to_string).collect::<Vec<_>>().join("\n");
+        match flashed.as_slice() {
+            [one] if of == 1 => report.document(&Document::One(one), text),
+            several => report.document(&Document::Several { devices: several }, text),
+        }
+        failed.iter().for_each(|error| report.error(error));
+        match failed.first() {
+            Some(first) => {
+                Err(SeveralError::Some { failed: failed.len(), of, family: first.family() }.into())
+            }
+            None => Ok(()),
         }
     }
+}
+
+/// Runs something for each item, all at the same time.
+fn each<I: Send, T: Send>(items: impl Iterator<Item = I>, run: impl Fn(I) -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let run = &run;
+        let threads: Vec<_> = items.map(|item| scope.spawn(move || run(item))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, T>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    })
 }

@@ -7,15 +7,23 @@ mod boards;
 mod cache;
 mod cache_args;
 mod demo;
+mod devices;
 mod explain;
 mod flash;
+mod grow_args;
+mod image_args;
 mod inspect;
+mod install;
 mod layers;
 mod mkfs;
+mod output_args;
 mod plan;
 mod preseed_args;
 mod proof;
+mod simulate_args;
+mod target_args;
 mod verify;
+mod write_args;
 
 use clap::{Parser, Subcommand};
 
@@ -42,13 +50,18 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each run")]
 enum Verb {
     /// Compose a disk image with its manifest and block map.
     Assemble(assemble::Assemble),
     /// Show the exact bytes that would be written; writes nothing.
     Plan(plan::PlanVerb),
+    /// List disks, and which of them may be written.
+    Devices(devices::Devices),
     /// Compose onto a block device, or copy a ready image, and verify it by reading it back.
     Flash(flash::Flash),
+    /// Update the system on an image or a device that has one, and keep persist and all ids.
+    Install(install::Install),
     /// Compare an image or a device with its manifest and name what is damaged.
     Verify(verify::Verify),
     /// Show what is in an image or on a device.
@@ -77,7 +90,9 @@ impl Cli {
         match self.verb {
             Verb::Assemble(verb) => verb.run(report),
             Verb::Plan(verb) => verb.run(report),
+            Verb::Devices(verb) => verb.run(report),
             Verb::Flash(verb) => verb.run(report),
+            Verb::Install(verb) => verb.run(report),
             Verb::Verify(verb) => verb.run(report),
             Verb::Inspect(verb) => verb.run(report),
             Verb::Explain(verb) => verb.run(report),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Composition, Payload, archive};
+use super::{Composition, Owned, Payload, archive};
 use crate::board::{Board, Filesystem, Partition, Size, TableKind, Update};
 use crate::error::{Error, Family, Report, Result};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
@@ -28,7 +28,8 @@ const BOOT_CODE_LEN: u64 = mbr::TABLE_OFFSET;
 pub(super) fn composition(inputs: &Inputs, staged: Staged, disk_len: Option<u64>) -> Result<Composition> {
     let contents = lint::Contents::of(&inputs.board, inputs.arch, &staged)?;
     let Staged { root, artifacts, partitions, blobs, .. } = staged;
-    let mut builder = Builder { inputs, board: &inputs.board, ids: ids(inputs), steps: Vec::new() };
+    let owned = Owned::of(&inputs.board, &partitions);
+    let mut builder = Builder::new(inputs);
     let payloads = inputs.board.partitions.iter().zip(partitions);
     let payloads = payloads.map(|(partition, tree)| builder.payload(partition, tree, &root));
     let payloads = payloads.collect::<Result<Vec<_>>>()?;
@@ -41,21 +42,36 @@ pub(super) fn composition(inputs: &Inputs, staged: Staged, disk_len: Option<u64>
     for ((partition, extent), payload) in inputs.board.partitions.iter().zip(&extents).zip(payloads) {
         builder.partition(partition, extent, payload)?;
     }
-    Ok(Composition { warnings, ..builder.finish(geometry, artifacts)? })
+    Ok(Composition { warnings, owned, ..builder.finish(geometry, artifacts)? })
 }
 
-fn ids(inputs: &Inputs) -> Ids<'_> {
-    Ids::new(&inputs.seed).with_disk_signature(inputs.words.disk_signature())
-}
-
-struct Builder<'a> {
+pub(super) struct Builder<'a> {
     inputs: &'a Inputs,
     board: &'a Board,
     ids: Ids<'a>,
     steps: Vec<(Step, Payload)>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    pub(super) fn new(inputs: &'a Inputs) -> Builder<'a> {
+        Builder { inputs, board: &inputs.board, ids: inputs.ids(), steps: Vec::new() }
+    }
+
+    /// A partition that is there already, whatever fits into it.
+    pub(super) fn existing(
+        &mut self,
+        partition: &Partition,
+        extent: &Extent,
+        tree: PartitionTree,
+        root: &Tree,
+    ) -> Result<()> {
+        let payload = self.payload(partition, tree, root)?;
+        let payload = settle(payload, extent.len, &partition.name, self.resources())?;
+        let action = self.action(partition, &payload);
+        self.push(&partition.name, (extent.start, extent.len), false, partition.update, action, payload);
+        Ok(())
+    }
+
     /// What goes into a partition, before its place is known.
     fn payload(&self, partition: &Partition, placed: PartitionTree, root: &Tree) -> Result<Payload> {
         let PartitionTree { tree, raw, .. } = placed;
@@ -261,7 +277,7 @@ impl Builder<'_> {
             let name = partition.name.clone();
             return Err(PlanError::NoRoomForUpdate { name, need: next, have: extent.len }.into());
         }
-        ensure_layout(&payload, extent).map_err(in_partition(partition))?;
+        ensure_layout(&payload, extent.len).map_err(in_partition(partition))?;
         let action = self.action(partition, &payload);
         let range = (extent.start, extent.len);
         self.push(&partition.name, range, false, partition.update, action, payload);
@@ -327,7 +343,11 @@ impl Builder<'_> {
         self.steps.push((Step { name: name.into(), offset, len, critical, update, action }, payload));
     }
 
-    fn finish(mut self, geometry: Geometry, artifacts: crate::stage::Artifacts) -> Result<Composition> {
+    pub(super) fn finish(
+        mut self,
+        geometry: Geometry,
+        artifacts: crate::stage::Artifacts,
+    ) -> Result<Composition> {
         self.steps.sort_by_key(|(step, _)| step.offset);
         let extent = |step: &Step| Extent { name: step.name.clone(), start: step.offset.0, len: step.len.0 };
         let mut extents: Vec<Extent> = self.steps.iter().map(|(step, _)| extent(step)).collect();
@@ -353,7 +373,14 @@ impl Builder<'_> {
             steps,
         };
         let resources = self.inputs.resources.clone();
-        Ok(Composition { plan, artifacts, payloads, resources, warnings: Vec::new() })
+        Ok(Composition {
+            plan,
+            artifacts,
+            payloads,
+            resources,
+            warnings: Vec::new(),
+            owned: Owned::default(),
+        })
     }
 }
 
@@ -430,7 +457,7 @@ fn settle(payload: Payload, len: u64, name: &str, resources: &squashfs::Resource
 }
 
 /// Least bytes of a partition for its content.
-fn minimum_size(payload: &Payload) -> Result<u64> {
+pub(super) fn minimum_size(payload: &Payload) -> Result<u64> {
     Ok(match payload {
         Payload::Fat { tree, options } => fat::minimum_size(tree, options)?,
         Payload::Ext4 { tree, options } => ext4::minimum_size(tree, options)?,
@@ -442,10 +469,10 @@ fn minimum_size(payload: &Payload) -> Result<u64> {
 }
 
 /// What a formatter cannot do is found before anything is written.
-fn ensure_layout(payload: &Payload, extent: &Extent) -> Result<()> {
+pub(super) fn ensure_layout(payload: &Payload, len: u64) -> Result<()> {
     match payload {
-        Payload::Fat { tree, options } => fat::layout(tree, options, extent.len).map(drop)?,
-        Payload::Ext4 { tree, options } => ext4::layout(tree, options, extent.len).map(drop)?,
+        Payload::Fat { tree, options } => fat::layout(tree, options, len).map(drop)?,
+        Payload::Ext4 { tree, options } => ext4::layout(tree, options, len).map(drop)?,
         Payload::Squashfs { tree, options } => squashfs::layout(tree, options).map(drop)?,
         Payload::Bytes(_)
         | Payload::Content { .. }

@@ -1,16 +1,15 @@
 //! A disk image as a `.zst`: independent frames of 16 MiB each (RFC 8878, section 3.1), so that both sides can
 //! work in parallel and the bytes do not depend on the number of threads.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rayon::prelude::*;
-use tempfile::NamedTempFile;
 
 use crate::error::{Error, Io};
-use crate::target::Record;
+use crate::target::{Draft, Record};
 
 /// Bytes of the image in one frame.
 const FRAME: u64 = 16 << 20;
@@ -53,19 +52,14 @@ fn holds_data(record: &Record, start: u64, end: u64) -> bool {
     near.into_iter().any(|extent| extent.blake3.is_some())
 }
 
-/// A temporary file in the directory of `path`, with the permissions that a new file has under the user's umask.
-pub fn temporary_beside(path: &Path) -> Result<NamedTempFile, Io> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let permissions = Permissions::from_mode(0o666);
-    let temporary = tempfile::Builder::new().permissions(permissions).tempfile_in(directory);
-    temporary.map_err(Io::on("write", path))
+/// A file without a name in the directory of `path`, with the permissions that a new file has under the user's umask.
+pub fn temporary_beside(path: &Path) -> Result<Draft, Io> {
+    Draft::beside(path)
 }
 
 /// Gives a finished temporary file its name, safely on disk first.
-pub fn publish(temporary: NamedTempFile, path: &Path) -> Result<(), Io> {
-    temporary.as_file().sync_all().map_err(Io::on("write", path))?;
-    temporary.persist(path).map_err(|error| Io { verb: "write", path: path.into(), source: error.error })?;
-    Ok(())
+pub fn publish(temporary: Draft, path: &Path) -> Result<(), Io> {
+    temporary.publish(path, true)
 }
 
 fn frame(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {

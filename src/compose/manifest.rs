@@ -2,7 +2,7 @@
 
 use super::{Composition, RegionFiles};
 use crate::fs::WrittenFile;
-use crate::manifest::{self, ArtifactEntry, FileEntry, Manifest, RegionEntry};
+use crate::manifest::{self, ArtifactEntry, FileEntry, Identity, Manifest, Owner, RegionEntry};
 use crate::plan::{Action, Step};
 use crate::target::Record;
 
@@ -37,17 +37,28 @@ impl Composition {
             offset: step.offset.0,
             len: step.len.0,
             critical: step.critical,
+            owner: self.owner(step),
+            identity: identity(&step.action),
             extents: record.within(range).to_vec(),
-            files: files.iter().map(|file| self.file_entry(file)).collect(),
+            files: files.iter().map(|file| self.file_entry(step, file)).collect(),
+        }
+    }
+
+    fn owner(&self, step: &Step) -> Owner {
+        match self.owned.partition.as_ref() == Some(&step.name) && step.action.partition().is_some() {
+            true => Owner::User,
+            false => Owner::System,
         }
     }
 
     /// A file that is an artifact is found by its digest: the same bytes are the same artifact.
-    fn file_entry(&self, file: &WrittenFile) -> FileEntry {
+    fn file_entry(&self, step: &Step, file: &WrittenFile) -> FileEntry {
         let same =
             |artifact: &crate::stage::Artifact| artifact.blake3 == file.blake3 && !artifact.files.is_empty();
         let artifact = self.artifacts.iter().find(|(_, artifact)| same(artifact));
-        FileEntry { file: file.clone(), artifact: artifact.map(|(name, _)| name.to_owned()) }
+        let kept = self.owned.files.get(&step.name).filter(|_| step.action.partition().is_some());
+        let keep = kept.is_some_and(|paths| paths.contains(&file.path));
+        FileEntry { file: file.clone(), artifact: artifact.map(|(name, _)| name.to_owned()), keep }
     }
 
     fn artifact_entries(&self) -> Vec<ArtifactEntry> {
@@ -59,6 +70,18 @@ impl Composition {
             files: artifact.files.clone(),
         };
         self.artifacts.iter().map(entry).collect()
+    }
+}
+
+/// Boards find FAT and ext4 by label or id; archives have neither, nor has a squashfs.
+fn identity(action: &Action) -> Option<Identity> {
+    match action {
+        Action::Filesystem { filesystem, label, id, .. }
+            if filesystem.starts_with("fat") || filesystem == "ext4" =>
+        {
+            Some(Identity { label: label.clone(), id: id.clone() })
+        }
+        _ => None,
     }
 }
 

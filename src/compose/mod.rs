@@ -4,18 +4,22 @@ mod archive;
 mod build;
 mod frames;
 mod manifest;
+mod onto;
 mod schedule;
 mod write;
 
 pub use frames::{compress, publish, temporary_beside};
-pub use write::RegionFiles;
+pub use write::{RegionFiles, START};
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::board::{self, Board};
 use crate::error::Result;
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::plan::{Plan, Step};
-use crate::stage::{Artifacts, Inputs, Staged};
+use crate::stage::{Artifacts, Inputs, PartitionTree, Staged};
 use crate::target::Geometry;
-use crate::tree::{Content, Tree};
+use crate::tree::{self, Content, Tree};
 
 /// A plan and everything it is about, ready to be written any number of times.
 #[derive(Debug)]
@@ -26,6 +30,30 @@ pub struct Composition {
     payloads: Vec<Payload>,
     resources: squashfs::Resources,
     warnings: Vec<String>,
+    owned: Owned,
+}
+
+/// What belongs to the user once the medium is used.
+#[derive(Debug, Default)]
+struct Owned {
+    /// The partition whose content does.
+    partition: Option<String>,
+    /// Paths that an update leaves alone, by partition.
+    files: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Owned {
+    fn of(board: &Board, partitions: &[PartitionTree]) -> Owned {
+        let placed = board.partitions.iter().zip(partitions);
+        let kept = |tree: &PartitionTree| tree.kept.iter().map(|path| tree::display(path)).collect();
+        let untouched = |partition: &&board::Partition| partition.update == board::Update::Never;
+        let persist =
+            board.partitions.iter().find(|partition| Some(&partition.name) == board.persist.as_ref());
+        Owned {
+            partition: persist.filter(untouched).map(|partition| partition.name.clone()),
+            files: placed.map(|(partition, tree)| (partition.name.clone(), kept(tree))).collect(),
+        }
+    }
 }
 
 /// What the bytes of a step come from.

@@ -1,19 +1,22 @@
 //! The executor: puts the payload of each step into its region. Decides nothing.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::schedule::run_all;
 use super::{Composition, Payload};
 use crate::board::TableKind;
 use crate::error::{Error, Result};
-use crate::flash::{Bmap, Commit, Critical, Listener, RegionRange};
+use crate::flash::{Bmap, Commit, Critical, Done, HeldBack, Listener, Options, RegionRange, Source};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::manifest::Manifest;
 use crate::plan::{PlanError, Step};
 use crate::target::{Record, Region, Target};
 use crate::tree::{Content, Run};
+use crate::value::Digest;
 
 /// Bytes at the start of a filesystem without which nobody takes it for one: the boot sector of a FAT, the
 /// superblock of an ext4 or squashfs.
-const START: u64 = 4096;
+pub const START: u64 = 4096;
 
 /// The files that a step wrote.
 #[derive(Clone, Debug)]
@@ -62,19 +65,17 @@ impl Composition {
         target: &dyn Target,
         used: bool,
         listener: &dyn Listener,
-    ) -> Result<(Manifest, Record)> {
-        let mut files = Vec::new();
-        let record = self.commit(target, used, listener, |commit| {
-            let body = |target: &dyn Target| {
-                files = self.write_body(target)?;
-                Ok(())
-            };
-            match self.plan.disk.table {
-                TableKind::None => commit.run_held(START, body),
-                TableKind::Mbr | TableKind::Gpt => commit.run(body),
-            }
-        })?;
-        Ok((self.manifest(&record, &files), record))
+        options: Options,
+    ) -> Result<(Manifest, Done)> {
+        self.reject_other_sectors(target)?;
+        let source = Writing::new(self);
+        let regions = self.regions();
+        let commit = Commit { target, used, regions: &regions, listener, options };
+        let done = match self.plan.disk.table {
+            TableKind::None => commit.run(&HeldBack { source: &source, len: START })?,
+            TableKind::Mbr | TableKind::Gpt => commit.run(&source)?,
+        };
+        Ok((self.manifest(&done.record, &source.into_files()), done))
     }
 
     /// Like [`Composition::run`], for a fresh image file; also returns its block map.
@@ -83,27 +84,23 @@ impl Composition {
         target: &dyn Target,
         listener: &dyn Listener,
     ) -> Result<(Manifest, Record, Bmap)> {
-        let mut files = Vec::new();
-        let (record, map) = self.commit(target, false, listener, |commit| {
-            commit.run_mapped(|target| {
-                files = self.write_body(target)?;
-                Ok(())
-            })
-        })?;
-        Ok((self.manifest(&record, &files), record, map))
+        self.reject_other_sectors(target)?;
+        let source = Writing::new(self);
+        let regions = self.regions();
+        let options = Options::default();
+        let commit = Commit { target, used: false, regions: &regions, listener, options };
+        let (done, map) = commit.run_mapped(&source)?;
+        Ok((self.manifest(&done.record, &source.into_files()), done.record, map))
     }
 
-    fn commit<T>(
-        &self,
-        target: &dyn Target,
-        used: bool,
-        listener: &dyn Listener,
-        run: impl FnOnce(&Commit) -> Result<T>,
-    ) -> Result<T> {
-        self.reject_other_sectors(target)?;
-        let critical = self.critical()?;
-        let regions: Vec<RegionRange> = self.plan.steps.iter().map(region_range).collect();
-        run(&Commit { target, used, critical: &critical, regions: &regions, listener, expected_len: None })
+    fn regions(&self) -> Vec<RegionRange> {
+        self.plan.steps.iter().map(region_range).collect()
+    }
+
+    /// Equal for compositions that write the same bytes: a plan says where everything goes and what it is made of,
+    /// and the digests of what is resumed are compared anyway.
+    pub fn fingerprint(&self) -> Digest {
+        Digest::of(self.plan.to_string().as_bytes())
     }
 
     /// Tables count in sectors: in those of another size they are none.
@@ -115,7 +112,7 @@ impl Composition {
         Err(PlanError::SectorSize { board: self.plan.board.clone(), wanted, disk })
     }
 
-    fn region<'t>(&self, target: &'t dyn Target, index: usize) -> Region<'t> {
+    pub(super) fn region<'t>(&self, target: &'t dyn Target, index: usize) -> Region<'t> {
         let step = &self.plan.steps[index];
         let neighbour = match self.plan.steps.get(index + 1) {
             Some(next) => format!("`{}`", next.name),
@@ -124,7 +121,7 @@ impl Composition {
         Region::new(target, &step.name, step.offset.0, step.len.0, neighbour)
     }
 
-    fn write(&self, payload: &Payload, region: &Region) -> Result<Vec<WrittenFile>> {
+    pub(super) fn write(&self, payload: &Payload, region: &Region) -> Result<Vec<WrittenFile>> {
         match payload {
             Payload::Bytes(_) | Payload::Content { .. } => unreachable!("tables and blobs are critical"),
             Payload::Composed { content, files, .. } => {
@@ -146,6 +143,43 @@ impl Composition {
             }
             Payload::Nothing => Ok(Vec::new()),
         }
+    }
+}
+
+/// A composition on its way to one target; it may be written more than once.
+struct Writing<'a> {
+    composition: &'a Composition,
+    /// Those of the first time.
+    files: Mutex<Option<Vec<RegionFiles>>>,
+}
+
+impl<'a> Writing<'a> {
+    fn new(composition: &'a Composition) -> Writing<'a> {
+        Writing { composition, files: Mutex::default() }
+    }
+
+    fn into_files(self) -> Vec<RegionFiles> {
+        self.files.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_default()
+    }
+}
+
+impl Source for Writing<'_> {
+    fn name(&self) -> String {
+        format!("the image for `{}`", self.composition.plan.board)
+    }
+
+    fn len(&self) -> Option<u64> {
+        Some(self.composition.plan.disk.len.0)
+    }
+
+    fn identity(&self) -> Option<Digest> {
+        Some(self.composition.fingerprint())
+    }
+
+    fn write(&self, target: &dyn Target) -> Result<Vec<Critical>> {
+        let files = self.composition.write_body(target)?;
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(files);
+        self.composition.critical()
     }
 }
 

@@ -4,20 +4,33 @@ use std::ops::Range;
 
 use std::cell::Cell;
 
+use serde::Serialize;
+
 use super::bmap::Bmap;
-use super::event::{Event, Listener, Phase, begin};
-use super::held::Held;
+use super::changed::{Changed, Unchanged};
+use super::diagnose::Code;
+use super::event::{Event, Listener, Phase, Silent, begin};
+use super::examine::{Examiner, explain};
+use super::grow::{Fit, Fitted, Growth};
+use super::journal::Journal;
+use super::marker;
+use super::order;
+use super::probe;
+use super::rewrite::Only;
+use super::source::Source;
 use super::sums::{sum, verify_and_sum};
-use super::verify::{Damage, RegionRange, verify};
+use super::verify::{Damage, RegionRange, is_zero, verify};
 use crate::error::{Error, Family, Report, Result};
+use crate::interrupt::{Interrupt, Interruptible};
 use crate::table::TableBytes;
-use crate::target::{Record, Recorder, Target, TargetError};
+use crate::target::{AlignedBuffer, Extent, Log, Record, Recorder, Target, TargetError};
+use crate::value::Digest;
 
-/// What an old partition table, of any kind and sector size, has at the start and at the end of a disk.
-const WIPED: u64 = 1 << 20;
-
-/// What begins before this is a part of sector 0.
-const SECTOR_0: u64 = 512;
+/// Flash memory is erased in blocks of at most this.
+const ERASE_BLOCK: u64 = 4 << 20;
+/// What is read to see whether a discarded range reads zero, and how often.
+const SAMPLE: u64 = 64 << 10;
+const SAMPLED_EVERY: u64 = 256 << 20;
 
 /// How many damaged ranges a message names.
 const NAMED: usize = 3;
@@ -32,15 +45,72 @@ pub struct Commit<'a> {
     /// Whether the target is a medium that may hold an older table. An image file is fresh and is removed when
     /// the run fails.
     pub used: bool,
-    /// What is written when all the rest was read back clean: first what lies behind sector 0, then, when that
-    /// was read back too, sector 0. Within these in this order.
-    pub critical: &'a [Critical],
     /// Names for ranges, for messages about damage.
     pub regions: &'a [RegionRange],
     /// Is told the progress.
     pub listener: &'a dyn Listener,
-    /// Bytes that `body` writes, if they are known, for the progress.
-    pub expected_len: Option<u64>,
+    /// How it is done.
+    pub options: Options<'a>,
+}
+
+/// How a medium is written. What it holds in the end is the same.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// How many times what was read back wrong is written again.
+    pub retries: u32,
+    /// Read first, and write only what differs.
+    pub only_changed: bool,
+    /// Find out first whether the medium is as large as it says, with markers that this seed makes others than those
+    /// of earlier runs. Without it a medium that begins again behind its end is only noticed where that destroys what
+    /// was written before it was read back: not what only the table or what nothing has changed meets.
+    pub probe: Option<u64>,
+    /// What becomes of the old bytes where the source writes nothing.
+    pub unwritten: Unwritten,
+    /// Remembers what is on the medium, for a run that goes on after an interruption.
+    pub journal: Option<&'a Journal>,
+    /// What is made to fit a medium that is larger than the source.
+    pub fit: Fit,
+    /// Ends the run when it is raised before everything was read back. What makes the medium bootable is then
+    /// written in moments, and to the end.
+    pub interrupt: Option<&'a Interrupt>,
+}
+
+/// What becomes of old bytes where nothing is written, which nobody reads through a filesystem.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unwritten {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are discarded if the medium can do that, else they stay.
+    Discard,
+    /// They are discarded if the medium can do that and reads zeros afterwards, else they are overwritten with
+    /// zeros.
+    Zero,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// What the medium holds now, all of it read back.
+    pub record: Record,
+    /// Bytes that were right before and not written.
+    pub unchanged: u64,
+    /// Bytes that an earlier run had written.
+    pub resumed: u64,
+    /// What had to be written more than once.
+    pub rewritten: Vec<Rewritten>,
+    /// What was made to fit the medium.
+    pub fitted: Fitted,
+}
+
+/// A range that was read back wrong at first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Rewritten {
+    /// What was wrong.
+    #[serde(flatten)]
+    pub damage: Damage,
+    /// How many times it was written again until it was right.
+    pub times: u32,
 }
 
 /// Why a medium was not written.
@@ -65,6 +135,8 @@ pub enum FlashError {
         family: Family,
         /// What to do about it.
         hint: Option<String>,
+        /// See [`Report::code`].
+        code: Option<&'static str>,
         /// What became of the table.
         table: TableState,
     },
@@ -123,86 +195,79 @@ impl Report for FlashError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            FlashError::Mismatch { .. } => {
-                Some("try again with another reader or cable; if it stays, the medium is worn out".into())
-            }
+            FlashError::Mismatch { damage, .. } => Some(code_of(damage).hint().into()),
             FlashError::Unfinished { hint, .. } => hint.clone(),
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            FlashError::Mismatch { damage, .. } => Some(code_of(damage).as_str()),
+            FlashError::Unfinished { code, .. } => *code,
         }
     }
 }
 
+/// What the first damage looks like whose kind is known.
+fn code_of(damage: &[Damage]) -> Code {
+    let known = damage.iter().find_map(|damage| damage.diagnosis.as_ref());
+    known.map_or(Code::WrongContent, |diagnosis| diagnosis.code)
+}
+
 impl Commit<'_> {
-    /// Wipes the old table, has `body` write everything but [`Commit::critical`], syncs, reads all of that back
-    /// from the medium, and only when it is clean writes the critical bytes and reads them back too. A failure
-    /// leaves a medium without a partition table.
-    ///
-    /// Returns what was written.
+    /// Wipes the old table, has `source` write everything but what makes the medium bootable, syncs, reads all of
+    /// that back from the medium, writes again what was wrong, and only when it is clean writes the critical bytes
+    /// and reads them back too: first what lies behind sector 0, then sector 0. A failure leaves a medium without a
+    /// partition table.
     ///
     /// ```
-    /// use skiff_image::flash::{Commit, Silent};
+    /// use skiff_image::flash::{Commit, Options, Silent};
     /// use skiff_image::target::{Memory, Region, Target};
     ///
     /// # fn main() -> skiff_image::Result<()> {
     /// let target = Memory::new(64 << 20);
-    /// let critical = skiff_image::table::mbr::encode(0x1234, &[], target.geometry())?;
-    /// let commit = Commit {
-    ///     target: &target,
-    ///     used: true,
-    ///     critical: &critical,
-    ///     regions: &[],
-    ///     listener: &Silent,
-    ///     expected_len: None,
-    /// };
-    /// let record = commit.run(|target| {
+    /// let geometry = target.geometry();
+    /// let commit =
+    ///     Commit { target: &target, used: true, regions: &[], listener: &Silent, options: Options::default() };
+    /// let done = commit.run(&|target: &dyn Target| {
     ///     let region = Region::new(target, "boot", 1 << 20, 4 << 20, "the end of the target");
-    ///     Ok(region.write_at(b"first stage", 0)?)
+    ///     region.write_at(b"first stage", 0)?;
+    ///     Ok(skiff_image::table::mbr::encode(0x1234, &[], geometry)?)
     /// })?;
-    /// assert_eq!(record.extents.len(), 2);
+    /// assert_eq!(done.record.extents.len(), 2);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn run(&self, body: impl FnOnce(&dyn Target) -> Result<()>) -> Result<Record> {
+    pub fn run(&self, source: &dyn Source) -> Result<Done> {
+        let wiped_before = self.is_wiped()?;
         self.guarded(|wiped| {
-            let written = self.write_body(body, wiped)?;
-            self.read_back(&written)?;
-            self.write_table(self.critical, written, wiped)
-        })
-    }
-
-    /// Like [`Commit::run`], for a filesystem that begins at the first byte: nothing mounts it as long as its first
-    /// `held` bytes are not there, so they come last and are critical too.
-    pub fn run_held(&self, held: u64, body: impl FnOnce(&dyn Target) -> Result<()>) -> Result<Record> {
-        self.guarded(|wiped| {
-            let start = Held::new(held);
-            let written = self.write_body(|target| body(&start.before(target)), wiped)?;
-            self.read_back(&written)?;
-            let start = TableBytes { name: "start".into(), offset: 0, bytes: start.into_bytes() };
-            self.write_table(&[start], written, wiped)
+            let body = self.write_body(source, wiped_before, wiped)?;
+            let rewritten = self.read_back(&body, source)?;
+            let body = self.fit(body)?;
+            self.finish(body, rewritten, wiped)
         })
     }
 
     /// Like [`Commit::run`]; also returns the block map, whose checksums are those of what was read back.
-    pub fn run_mapped(&self, body: impl FnOnce(&dyn Target) -> Result<()>) -> Result<(Record, Bmap)> {
+    pub fn run_mapped(&self, source: &dyn Source) -> Result<(Done, Bmap)> {
         self.guarded(|wiped| {
-            let written = self.write_body(body, wiped)?;
-            begin(self.listener, Phase::ReadBack, written.len());
-            let (damage, sums) = verify_and_sum(self.target, &written, self.regions, self.listener)?;
-            self.reject_damage(damage)?;
-            let record = self.write_table(self.critical, written, wiped)?;
+            let body = self.write_body(source, false, wiped)?;
+            begin(self.listener, Phase::ReadBack, body.record.len());
+            let (damage, sums) = verify_and_sum(self.target, &body.record, self.regions, self.listener)?;
+            self.reject_damage(damage, 1, source)?;
+            let critical: Vec<Range<u64>> = body.critical.iter().map(range).collect();
+            let done = self.finish(body, Vec::new(), wiped)?;
             // What holds critical bytes was read before they were there.
-            let is_new = |range: &Range<u64>| {
-                let meets = |piece: &Critical| {
-                    piece.offset < range.end && range.start < piece.offset + piece.bytes.len() as u64
-                };
-                self.critical.iter().any(meets)
+            let is_new = |bytes: &Range<u64>| {
+                critical.iter().any(|new| new.start < bytes.end && bytes.start < new.end)
             };
-            let map = Bmap::with_sums(self.target.geometry().len, &record, |range| {
+            let map = Bmap::with_sums(self.target.geometry().len, &done.record, |range| {
                 match sums.get(range).filter(|_| !is_new(range)) {
                     Some(sum) => Ok(sum),
                     None => sum(self.target, range),
                 }
             })?;
-            Ok((record, map))
+            Ok((done, map))
         })
     }
 
@@ -213,44 +278,249 @@ impl Commit<'_> {
     }
 
     /// Writes everything but the critical bytes.
-    fn write_body(&self, body: impl FnOnce(&dyn Target) -> Result<()>, wiped: &Cell<bool>) -> Result<Record> {
-        self.wipe()?;
-        wiped.set(true);
-        begin(self.listener, Phase::Write, self.expected_len);
-        let progress = Progress { target: self.target, listener: self.listener };
-        let recorder = Recorder::new(&progress);
-        body(&recorder)?;
-        let written = recorder.into_record();
-        self.reject_collisions(&written)?;
+    fn write_body(&self, source: &dyn Source, wiped_before: bool, wiped: &Cell<bool>) -> Result<Body> {
+        self.prepare(wiped_before, wiped)?;
+        begin(self.listener, Phase::Write, source.planned());
+        let interruptible = self.interruptible();
+        let progress = Progress { target: &interruptible, listener: self.listener };
+        let changed = Changed::new(&progress);
+        let target: &dyn Target = if self.options.only_changed { &changed } else { &progress };
+        let recorder = self.recorder(target);
+        let critical = source.write(&recorder)?;
+        let record = recorder.into_record();
+        self.reject_collisions(&record, &critical)?;
+        let kept = self.clear_probed(&record)?;
+        self.clear_unwritten(&record, source.len(), target)?;
         self.sync()?;
-        Ok(written)
+        // What was right before counts no more when a write went somewhere else.
+        let unchanged = if kept { changed.into_unchanged() } else { Unchanged::default() };
+        let fitted = Fitted::default();
+        Ok(Body { record, critical, unchanged, fitted })
     }
 
-    /// Writes the critical bytes; returns what was written with `written`.
-    fn write_table(&self, critical: &[Critical], written: Record, wiped: &Cell<bool>) -> Result<Record> {
-        // Sector 0 last and alone: only with it do the other tables and the boot code count.
-        let (last, first): (Vec<_>, Vec<_>) = critical.iter().partition(|piece| piece.offset < SECTOR_0);
-        let record = written.merge(self.write_critical(&first)?);
-        wiped.set(false);
-        Ok(record.merge(self.write_critical(&last)?))
+    /// What passes the recorder is known to the journal.
+    fn recorder<'t>(&'t self, target: &'t dyn Target) -> Recorder<'t> {
+        Recorder::with_log(target, self.options.journal.map(|journal| journal as &dyn Log))
     }
 
-    /// Zeroes where partition tables are.
-    fn wipe(&self) -> Result<(), TargetError> {
+    /// Whether an earlier run, which this one goes on with, has left the medium without a table. Fails, and changes
+    /// nothing, if the medium is not as that run left it.
+    fn is_wiped(&self) -> Result<bool> {
+        match self.options.journal.filter(|journal| journal.is_resumed()) {
+            Some(journal) => journal.ensure_marked(self.target),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes the old table unless that was done before, and asks the medium how large it is.
+    fn prepare(&self, resumed: bool, wiped: &Cell<bool>) -> Result<()> {
+        if !resumed {
+            self.wipe()?;
+        }
+        wiped.set(true);
+        match self.options.probe.filter(|_| self.used && !resumed) {
+            Some(seed) => Ok(probe::capacity(self.target, seed, self.listener)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Zeroes what is left of the markers of a probe, and makes sure of that; says whether it was so the first time.
+    fn clear_probed(&self, body: &Record) -> Result<bool> {
+        if !self.used || self.options.probe.is_none() {
+            return Ok(true);
+        }
+        let places = probe::places(self.target.geometry().len);
+        let left = places.into_iter().flat_map(|place| body.gaps(place));
+        let zeros = |gap: Range<u64>| Extent { offset: gap.start, len: gap.end - gap.start, blake3: None };
+        let left = Record { extents: left.map(zeros).collect() };
+        let mut times = 0;
+        loop {
+            left.extents.iter().try_for_each(|gap| self.target.zero(gap.offset, gap.len))?;
+            self.target.sync()?;
+            let damage = verify(self.target, &left, self.regions, &Silent)?;
+            times += 1;
+            if damage.is_empty() || times > self.options.retries {
+                self.reject_damage(damage, times, &|target: &dyn Target| {
+                    left.extents.iter().try_for_each(|gap| target.zero(gap.offset, gap.len))?;
+                    Ok(Vec::new())
+                })?;
+                return Ok(times == 1);
+            }
+        }
+    }
+
+    /// Zeroes where partition tables are, makes sure of that, and says in sector 0 that the medium is unfinished.
+    fn wipe(&self) -> Result<()> {
         if !self.used {
             return Ok(());
         }
         begin(self.listener, Phase::Wipe, None);
-        let len = self.target.geometry().len;
-        self.target.zero(0, WIPED.min(len))?;
-        self.target.zero(len.saturating_sub(WIPED), WIPED.min(len))?;
-        self.target.sync()
+        let mut damage = self.wipe_once()?;
+        for _ in 0..self.options.retries {
+            damage = if damage.is_empty() { break } else { self.wipe_once()? };
+        }
+        self.reject_damage(damage, 1 + self.options.retries, &|target: &dyn Target| {
+            order::wipe(target)?;
+            Ok(Vec::new())
+        })?;
+        let Some(journal) = self.options.journal else { return Ok(()) };
+        marker::write(self.target, journal.run())?;
+        Ok(self.target.sync()?)
+    }
+
+    /// Wipes, and returns what is not zero then: a medium that drops what is written to it keeps its table.
+    fn wipe_once(&self) -> Result<Vec<Damage>, TargetError> {
+        order::wipe(self.target)?;
+        verify(self.target, &order::wiped(self.target.geometry().len), self.regions, &Silent)
+    }
+
+    /// What becomes of old bytes between what was written. Both ends of the medium are wiped already.
+    fn clear_unwritten(&self, body: &Record, len: Option<u64>, target: &dyn Target) -> Result<()> {
+        let whole = self.target.geometry().len;
+        if !self.used || self.options.unwritten == Unwritten::Keep {
+            return Ok(());
+        }
+        let recorder = self.recorder(target);
+        let between = order::WIPED..len.unwrap_or(whole).min(whole.saturating_sub(order::WIPED));
+        body.gaps(between).into_iter().try_for_each(|gap| self.clear(gap, &recorder))
+    }
+
+    fn clear(&self, gap: Range<u64>, zeroed: &dyn Target) -> Result<()> {
+        // Less than a block of a flash memory is not erased, and an answer about it says nothing.
+        let start = gap.start.next_multiple_of(ERASE_BLOCK).min(gap.end);
+        let blocks = start..(gap.end / ERASE_BLOCK * ERASE_BLOCK).max(start);
+        let len = blocks.end - blocks.start;
+        let cleared = len > 0 && self.target.discard(blocks.start, len)? && self.reads_zero(&blocks)?;
+        let rest = if cleared { vec![gap.start..blocks.start, blocks.end..gap.end] } else { vec![gap] };
+        if self.options.unwritten == Unwritten::Zero {
+            rest.into_iter().try_for_each(|range| zeroed.zero(range.start, range.end - range.start))?;
+        }
+        Ok(())
+    }
+
+    /// Whether a discarded range reads zero where it is looked at: at both ends and in between.
+    fn reads_zero(&self, range: &Range<u64>) -> Result<bool, TargetError> {
+        let mut buffer = AlignedBuffer::new(SAMPLE as usize);
+        let last = range.end.saturating_sub(SAMPLE).max(range.start);
+        let between = (range.start..last).step_by(SAMPLED_EVERY as usize);
+        for at in between.chain([last]) {
+            let bytes = buffer.slice(SAMPLE.min(range.end - at) as usize);
+            self.target.read_back(bytes, at)?;
+            if !is_zero(bytes) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads the body back and writes again what is wrong, a few times at most.
+    fn read_back(&self, body: &Body, source: &dyn Source) -> Result<Vec<Rewritten>> {
+        let unread = |extent: &&Extent| !body.unchanged.contains(&extent.range());
+        let unread = body.record.extents.iter().filter(unread).cloned().collect();
+        let mut damage = self.compare(&Record { extents: unread })?;
+        let (mut rewritten, mut times) = (Vec::new(), 0);
+        while !damage.is_empty() && times < self.options.retries && source.replays() {
+            times += 1;
+            self.rewrite(&mut damage, times, source)?;
+            let again = Record { extents: damage.iter().map(Damage::wanted).collect() };
+            let still = self.compare(&again)?;
+            let mended = |bad: &Damage| !still.iter().any(|still| still.offset == bad.offset);
+            rewritten.extend(damage.into_iter().filter(mended).map(|damage| Rewritten { damage, times }));
+            // What went wrong may have gone over what was right before.
+            damage = if still.is_empty() { self.compare(&body.record)? } else { still };
+        }
+        self.reject_damage(damage, 1 + times, source)?;
+        Ok(rewritten)
+    }
+
+    /// Runs the source again for the damaged ranges; what is wrong with them is found out on the way.
+    fn rewrite(&self, damage: &mut [Damage], attempt: u32, source: &dyn Source) -> Result<()> {
+        let bytes = damage.iter().map(|damage| damage.len).sum();
+        let (of, extents) = (self.options.retries, damage.len() as u64);
+        self.listener.event(Event::Retry { attempt, of, extents, bytes });
+        begin(self.listener, Phase::Rewrite, bytes);
+        let interruptible = self.interruptible();
+        let progress = Progress { target: &interruptible, listener: self.listener };
+        let examiner = Examiner::new(&progress, attempt, true);
+        let ranges = damage.iter().map(|damage| damage.offset..damage.offset + damage.len).collect();
+        source.write(&Only::new(&examiner, ranges))?;
+        examiner.tell(damage);
+        Ok(self.sync()?)
+    }
+
+    /// Makes table, last partition and filesystem of a body that was read back fit the medium; what that changes is read
+    /// back too.
+    fn fit(&self, body: Body) -> Result<Body> {
+        let extend = match self.options.fit {
+            Fit::Nothing => return Ok(body),
+            Fit::Table => false,
+            Fit::LastPartition => true,
+        };
+        let growth = Growth::plan(self.target, &body.critical, extend)?;
+        let (record, changed) = growth.amend(self.target, body.record)?;
+        let write = || -> Result<Vec<Damage>> {
+            begin(self.listener, Phase::Fit, changed.len());
+            growth.write(&Progress { target: self.target, listener: self.listener })?;
+            self.sync()?;
+            self.compare(&changed)
+        };
+        if !changed.is_empty() {
+            if let Some(journal) = self.options.journal {
+                journal.forget(changed.extents.iter().map(Extent::range).collect());
+            }
+            let (mut damage, mut writes) = (write()?, 1);
+            while !damage.is_empty() && writes <= self.options.retries {
+                (damage, writes) = (write()?, writes + 1);
+            }
+            let changes = |target: &dyn Target| {
+                growth.write(target)?;
+                Ok(Vec::new())
+            };
+            self.reject_damage(damage, writes, &changes)?;
+        }
+        let Growth { critical, fitted, .. } = growth;
+        self.reject_collisions(&record, &critical)?;
+        Ok(Body { record, critical, fitted, ..body })
+    }
+
+    /// Writes the critical bytes behind a body that was read back.
+    fn finish(&self, body: Body, rewritten: Vec<Rewritten>, wiped: &Cell<bool>) -> Result<Done> {
+        if let Some(journal) = self.options.journal {
+            journal.commit();
+        }
+        let Body { record, critical, unchanged, fitted } = body;
+        let record = self.write_table(&critical, record, wiped)?;
+        let resumed = self.options.journal.map_or(0, Journal::skipped);
+        Ok(Done { record, unchanged: unchanged.len, resumed, rewritten, fitted })
+    }
+
+    /// Writes the critical bytes; returns what was written with `body`.
+    fn write_table(&self, critical: &[Critical], body: Record, wiped: &Cell<bool>) -> Result<Record> {
+        let [first, second, last] = order::cut(critical, self.target.geometry());
+        let mut record = body;
+        for pieces in [first, second] {
+            let (written, first_time) = self.write_critical(&pieces)?;
+            record = record.merge(written);
+            self.ensure_unharmed(&record, first_time, critical)?;
+        }
+        wiped.set(false);
+        let (last, first_time) = self.write_sector_0(&last, &record)?;
+        let record = record.merge(last);
+        self.ensure_unharmed(&record, first_time, critical)?;
+        Ok(record)
+    }
+
+    /// A write that went wrong may have gone over what was right before.
+    fn ensure_unharmed(&self, record: &Record, right: bool, critical: &[Critical]) -> Result<()> {
+        match right {
+            true => Ok(()),
+            false => self.reject_damage(self.compare(record)?, 1, &written(critical)),
+        }
     }
 
     /// The critical bytes must meet neither each other nor what was written before: they pass another recorder.
-    fn reject_collisions(&self, written: &Record) -> Result<(), TargetError> {
-        let range = |piece: &Critical| piece.offset..piece.offset + piece.bytes.len() as u64;
-        let mut critical: Vec<Range<u64>> = self.critical.iter().map(range).collect();
+    fn reject_collisions(&self, written: &Record, critical: &[Critical]) -> Result<(), TargetError> {
+        let mut critical: Vec<Range<u64>> = critical.iter().map(range).collect();
         critical.sort_by_key(|range| range.start);
         let twice =
             |first, second| TargetError::WrittenTwice { target: self.target.name().into(), first, second };
@@ -272,35 +542,84 @@ impl Commit<'_> {
         self.target.sync()
     }
 
-    fn read_back(&self, record: &Record) -> Result<()> {
+    /// Reads a record back from the medium.
+    fn compare(&self, record: &Record) -> Result<Vec<Damage>> {
         begin(self.listener, Phase::ReadBack, record.len());
-        self.reject_damage(verify(self.target, record, self.regions, self.listener)?)
+        Ok(verify(&self.interruptible(), record, self.regions, self.listener)?)
     }
 
-    fn reject_damage(&self, damage: Vec<Damage>) -> Result<()> {
+    fn interruptible(&self) -> Interruptible<'_> {
+        Interruptible::new(self.target, self.options.interrupt)
+    }
+
+    /// Fails with what is wrong, after it was written `writes` times by `source`.
+    fn reject_damage(&self, mut damage: Vec<Damage>, writes: u32, source: &dyn Source) -> Result<()> {
         if damage.is_empty() {
             return Ok(());
         }
+        // What cannot be explained is wrong all the same.
+        _ = explain(self.target, &mut damage, writes, source);
         Err(FlashError::Mismatch { target: self.target.name().into(), damage, table: TableState::Removed }
             .into())
     }
 
-    /// Writes, syncs and reads back.
-    fn write_critical(&self, pieces: &[&Critical]) -> Result<Record> {
+    /// Writes, syncs and reads back, a few times if need be. Returns what was written, and whether it was right the
+    /// first time.
+    fn write_critical(&self, pieces: &[Critical]) -> Result<(Record, bool)> {
         if pieces.is_empty() {
-            return Ok(Record::default());
+            return Ok((Record::default(), true));
         }
-        let total: u64 = pieces.iter().map(|piece| piece.bytes.len() as u64).sum();
-        begin(self.listener, Phase::Commit, total);
-        let recorder = Recorder::new(self.target);
+        let mut times = 0;
+        loop {
+            let record = self.write_pieces(pieces)?;
+            begin(self.listener, Phase::ReadBack, record.len());
+            // No interruption: it would cost more than the rest takes.
+            let damage = verify(self.target, &record, self.regions, self.listener)?;
+            times += 1;
+            if damage.is_empty() {
+                return Ok((record, times == 1));
+            }
+            if times > self.options.retries {
+                self.reject_damage(damage, times, &written(pieces))?;
+            }
+        }
+    }
+
+    fn write_pieces(&self, pieces: &[Critical]) -> Result<Record> {
+        begin(self.listener, Phase::Commit, total(pieces));
+        // What is there already is not written: such a write could go anywhere, and its own place would read right.
+        let changed = Changed::new(self.target);
+        let recorder = Recorder::new(&changed);
         for piece in pieces {
             recorder.write_at(&piece.bytes, piece.offset)?;
             self.listener.event(Event::Advance { bytes: piece.bytes.len() as u64 });
         }
-        let record = recorder.into_record();
         self.sync()?;
-        self.read_back(&record)?;
-        Ok(record)
+        Ok(recorder.into_record())
+    }
+
+    /// Writes all of sector 0 at once, so that half of it is never there, and nothing of the marker stays.
+    fn write_sector_0(&self, pieces: &[Critical], others: &Record) -> Result<(Record, bool)> {
+        if pieces.is_empty() && !self.is_marked() {
+            return Ok((Record::default(), true));
+        }
+        let mut sector = vec![0; self.target.geometry().sector_size as usize];
+        self.target.read_at(&mut sector, 0)?;
+        if self.is_marked() {
+            let marked = others.gaps(0..marker::LEN as u64);
+            marked.into_iter().for_each(|gap| sector[gap.start as usize..gap.end as usize].fill(0));
+        }
+        for piece in pieces {
+            sector[piece.offset as usize..][..piece.bytes.len()].copy_from_slice(&piece.bytes);
+        }
+        let (_, first_time) =
+            self.write_critical(&[Critical { name: "sector 0".into(), offset: 0, bytes: sector }])?;
+        Ok((Record { extents: pieces.iter().map(extent_of).collect() }, first_time))
+    }
+
+    /// Whether sector 0 has the marker of this run.
+    fn is_marked(&self) -> bool {
+        self.used && self.options.journal.is_some()
     }
 
     /// Removes what may already be there of the table, as far as the medium still answers, and says so.
@@ -313,16 +632,45 @@ impl Commit<'_> {
         let table = if cleared || wiped { TableState::Wiped } else { TableState::Unknown };
         match error.downcast::<FlashError>() {
             Ok(FlashError::Mismatch { target, damage, .. }) => FlashError::Mismatch { target, damage, table },
-            Ok(FlashError::Unfinished { message, family, hint, .. }) => {
-                FlashError::Unfinished { message, family, hint, table }
+            Ok(FlashError::Unfinished { message, family, hint, code, .. }) => {
+                FlashError::Unfinished { message, family, hint, code, table }
             }
             Err(error) => {
-                let (message, family, hint) = (error.to_string(), error.family(), error.hint());
-                FlashError::Unfinished { message, family, hint, table }
+                let (message, family) = (error.to_string(), error.family());
+                let (hint, code) = (error.hint(), error.code());
+                FlashError::Unfinished { message, family, hint, code, table }
             }
         }
         .into()
     }
+}
+
+/// What was written before anything made the medium bootable.
+struct Body {
+    record: Record,
+    critical: Vec<Critical>,
+    unchanged: Unchanged,
+    fitted: Fitted,
+}
+
+/// Pieces as what they were written by.
+fn written(pieces: &[Critical]) -> impl Source + '_ {
+    |target: &dyn Target| {
+        pieces.iter().try_for_each(|piece| target.write_at(&piece.bytes, piece.offset))?;
+        Ok(Vec::new())
+    }
+}
+
+fn range(piece: &Critical) -> Range<u64> {
+    piece.offset..piece.offset + piece.bytes.len() as u64
+}
+
+fn extent_of(piece: &Critical) -> Extent {
+    Extent { offset: piece.offset, len: piece.bytes.len() as u64, blake3: Some(Digest::of(&piece.bytes)) }
+}
+
+fn total(pieces: &[Critical]) -> u64 {
+    pieces.iter().map(|piece| piece.bytes.len() as u64).sum()
 }
 
 /// Tells the listener how much was written.
@@ -358,6 +706,10 @@ impl Target for Progress<'_> {
         self.target.zero(offset, len)?;
         self.listener.event(Event::Advance { bytes: len });
         Ok(())
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
+        self.target.discard(offset, len)
     }
 
     fn sync(&self) -> Result<(), TargetError> {

@@ -4,18 +4,26 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::target::Stall;
+
 /// A part of a run, in the order they happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// The old partition table is removed.
     Wipe,
+    /// It is found out whether the medium is as large as it says.
+    Probe,
     /// Everything that does not make the medium bootable is written.
     Write,
     /// The device finishes writing.
     Sync,
     /// What was written is read back from the medium and compared.
     ReadBack,
+    /// What was read back wrong is written again.
+    Rewrite,
+    /// Partition and filesystem are made as large as the medium.
+    Fit,
     /// Boot code and partition table are written.
     Commit,
     /// A medium is compared with what it should hold.
@@ -28,9 +36,12 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Phase::Wipe => "wipe the old partition table",
+            Phase::Probe => "check the capacity",
             Phase::Write => "write",
             Phase::Sync => "sync",
             Phase::ReadBack => "read back",
+            Phase::Rewrite => "write again",
+            Phase::Fit => "grow the filesystem",
             Phase::Commit => "write boot code and partition table",
             Phase::Verify => "verify",
             Phase::CheckSource => "check the image",
@@ -55,6 +66,34 @@ pub enum Event {
         /// How many more.
         bytes: u64,
     },
+    /// What was read back differs from what was written, and is written again.
+    Retry {
+        /// Which try this is, from 1.
+        attempt: u32,
+        /// How many there are at most.
+        of: u32,
+        /// How many ranges differ.
+        extents: u64,
+        /// How many bytes these have.
+        bytes: u64,
+    },
+    /// An operation takes long.
+    Stall {
+        /// What: `write`, for example.
+        verb: &'static str,
+        /// Its first byte on the medium.
+        offset: u64,
+        /// How many bytes.
+        len: u64,
+        /// How long it has taken so far.
+        seconds: u64,
+    },
+}
+
+impl From<Stall> for Event {
+    fn from(Stall { verb, offset, len, seconds }: Stall) -> Event {
+        Event::Stall { verb, offset, len, seconds }
+    }
 }
 
 /// Is told what happens, from several threads.

@@ -68,6 +68,13 @@ impl Target for Behind<'_> {
         if held == len { Ok(()) } else { self.target.zero(offset + held, len - held) }
     }
 
+    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
+        match self.held.take(offset, len, |_| ()) {
+            0 => self.target.discard(offset, len),
+            _ => Ok(false),
+        }
+    }
+
     fn sync(&self) -> Result<(), TargetError> {
         self.target.sync()
     }

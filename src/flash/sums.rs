@@ -35,7 +35,7 @@ pub(super) fn verify_and_sum(
     listener: &dyn Listener,
 ) -> Result<(Vec<Damage>, Sums), TargetError> {
     let found = Mutex::new((Vec::new(), Sums::default()));
-    in_parallel(&groups(units(record, target.geometry().len)), |group, buffer| {
+    in_parallel(&groups(units(record, target.geometry().len)), LARGEST_EXTENT, |group, buffer| {
         let results = match group.as_slice() {
             [unit] => vec![unit.read(target, buffer, listener)?],
             units => read_together(units, target, buffer, listener)?,
@@ -216,7 +216,14 @@ impl<'a> Check<'a> {
             return None;
         }
         let found: Digest = self.found.finish();
-        (expected != Some(found)).then_some(Damage { region: None, offset, len, expected, found })
+        (expected != Some(found)).then_some(Damage {
+            region: None,
+            offset,
+            len,
+            expected,
+            found: Some(found),
+            diagnosis: None,
+        })
     }
 }
 
@@ -308,7 +315,7 @@ mod tests {
     use super::*;
     use crate::flash::bmap::MappedRange;
     use crate::flash::verify::verify;
-    use crate::flash::{Commit, Critical, Silent};
+    use crate::flash::{Commit, Critical, Options, Silent};
     use crate::target::{Memory, Recorder};
 
     /// A record with extents that neither begin nor end at blocks, cross ranges of the map, and large zeros.
@@ -372,22 +379,16 @@ mod tests {
         // In sector 0, in the first block beside bytes of the body, and far from both.
         let piece = |offset, bytes: &[u8]| Critical { name: "piece".into(), offset, bytes: bytes.to_vec() };
         let critical = [piece(440, &[1; 72]), piece(1024, &[2; 512]), piece(3 << 20, &[3; 5000])];
-        let commit = Commit {
-            target: &memory,
-            used: false,
-            critical: &critical,
-            regions: &[],
-            listener: &Silent,
-            expected_len: None,
+        let options = Options::default();
+        let commit = Commit { target: &memory, used: false, regions: &[], listener: &Silent, options };
+        let body = |target: &dyn Target| {
+            target.write_at(&[4; 100], 2048)?;
+            target.write_at(&[5; 9000], 1 << 20)?;
+            target.zero(2 << 20, 4096)?;
+            Ok(critical.to_vec())
         };
-        let (record, map) = commit
-            .run_mapped(|target| {
-                target.write_at(&[4; 100], 2048)?;
-                target.write_at(&[5; 9000], 1 << 20)?;
-                Ok(target.zero(2 << 20, 4096)?)
-            })
-            .expect("runs");
-        assert_eq!(record.extents.len(), 6);
+        let (done, map) = commit.run_mapped(&body).expect("runs");
+        assert_eq!(done.record.extents.len(), 6);
         assert_eq!(map.mapped_len(), 4096 + 12_288 + 4096 + 8192);
         let bytes = memory.to_vec();
         for MappedRange { bytes: range, sha256 } in map.ranges {

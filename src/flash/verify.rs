@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::diagnose::Diagnosis;
 use super::event::{Event, Listener};
 use crate::target::{AlignedBuffer, Extent, LARGEST_EXTENT, Record, Target, TargetError};
 use crate::value::{ByteSize, Digest};
@@ -35,8 +36,19 @@ pub struct Damage {
     /// What should be there; none for zeros.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<Digest>,
-    /// What is there.
-    pub found: Digest,
+    /// What is there; none if it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Digest>,
+    /// What that looks like, if it was found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
+}
+
+impl Damage {
+    /// What should be there.
+    pub(super) fn wanted(&self) -> Extent {
+        Extent { offset: self.offset, len: self.len, blake3: self.expected }
+    }
 }
 
 impl std::fmt::Display for Damage {
@@ -44,7 +56,12 @@ impl std::fmt::Display for Damage {
         if let Some(region) = &self.region {
             write!(f, "`{region}`: ")?;
         }
-        write!(f, "{} at bytes {}..{}", ByteSize(self.len), self.offset, self.offset + self.len)
+        write!(f, "{} at bytes {}..{}", ByteSize(self.len), self.offset, self.offset + self.len)?;
+        match &self.diagnosis {
+            Some(diagnosis) => write!(f, " ({diagnosis})"),
+            None if self.found.is_none() => f.write_str(", which cannot be read"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -58,7 +75,9 @@ pub fn verify(
 ) -> Result<Vec<Damage>, TargetError> {
     ensure_inside(target, record)?;
     let damage = Mutex::new(Vec::new());
-    in_parallel(&chunks(record), |chunk, buffer| {
+    let chunks = chunks(record);
+    let largest = chunks.iter().map(|chunk| chunk.len.min(LARGEST_EXTENT)).max().unwrap_or(0);
+    in_parallel(&chunks, largest, |chunk, buffer| {
         let found = check(target, chunk, buffer)?;
         damage.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
         listener.event(Event::Advance { bytes: chunk.len });
@@ -67,14 +86,15 @@ pub fn verify(
     Ok(named(damage.into_inner().unwrap_or_else(PoisonError::into_inner), regions))
 }
 
-/// Has each item read by one of several threads, which begin them in order.
+/// Has each item read by one of several threads, which begin them in order and have a buffer of `largest` bytes each.
 pub(super) fn in_parallel<T: Sync>(
     items: &[T],
+    largest: u64,
     read: impl Fn(&T, &mut AlignedBuffer) -> Result<(), TargetError> + Sync,
 ) -> Result<(), TargetError> {
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let run = || {
-        let mut buffer = AlignedBuffer::new(LARGEST_EXTENT as usize);
+        let mut buffer = AlignedBuffer::new(largest as usize);
         while !failed.load(Ordering::Relaxed) {
             let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
             read(item, &mut buffer).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
@@ -142,14 +162,26 @@ fn check(
     chunk: &Extent,
     buffer: &mut AlignedBuffer,
 ) -> Result<Option<Damage>, TargetError> {
-    let (zero, found) = hash(target, chunk, buffer)?;
-    let good = chunk.blake3.map_or(zero, |expected| expected == found);
     let (offset, len, expected) = (chunk.offset, chunk.len, chunk.blake3);
-    Ok((!good).then_some(Damage { region: None, offset, len, expected, found }))
+    let damage = |found| Damage { region: None, offset, len, expected, found, diagnosis: None };
+    match hash(target, chunk, buffer) {
+        Ok((zero, found)) if expected.map_or(zero, |expected| expected == found) => Ok(None),
+        Ok((_, found)) => Ok(Some(damage(Some(found)))),
+        Err(error) if is_bad_spot(&error) => Ok(Some(damage(None))),
+        Err(error) => Err(error),
+    }
 }
 
-/// Whether a chunk is all zero, and its digest. A record of another program may have chunks that are longer
-/// than the buffer.
+/// Whether a medium says that it cannot read this, and not that it cannot read at all.
+fn is_bad_spot(error: &TargetError) -> bool {
+    use rustix::io::Errno;
+    let TargetError::Io { source, .. } = error else { return false };
+    let bad = [Errno::IO, Errno::NODATA, Errno::ILSEQ, Errno::REMOTEIO, Errno::BADMSG];
+    source.raw_os_error().is_some_and(|code| bad.iter().any(|errno| errno.raw_os_error() == code))
+}
+
+/// Whether a chunk is all zero, and its digest, which of expected zeros nobody needs. A record of another program may
+/// have chunks that are longer than the buffer.
 fn hash(
     target: &dyn Target,
     chunk: &Extent,
@@ -161,6 +193,9 @@ fn hash(
         let bytes = buffer.slice(LARGEST_EXTENT.min(chunk.len - at) as usize);
         target.read_back(bytes, chunk.offset + at)?;
         zero = zero && is_zero(bytes);
+        if zero && chunk.blake3.is_none() && bytes.len() as u64 == chunk.len {
+            return Ok((true, Digest::default()));
+        }
         hasher.update(bytes);
     }
     Ok((zero, hasher.finalize().into()))

@@ -7,7 +7,7 @@ use std::io::{BufReader, Read, Seek};
 
 use serde::Serialize;
 
-use super::Section;
+use super::{RegionDrift, Section};
 use crate::error::{Family, Io, Report, Result};
 use crate::flash::{self, Damage, Listener, RegionRange};
 use crate::fs::{self, WrittenFile, ext4, fat, squashfs, tar};
@@ -24,6 +24,12 @@ pub struct Verdict {
     pub compared: u64,
     /// Regions that differ, by offset; none if all is well.
     pub damaged: Vec<DamagedRegion>,
+    /// What is other than it was written because the medium was used; see [`super::verify_used`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<RegionDrift>,
+    /// Regions whose content belongs to the user and was not compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
 }
 
 /// A region with wrong bytes.
@@ -37,6 +43,9 @@ pub struct DamagedRegion {
     pub ranges: Vec<Damage>,
     /// Files that differ; none if only tables and directories of the filesystem are hit.
     pub files: Vec<DamagedFile>,
+    /// What else is wrong with a filesystem.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// Why files could not be told, if so.
     pub unreadable: Option<String>,
 }
@@ -93,10 +102,17 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.damaged.is_empty() {
-            return write!(f, "{}: {} compared, all as written", self.target, ByteSize(self.compared));
+        let (target, compared) = (&self.target, ByteSize(self.compared));
+        if !self.drift.is_empty() {
+            write!(f, "{target}: {compared} compared, changed by use:")?;
+            self.drift.iter().try_for_each(|drift| write!(f, "\n  {drift}"))?;
         }
-        write!(f, "{}: {} compared, damaged:", self.target, ByteSize(self.compared))?;
+        match (self.damaged.is_empty(), self.drift.is_empty()) {
+            (true, true) => write!(f, "{target}: {compared} compared, all as written")?,
+            (true, false) => write!(f, "\nall else is as written")?,
+            (false, true) => write!(f, "{target}: {compared} compared, damaged:")?,
+            (false, false) => write!(f, "\ndamaged:")?,
+        }
         for region in &self.damaged {
             write!(f, "\n  region `{}` ({})", region.name, region.kind)?;
             for range in &region.ranges {
@@ -111,21 +127,27 @@ impl fmt::Display for Verdict {
                     write!(f, "\n      the files in it cannot be told: {reason}")?;
                 }
             }
+            for problem in &region.problems {
+                write!(f, "\n    {problem}")?;
+            }
             if let Some(reason) = &region.unreadable {
                 write!(f, "\n    its files cannot be told: {reason}")?;
             }
         }
-        Ok(())
+        match self.users.is_empty() {
+            true => Ok(()),
+            false => write!(
+                f,
+                "\nnot compared, because it belongs to the user: the content of {}",
+                regions(&self.users)
+            ),
+        }
     }
 }
 
 /// Reads everything the manifest knows of from `medium`, past the page cache.
 pub fn verify(medium: &ReadOnly, manifest: &Manifest, listener: &dyn Listener) -> Result<Verdict> {
-    let have = medium.geometry().len;
-    if have < manifest.disk_len {
-        let target = medium.name().into();
-        return Err(ManifestError::TooShort { target, need: manifest.disk_len, have }.into());
-    }
+    ensure_long_enough(medium, manifest)?;
     let extents = manifest.regions.iter().flat_map(|region| region.extents.clone()).collect();
     let record = Record { extents };
     let ranges: Vec<RegionRange> = manifest.regions.iter().map(region_range).collect();
@@ -138,31 +160,54 @@ pub fn verify(medium: &ReadOnly, manifest: &Manifest, listener: &dyn Listener) -
             damaged.push(damaged_region(medium, manifest, region, hit)?);
         }
     }
-    Ok(Verdict { target: medium.name().into(), compared: record.len(), damaged })
+    Ok(Verdict {
+        target: medium.name().into(),
+        compared: record.len(),
+        damaged,
+        drift: Vec::new(),
+        users: Vec::new(),
+    })
 }
 
-fn region_range(region: &RegionEntry) -> RegionRange {
+/// Fails if the medium is too short to hold what the manifest is about.
+pub(super) fn ensure_long_enough(medium: &ReadOnly, manifest: &Manifest) -> Result<(), ManifestError> {
+    let (target, need, have) = (medium.name().into(), manifest.disk_len, medium.geometry().len);
+    if have < need { Err(ManifestError::TooShort { target, need, have }) } else { Ok(()) }
+}
+
+pub(super) fn region_range(region: &RegionEntry) -> RegionRange {
     RegionRange { name: region.name.clone(), range: region.offset..region.offset + region.len }
 }
 
-fn damaged_region(
+pub(super) fn damaged_region(
     medium: &ReadOnly,
     manifest: &Manifest,
     region: &RegionEntry,
     ranges: Vec<Damage>,
 ) -> Result<DamagedRegion, Io> {
-    let (files, unreadable) = match files_of(medium.try_clone()?, manifest, region) {
+    let section = section(medium, region.offset, region.len)?;
+    let (files, unreadable) = match files_of(section, manifest, region) {
         Ok(files) => (files, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
     let (name, kind) = (region.name.clone(), region.kind.clone());
-    Ok(DamagedRegion { name, kind, ranges, files, unreadable })
+    Ok(DamagedRegion { name, kind, ranges, files, problems: Vec::new(), unreadable })
 }
 
-fn files_of(file: File, manifest: &Manifest, region: &RegionEntry) -> Result<Vec<DamagedFile>> {
+/// A range for readers of filesystems.
+pub(super) fn section(medium: &ReadOnly, offset: u64, len: u64) -> Result<Section, Io> {
+    let file = medium.try_clone()?;
     // What the page cache kept from writing may be better than what the medium holds.
     let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-    let section = Section::new(file, region.offset, region.len);
+    Ok(Section::new(file, offset, len))
+}
+
+/// The files of a region that are not what was written.
+pub(super) fn files_of(
+    section: Section,
+    manifest: &Manifest,
+    region: &RegionEntry,
+) -> Result<Vec<DamagedFile>> {
     let written: Vec<WrittenFile> = region.files.iter().map(|entry| entry.file.clone()).collect();
     let inside = |path: &str| -> Option<&[WrittenFile]> {
         let entry = region.files.iter().find(|entry| entry.file.path == path)?;

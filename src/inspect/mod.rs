@@ -1,10 +1,12 @@
 //! Looks into images and devices with readers that share no code with the writers: what is there, and, where
-//! bytes differ from a manifest, which files they belong to.
+//! bytes differ from a manifest, which files they belong to, and whether use explains that.
 
 mod damage;
+mod drift;
 mod section;
 mod summary;
 
 pub use damage::{DamagedFile, DamagedRegion, Verdict, VerifyError, verify};
+pub use drift::{Drift, RegionDrift, verify_used};
 pub use section::Section;
-pub use summary::{Content, Inspection, PartitionSummary, inspect};
+pub use summary::{Content, Inspection, PartitionSummary, content, inspect};

@@ -11,18 +11,29 @@ pub struct Section {
     start: u64,
     len: u64,
     at: u64,
+    /// How many more bytes may be read.
+    allowance: u64,
 }
 
 impl Section {
     /// The range of `file`; its own position does not matter.
     pub fn new(file: File, start: u64, len: u64) -> Section {
-        Section { file, start, len, at: 0 }
+        Section { file, start, len, at: 0, allowance: u64::MAX }
+    }
+
+    /// The same, of which no more than `bytes` are read: further reads fail. A filesystem that is asked for its name
+    /// must not take minutes to answer.
+    pub fn at_most(self, bytes: u64) -> Section {
+        Section { allowance: bytes, ..self }
     }
 }
 
 impl Read for Section {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.len.saturating_sub(self.at).min(buf.len() as u64) as usize;
+        let left = self.allowance.checked_sub(count as u64);
+        self.allowance =
+            left.ok_or_else(|| io::Error::other("more would have to be read than is allowed"))?;
         let read = self.file.read_at(&mut buf[..count], self.start + self.at)?;
         self.at += read as u64;
         Ok(read)

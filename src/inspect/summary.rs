@@ -69,7 +69,7 @@ pub fn inspect(medium: &ReadOnly) -> Result<Inspection> {
     };
     let mut partitions = Vec::new();
     for (number, name, start, len) in places {
-        let content = content(medium, start, len)?;
+        let content = content(medium, start, len, u64::MAX)?;
         partitions.push(PartitionSummary { number, name, start, len, content });
     }
     Ok(Inspection { target: medium.name().into(), len, table, partitions })
@@ -83,9 +83,10 @@ fn place(partition: &table::Partition) -> (u32, String, u64, u64) {
     (partition.number, name, partition.start, partition.len)
 }
 
-/// Each reader looks for its own magic number; the first that finds it is right.
-fn content(medium: &ReadOnly, start: u64, len: u64) -> Result<Content> {
-    let section = || -> Result<Section> { Ok(Section::new(medium.try_clone()?, start, len)) };
+/// What a range of `medium` is formatted with, if no reader has to read more than `most` bytes to know it. Each looks
+/// for its own magic number; the first that finds it is right.
+pub fn content(medium: &ReadOnly, start: u64, len: u64, most: u64) -> Result<Content> {
+    let section = || -> Result<Section> { Ok(Section::new(medium.try_clone()?, start, len).at_most(most)) };
     if let Ok(info) = squashfs::info(BufReader::new(section()?)) {
         return Ok(Content::Squashfs(info));
     }

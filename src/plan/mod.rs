@@ -4,6 +4,7 @@
 //! disk. It opens no file and writes nothing, so it can be printed, compared and tested; [`crate::compose`]
 //! turns it into bytes without deciding anything.
 
+mod known;
 mod place;
 mod show;
 
@@ -12,6 +13,7 @@ use std::fmt;
 use serde::Serialize;
 use uuid::Uuid;
 
+pub use known::{KnownIds, KnownPartition};
 pub use place::{Demand, DemandLen, Extent, place, reject_overlap};
 
 use crate::board::{TableKind, Update};
@@ -134,12 +136,19 @@ impl Action {
 pub struct Ids<'a> {
     seed: &'a Seed,
     disk_signature: u32,
+    known: Option<&'a KnownIds>,
 }
 
 impl<'a> Ids<'a> {
     /// Ids that follow from `seed`.
     pub fn new(seed: &'a Seed) -> Ids<'a> {
-        Ids { seed, disk_signature: seed.id32("disk signature") }
+        Ids { seed, disk_signature: seed.id32("disk signature"), known: None }
+    }
+
+    /// The same ids, but for those that a medium has already.
+    pub fn keeping(self, known: &'a KnownIds) -> Ids<'a> {
+        let disk_signature = known.disk_signature.unwrap_or(self.disk_signature);
+        Ids { known: Some(known), disk_signature, ..self }
     }
 
     /// The same ids, but for a signature that raw blobs had a say in.
@@ -154,17 +163,19 @@ impl<'a> Ids<'a> {
 
     /// Disk GUID of a GPT.
     pub fn disk_guid(&self) -> Uuid {
-        self.seed.uuid("disk")
+        self.known.and_then(|known| known.disk_guid).unwrap_or_else(|| self.seed.uuid("disk"))
     }
 
     /// Unique GUID of a GPT entry.
     pub fn partition_guid(&self, name: &str) -> Uuid {
-        self.seed.uuid(&format!("partition {name}"))
+        let known = self.known.and_then(|known| known.of(name, |partition| partition.guid));
+        known.unwrap_or_else(|| self.seed.uuid(&format!("partition {name}")))
     }
 
     /// Volume serial of a FAT.
     pub fn fat_serial(&self, name: &str) -> u32 {
-        self.seed.id32(&format!("fat {name}"))
+        let known = self.known.and_then(|known| known.of(name, |partition| partition.fat_serial));
+        known.unwrap_or_else(|| self.seed.id32(&format!("fat {name}")))
     }
 
     /// Volume serial of a FAT as programs print it.
@@ -175,7 +186,8 @@ impl<'a> Ids<'a> {
 
     /// UUID of an ext4.
     pub fn ext4_uuid(&self, name: &str) -> Uuid {
-        self.seed.uuid(&format!("ext4 {name}"))
+        let known = self.known.and_then(|known| known.of(name, |partition| partition.ext4_uuid));
+        known.unwrap_or_else(|| self.seed.uuid(&format!("ext4 {name}")))
     }
 
     /// Directory hash seed of an ext4.

@@ -1,39 +1,76 @@
 //! The only code that prints: documents on stdout, notes, progress and errors on stderr.
 
+pub mod events;
+mod pace;
 mod progress;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
+use indicatif::MultiProgress;
 use serde::Serialize;
 
+use events::Told;
+pub use events::{Events, EventsError};
+use progress::Look;
 pub use progress::Progress;
 
 use crate::error::{Error, Family};
 
 /// How results reach the user.
-#[derive(Debug)]
 pub struct Report {
     json: bool,
     quiet: bool,
+    /// All that are on the terminal.
+    bars: MultiProgress,
+    events: Option<Arc<Events>>,
 }
 
 #[derive(Serialize)]
 struct ErrorDocument {
     error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
     causes: Vec<String>,
     hint: Option<String>,
     exit_code: u8,
 }
 
+impl ErrorDocument {
+    fn of(error: &Error) -> ErrorDocument {
+        ErrorDocument {
+            error: error.to_string(),
+            code: error.code(),
+            causes: causes(error),
+            hint: error.hint(),
+            exit_code: error.family().exit_code(),
+        }
+    }
+}
+
 impl Report {
     /// Text, or JSON documents; `quiet` leaves out everything but results and errors.
     pub fn new(json: bool, quiet: bool) -> Report {
-        Report { json, quiet }
+        Report { json, quiet, bars: MultiProgress::new(), events: None }
+    }
+
+    /// The same, with events for programs; those on stdout take the place of documents.
+    pub fn with_events(&self, events: Option<Events>) -> Report {
+        let Report { json, quiet, .. } = *self;
+        Report { json, quiet, bars: self.bars.clone(), events: events.map(Arc::new) }
     }
 
     /// Prints a result on stdout: as text, or as JSON.
     pub fn document(&self, document: &impl Serialize, text: impl Display) {
+        if let Some(events) = &self.events {
+            let document =
+                serde_json::to_value(document).expect("documents have string keys and no raw paths");
+            events.tell(None, &Told::Result { document });
+            if events.is_stdout() {
+                return;
+            }
+        }
         if self.json {
             self.json_document(document);
         } else {
@@ -44,23 +81,33 @@ impl Report {
     /// Prints a remark on stderr.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
-            print_line(&mut io::stderr().lock(), &text.to_string());
+            self.print(&text.to_string());
         }
     }
 
     /// Prints something the user should change, on stderr, even if quiet.
     pub fn warn(&self, text: impl Display) {
-        print_line(&mut io::stderr().lock(), &format!("warning: {text}"));
+        self.print(&format!("warning: {text}"));
+        if let Some(events) = &self.events {
+            events.tell(None, &Told::Warning { text: text.to_string() });
+        }
+    }
+
+    /// Ends the stream of events with the error that ends the run, which is printed elsewhere.
+    pub fn failed(&self, error: &Error) {
+        if let Some(events) = &self.events {
+            events.tell(None, &Told::Error(ErrorDocument::of(error)));
+        }
+    }
+
+    /// Prints on stderr, above the bars.
+    fn print(&self, line: &str) {
+        self.bars.suspend(|| print_line(&mut io::stderr().lock(), line));
     }
 
     /// Prints an error with its causes and hint on stderr.
     pub fn error(&self, error: &Error) {
-        let document = ErrorDocument {
-            error: error.to_string(),
-            causes: causes(error),
-            hint: error.hint(),
-            exit_code: error.family().exit_code(),
-        };
+        let document = ErrorDocument::of(error);
         let mut stderr = io::stderr().lock();
         if self.json {
             print_line(&mut stderr, &to_json(&document));
@@ -83,6 +130,7 @@ impl Report {
             text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
         let document = ErrorDocument {
             error: said.trim_start_matches("error: ").into(),
+            code: None,
             causes: Vec::new(),
             hint: Some("`--help` tells what can be given".into()),
             exit_code: 2,
@@ -107,7 +155,20 @@ impl Report {
 
     /// Progress of a long operation: a bar on a terminal, plain lines otherwise, nothing if quiet.
     pub fn progress(&self) -> Progress {
-        Progress::new(!self.quiet, io::stderr().is_terminal() && !self.json)
+        Progress::new(None, self.look(), self.events.clone())
+    }
+
+    /// The same for one of several media, whose name stands before each line.
+    pub fn progress_of(&self, medium: &str) -> Progress {
+        Progress::new(Some(medium), self.look(), self.events.clone())
+    }
+
+    fn look(&self) -> Look {
+        match io::stderr().is_terminal() && !self.json {
+            _ if self.quiet => Look::Hidden,
+            true => Look::Bars(self.bars.clone()),
+            false => Look::Lines,
+        }
     }
 
     fn json_document(&self, document: &impl Serialize) {

@@ -401,9 +401,14 @@ impl Inputs {
         self.board.partitions.iter().try_for_each(|partition| placer.ensure_partition_present(partition))
     }
 
+    /// The ids of the disk and of what is on it.
+    pub(crate) fn ids(&self) -> Ids<'_> {
+        Ids::new(&self.seed).with_disk_signature(self.words.disk_signature()).keeping(self.words.known())
+    }
+
     /// How the ext4 of a partition or artifact is made.
     pub(crate) fn ext4_options(&self, name: &str, label: &str) -> ext4::Options {
-        let ids = Ids::new(&self.seed);
+        let ids = self.ids();
         ext4::Options {
             label: label.into(),
             uuid: ids.ext4_uuid(name),
@@ -422,7 +427,7 @@ impl Inputs {
         fat::Options {
             fat_type,
             label: label.into(),
-            volume_id: Ids::new(&self.seed).fat_serial(name),
+            volume_id: self.ids().fat_serial(name),
             timestamp: self.timestamp,
             // What mkfs.vfat on a partition of an image writes too; nothing that boots these boards reads it.
             hidden_sectors: 0,

@@ -1,6 +1,6 @@
 //! The trees of the partitions: files of the images directory and artifacts at the places the board names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,8 @@ pub struct PartitionTree {
     pub raw: Option<(String, Content)>,
     /// What the user should know.
     pub notes: Vec<String>,
+    /// Paths that an update leaves alone where they are there.
+    pub kept: BTreeSet<Vec<u8>>,
     /// Path on the partition to what put it there, for messages.
     origins: BTreeMap<Vec<u8>, String>,
 }
@@ -57,6 +59,7 @@ impl Placer<'_> {
                 placed.tree.node_mut(made).stat = node.stat;
             } else {
                 self.insert(placed, &path, node.clone(), "the options for the first boot".into())?;
+                placed.kept.insert(path);
             }
         }
         Ok(())
@@ -65,10 +68,22 @@ impl Placer<'_> {
     /// The tree of `files`; `what` is what they are put on, for messages.
     pub fn files(&self, what: &str, files: &[Place], fat: bool) -> Result<PartitionTree, Error> {
         let root = Stat { mode: 0o755, uid: 0, gid: 0, mtime: self.inputs.timestamp };
-        let mut placed =
-            PartitionTree { tree: Tree::new(root), raw: None, notes: Vec::new(), origins: BTreeMap::new() };
+        let mut placed = PartitionTree {
+            tree: Tree::new(root),
+            raw: None,
+            notes: Vec::new(),
+            kept: BTreeSet::new(),
+            origins: BTreeMap::new(),
+        };
         for place in self.of_arch(files) {
+            let before: BTreeSet<Vec<u8>> = match place.keep {
+                true => placed.origins.keys().cloned().collect(),
+                false => BTreeSet::new(),
+            };
             self.place(&mut placed, what, place)?;
+            if place.keep {
+                placed.kept.extend(placed.origins.keys().filter(|path| !before.contains(*path)).cloned());
+            }
         }
         if fat {
             placed.reject_case_collisions(what)?;

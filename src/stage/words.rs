@@ -8,7 +8,7 @@ use super::{StageError, StagedBlob};
 use crate::board::{BlobSource, Board, Filesystem, Partition, Recipe, TableKind};
 use crate::boot::text::{self, TextError};
 use crate::error::{Error, Io};
-use crate::plan::Ids;
+use crate::plan::{Ids, KnownIds};
 use crate::table::mbr::DISK_SIGNATURE;
 use crate::value::{Arch, Seed};
 
@@ -21,6 +21,8 @@ pub struct Words {
     values: BTreeMap<String, String>,
     /// Signature of an MBR.
     disk_signature: u32,
+    /// Ids that the medium has already.
+    known: KnownIds,
     /// Whether the image goes to a partition that is there already.
     no_table: bool,
     images: PathBuf,
@@ -36,16 +38,29 @@ impl Words {
         images: &Path,
         partuuid: Option<&str>,
     ) -> Result<Words, Error> {
+        Words::keeping(&KnownIds::default(), board, arch, seed, images, partuuid)
+    }
+
+    /// Like [`Words::new`], with the ids that a medium has already.
+    pub fn keeping(
+        known: &KnownIds,
+        board: &Board,
+        arch: Arch,
+        seed: &Seed,
+        images: &Path,
+        partuuid: Option<&str>,
+    ) -> Result<Words, Error> {
         let mut values = board.vars_for(arch);
         values.insert("arch".into(), arch.to_string());
         values.insert("board".into(), board.name.clone());
         if let Some(version) = version(images)? {
             values.insert("version".into(), version);
         }
-        let ids = Ids::new(seed);
+        let ids = Ids::new(seed).keeping(known);
         let (disk_signature, no_table) = (ids.disk_signature(), board.table == TableKind::None);
-        let mut words = Words { values, disk_signature, no_table, images: images.into() };
-        if board.table == TableKind::Mbr {
+        let mut words =
+            Words { values, disk_signature, known: known.clone(), no_table, images: images.into() };
+        if board.table == TableKind::Mbr && known.disk_signature.is_none() {
             words.disk_signature = words.signature_below_blobs(board)?;
         }
         words.add_ids(board, &ids.with_disk_signature(words.disk_signature), partuuid);
@@ -60,8 +75,13 @@ impl Words {
         values.extend(known.map(|(name, value)| (name.to_owned(), value)));
         let ids = Ids::new(&seed);
         let no_table = board.table == TableKind::None;
-        let mut words =
-            Words { values, disk_signature: ids.disk_signature(), no_table, images: PathBuf::new() };
+        let mut words = Words {
+            values,
+            disk_signature: ids.disk_signature(),
+            known: KnownIds::default(),
+            no_table,
+            images: PathBuf::new(),
+        };
         words.add_ids(board, &ids, Some("00000000-0000-0000-0000-000000000000"));
         words.fill_each_other(&board.name)?;
         Ok(words)
@@ -70,6 +90,11 @@ impl Words {
     /// Signature of an MBR: that of the seed, but for the bytes that a raw blob brings.
     pub fn disk_signature(&self) -> u32 {
         self.disk_signature
+    }
+
+    /// Ids that the medium has already.
+    pub fn known(&self) -> &KnownIds {
+        &self.known
     }
 
     /// Fills `template`; `file` is its name for messages.

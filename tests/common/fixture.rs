@@ -35,6 +35,7 @@ pub fn skiff_image() -> Command {
         command.env_remove(name);
     }
     command.env("SOURCE_DATE_EPOCH", TIMESTAMP).env("SKIFF_CACHE", "off");
+    command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     command
 }

@@ -1,0 +1,98 @@
+//! `devices`.
+
+use std::fmt;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::flash::{Candidate, Disk, Host, Mount, Override, Reason};
+use crate::report::Report;
+
+#[derive(Debug, Args)]
+pub struct Devices {}
+
+/// All disks.
+#[derive(Serialize)]
+struct Listing {
+    devices: Vec<Listed>,
+}
+
+/// A disk, and whether it may be written.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    device: Candidate,
+    mounts: Vec<Mount>,
+    /// Whether `flash` takes it without being forced.
+    eligible: bool,
+    /// What `--confirm` wants.
+    token: String,
+    reasons: Vec<Refusal>,
+}
+
+/// What speaks against writing a disk.
+#[derive(Serialize)]
+struct Refusal {
+    reason: String,
+    hint: String,
+    /// The word of `--force` that overrides it; none where nothing does.
+    force: Option<&'static str>,
+}
+
+impl Listed {
+    fn of(disk: Disk) -> Listed {
+        let Disk { candidate, reasons, mounts } = disk;
+        let refusal = |reason: &Reason| Refusal {
+            reason: reason.to_string(),
+            hint: reason.hint(&candidate.path),
+            force: Override::of(reason).map(Override::word),
+        };
+        let refusals: Vec<Refusal> = reasons.iter().map(refusal).collect();
+        Listed {
+            mounts,
+            eligible: reasons.is_empty(),
+            token: candidate.token(),
+            reasons: refusals,
+            device: candidate,
+        }
+    }
+}
+
+impl Listed {
+    /// Whether the first reason tells that already.
+    fn begins_with(&self, mount: &str) -> bool {
+        self.reasons.first().is_some_and(|first| first.reason.starts_with(mount))
+    }
+}
+
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.devices.is_empty() {
+            return f.write_str("this machine has no disks");
+        }
+        let listed: Vec<String> = self.devices.iter().map(Listed::to_string).collect();
+        f.write_str(&listed.join("\n"))
+    }
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.device)?;
+        match self.reasons.first() {
+            None => write!(f, "\n  may be written, token {}", self.token),
+            Some(Refusal { reason, hint, .. }) => write!(f, "\n  is not written: {reason}\n  hint: {hint}"),
+        }?;
+        // The first may be the reason.
+        let mut others = self.mounts.iter().map(Mount::to_string).filter(|mount| !self.begins_with(mount));
+        others.try_for_each(|mount| write!(f, "\n  {mount}"))
+    }
+}
+
+impl Devices {
+    pub fn run(self, report: &Report) -> Result<()> {
+        let listing = Listing { devices: Host::new().disks().into_iter().map(Listed::of).collect() };
+        report.document(&listing, &listing);
+        Ok(())
+    }
+}

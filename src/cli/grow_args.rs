@@ -1,0 +1,36 @@
+//! What of a ready image is made as large as the medium.
+
+use clap::Args;
+
+use crate::flash::{Fit, Fitted, Stays};
+use crate::report::Report;
+
+/// How a ready image fits a larger medium; what is composed is made for it.
+#[derive(Debug, Args)]
+pub struct GrowArgs {
+    /// Leave the last partition of the image and the ext4 in it as small as they are; the backup of a GPT goes to the end
+    /// of the medium in any case.
+    #[arg(long, requires = "image")]
+    no_grow: bool,
+}
+
+impl GrowArgs {
+    pub fn fit(&self) -> Fit {
+        if self.no_grow { Fit::Table } else { Fit::LastPartition }
+    }
+
+    /// Says what was made larger, and what was not.
+    pub fn tell(&self, fitted: &Fitted, report: &Report) {
+        let said = fitted.to_string();
+        if !said.is_empty() {
+            report.note(said);
+        }
+        for stays in &fitted.kept {
+            match stays {
+                // What is not ext4 never grows; that is no fault of the image.
+                Stays::Content { .. } => report.note(stays),
+                _ => report.warn(stays),
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `install`.
+
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::args::InputArgs;
+use super::assemble::{prepare_manifest, prepare_text};
+use super::cache_args::CacheArgs;
+use super::proof::ProofArgs;
+use super::target_args::ConsentArgs;
+use crate::compose::publish;
+use crate::error::{Io, Result};
+use crate::flash::{Candidate, Host, Override, Reason, Refused};
+use crate::install::{BlobChange, Change, Installation, Options, Survey};
+use crate::persist::PreSeed;
+use crate::report::Report;
+use crate::stage::Inputs;
+use crate::target::{InPlace, ReadOnly, Target};
+use crate::value::ByteSize;
+
+#[derive(Debug, Args)]
+pub struct Install {
+    /// Image file or block device that has a system of the board.
+    target: PathBuf,
+
+    /// Show what would be done; write nothing.
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    consent: ConsentArgs,
+
+    /// Also write the raw boot loaders that differ. A power cut meanwhile leaves a board that does not start.
+    #[arg(long)]
+    boot_loader: bool,
+
+    /// Rewrite a partition although it has files that are not the system's, and write these again. A power cut meanwhile
+    /// loses them.
+    #[arg(long)]
+    carry_over: bool,
+
+    /// Install although the medium is for another board.
+    #[arg(long)]
+    other_board: bool,
+
+    /// Where to write the manifest of what was written; without it beside the images of the source.
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+
+    #[command(flatten)]
+    inputs: InputArgs,
+
+    #[command(flatten)]
+    cache: CacheArgs,
+
+    #[command(flatten)]
+    proof: ProofArgs,
+}
+
+#[derive(Serialize)]
+struct Installed<'a> {
+    target: String,
+    board: &'a str,
+    before: &'a Option<String>,
+    after: &'a Option<String>,
+    partitions: &'a [Change],
+    boot_loaders: &'a [BlobChange],
+    written: u64,
+    manifest: Option<String>,
+}
+
+impl std::fmt::Display for Installed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (target, written) = (&self.target, ByteSize(self.written));
+        match &self.manifest {
+            Some(manifest) => {
+                write!(f, "{target}: {written} written, read back from the medium and right\n{manifest}")
+            }
+            None => write!(f, "{target}: nothing was written"),
+        }
+    }
+}
+
+/// A target, and the device that it is.
+type Opened = (Arc<dyn Target>, Option<Candidate>);
+
+impl Install {
+    pub fn run(self, report: &Report) -> Result<()> {
+        let (target, device) = self.open(report)?;
+        let survey = Survey::new(&target)?;
+        let mut medium = None;
+        let mut inputs = self.inputs.load_onto(report, PreSeed::default(), |board| {
+            let found = survey.medium(&board)?;
+            let (board, known) = (found.fit(board), found.known.clone());
+            medium = Some(found);
+            Ok((board, known))
+        })?;
+        let medium = medium.expect("the board was fitted to the medium");
+        inputs.resources.verify = self.proof.verify_output();
+        inputs.resources.trust_stat = self.cache.trust_stat;
+        let ((), _) = self.cache.serve(report, |cache| {
+            inputs.resources.cache = cache;
+            let staged = inputs.stage()?;
+            staged.warnings.iter().for_each(|warning| report.warn(warning));
+            self.proof.left_out(&staged.left_out, report)?;
+            let options = Options {
+                boot_loader: self.boot_loader,
+                carry_over: self.carry_over,
+                other_board: self.other_board,
+            };
+            let installation = Installation::prepare(&survey, &medium, &inputs, staged, &options)?;
+            installation.warnings.iter().for_each(|warning| report.warn(warning));
+            report.note(&installation);
+            self.install(&installation, &inputs, device.as_ref(), report)
+        })?;
+        Ok(())
+    }
+
+    fn install(
+        &self,
+        installation: &Installation,
+        inputs: &Inputs,
+        device: Option<&Candidate>,
+        report: &Report,
+    ) -> Result<()> {
+        if self.dry_run || installation.is_done() {
+            self.tell(installation, 0, None, report);
+            return Ok(());
+        }
+        let path = self.manifest.clone().unwrap_or_else(|| {
+            let name = inputs.board.name.replace('/', "-");
+            inputs.images.join(format!("skiff-{name}.installed.manifest.json"))
+        });
+        // What cannot be told about the medium must not be found out when it is written.
+        drop(prepare_text(&path, "")?);
+        if let Some(candidate) = device {
+            let changed = format!("the system on this device is replaced:\n  {candidate}");
+            self.consent.confirm(&changed, std::slice::from_ref(candidate), report)?;
+        }
+        let progress = report.progress();
+        let done = installation.run(&progress)?;
+        progress.finish();
+        publish(prepare_manifest(&path, &done.manifest)?, &path)?;
+        self.tell(installation, done.record.len(), Some(path.display().to_string()), report);
+        Ok(())
+    }
+
+    fn tell(&self, installation: &Installation, written: u64, manifest: Option<String>, report: &Report) {
+        let installed = Installed {
+            target: self.target.display().to_string(),
+            board: installation.board(),
+            before: &installation.before,
+            after: &installation.after,
+            partitions: &installation.changes,
+            boot_loaders: &installation.blobs,
+            written,
+            manifest,
+        };
+        report.document(&installed, &installed);
+    }
+
+    /// A device is held exclusively from here on; a run that only looks holds nothing.
+    fn open(&self, report: &Report) -> Result<Opened> {
+        let kind = self.target.metadata().map_err(Io::on("look at", &self.target))?.file_type();
+        if !kind.is_block_device() {
+            return Ok((Arc::new(InPlace::open(&self.target)?), None));
+        }
+        if self.dry_run {
+            return Ok((Arc::new(ReadOnly::open(&self.target)?), None));
+        }
+        // A disk with a system of the board is the right one, wherever it is and however large.
+        let host = self.consent.host_despite(&[Override::Internal, Override::Large]);
+        let candidate = candidate(&host, &self.target)?;
+        self.consent.tell_overridden(std::slice::from_ref(&candidate), report)?;
+        let device = self.consent.open(&host, &candidate)?;
+        Ok((Arc::new(device), Some(candidate)))
+    }
+}
+
+/// The device, if nothing speaks against writing it. A partition is one for boards without a table.
+fn candidate(host: &Host, path: &Path) -> Result<Candidate> {
+    match host.candidate(path, 0) {
+        Err(Refused::Because { reason: Reason::Partition { .. }, .. }) => Ok(host.partition(path, 0)?),
+        other => Ok(other?),
+    }
+}

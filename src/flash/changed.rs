@@ -1,0 +1,179 @@
+//! Reads before it writes, and writes only what differs: most media are read several times faster than they are
+//! written.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::verify::is_zero;
+use crate::target::{AlignedBuffer, Geometry, Target, TargetError};
+
+/// What is compared, and written if it differs: less than this costs as much on a card.
+const BLOCK: u64 = 64 << 10;
+/// What is read at once.
+const READ: u64 = 4 << 20;
+
+/// A target that compares what it is given with what is on the medium.
+pub(super) struct Changed<'a> {
+    target: &'a dyn Target,
+    unchanged: Mutex<Vec<Range<u64>>>,
+    skipped: AtomicU64,
+}
+
+/// Ranges that were read from the medium and found right, so that they need not be read again.
+#[derive(Debug, Default)]
+pub(super) struct Unchanged {
+    /// Sorted; what meets is joined.
+    ranges: Vec<Range<u64>>,
+    /// How many bytes.
+    pub(super) len: u64,
+}
+
+impl Unchanged {
+    /// Whether all of a range was found right.
+    pub(super) fn contains(&self, range: &Range<u64>) -> bool {
+        let index = self.ranges.partition_point(|known| known.end <= range.start);
+        self.ranges.get(index).is_some_and(|known| known.start <= range.start && range.end <= known.end)
+    }
+}
+
+impl<'a> Changed<'a> {
+    pub(super) fn new(target: &'a dyn Target) -> Changed<'a> {
+        Changed { target, unchanged: Mutex::default(), skipped: AtomicU64::new(0) }
+    }
+
+    /// What was not written.
+    pub(super) fn into_unchanged(self) -> Unchanged {
+        let mut ranges = self.unchanged.into_inner().unwrap_or_else(PoisonError::into_inner);
+        ranges.sort_by_key(|range| range.start);
+        let joined = ranges.into_iter().fold(Vec::<Range<u64>>::new(), |mut joined, range| {
+            match joined.last_mut().filter(|last| last.end == range.start) {
+                Some(last) => last.end = range.end,
+                None => joined.push(range),
+            }
+            joined
+        });
+        Unchanged { ranges: joined, len: self.skipped.into_inner() }
+    }
+
+    /// Compares the bytes at `offset`, which are at most [`READ`] long, with those of the medium block by block;
+    /// `write` gets what differs, as a range of them.
+    fn compare(
+        &self,
+        offset: u64,
+        len: u64,
+        equal: impl Fn(&[u8], Range<usize>) -> bool,
+        write: impl Fn(Range<usize>) -> Result<(), TargetError>,
+    ) -> Result<(), TargetError> {
+        let mut buffer = AlignedBuffer::new(len as usize);
+        let found = buffer.slice(len as usize);
+        // What cannot be read is written: that may mend it.
+        if self.target.read_back(found, offset).is_err() {
+            return write(0..len as usize);
+        }
+        for (same, run) in runs(offset, len, |range| equal(&found[range.clone()], range)) {
+            match same {
+                true => self.skip(offset + run.start as u64..offset + run.end as u64),
+                false => write(run)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&self, range: Range<u64>) {
+        self.skipped.fetch_add(range.end - range.start, Ordering::Relaxed);
+        self.unchanged.lock().unwrap_or_else(PoisonError::into_inner).push(range);
+    }
+}
+
+/// Runs of blocks that are the same or not; blocks begin at multiples of their length on the medium.
+fn runs(offset: u64, len: u64, same: impl Fn(Range<usize>) -> bool) -> Vec<(bool, Range<usize>)> {
+    let mut runs: Vec<(bool, Range<usize>)> = Vec::new();
+    let mut at = 0;
+    while at < len {
+        let end = ((offset + at) / BLOCK * BLOCK + BLOCK - offset).min(len);
+        let block = at as usize..end as usize;
+        let same = same(block.clone());
+        match runs.last_mut().filter(|(last, _)| *last == same) {
+            Some((_, run)) => run.end = block.end,
+            None => runs.push((same, block)),
+        }
+        at = end;
+    }
+    runs
+}
+
+/// Cuts a range into what is read at once.
+fn pieces(offset: u64, len: u64) -> impl Iterator<Item = (u64, u64)> {
+    (0..len.div_ceil(READ)).map(move |index| (offset + index * READ, READ.min(len - index * READ)))
+}
+
+impl Target for Changed<'_> {
+    fn name(&self) -> &str {
+        self.target.name()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.target.geometry()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.target.read_at(buf, offset)
+    }
+
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.target.read_back(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        pieces(offset, buf.len() as u64).try_for_each(|(at, len)| {
+            let wanted = &buf[(at - offset) as usize..][..len as usize];
+            let write = |run: Range<usize>| self.target.write_at(&wanted[run.clone()], at + run.start as u64);
+            self.compare(at, len, |found, range| *found == wanted[range], write)
+        })
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        pieces(offset, len).try_for_each(|(at, len)| {
+            let write = |run: Range<usize>| self.target.zero(at + run.start as u64, run.len() as u64);
+            self.compare(at, len, |found, _| is_zero(found), write)
+        })
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.target.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::{Memory, Recorder};
+
+    #[test]
+    fn only_blocks_that_differ_are_written() {
+        let memory = Memory::new(16 << 20);
+        let wanted: Vec<u8> = (0..9_u64 << 20).map(|at| (at / 7 % 251) as u8).collect();
+        memory.write_at(&wanted, 1000).expect("write");
+        for at in [1000, (5 << 20) + 3, (9 << 20) + 999] {
+            memory.write_at(&[0xff], at).expect("damage");
+        }
+        memory.write_at(&[1], 12 << 20).expect("damage in zeros");
+        let recorder = Recorder::new(&memory);
+        let changed = Changed::new(&recorder);
+        changed.write_at(&wanted, 1000).expect("write");
+        changed.zero(11 << 20, 2 << 20).expect("zero");
+        let unchanged = changed.into_unchanged();
+        let written = recorder.into_record();
+        let lens: Vec<(u64, u64)> =
+            written.extents.iter().map(|extent| (extent.offset, extent.len)).collect();
+        // The first block ends at a multiple of its length, the last one with what is written.
+        assert_eq!(lens, [(1000, BLOCK - 1000), (5 << 20, BLOCK), (9 << 20, 1000), (12 << 20, BLOCK)]);
+        assert_eq!(unchanged.len + written.len(), 11 << 20);
+        assert!(memory.to_vec()[1000..][..wanted.len()] == wanted);
+        assert!(unchanged.contains(&(BLOCK..5 << 20)), "joined over what is read at once");
+        assert!(!unchanged.contains(&(5 << 20..(5 << 20) + 1)));
+        assert!(!unchanged.contains(&((9 << 20) - 1..(9 << 20) + 1)));
+        assert!(!unchanged.contains(&(15 << 20..16 << 20)));
+    }
+}

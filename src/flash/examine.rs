@@ -1,0 +1,219 @@
+//! Finds out how a medium is wrong where it is: what should be there passes a second time, and is compared with what
+//! is read.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use super::diagnose::{Diagnosis, Evidence};
+use super::rewrite::Only;
+use super::source::Source;
+use super::verify::{Damage, RegionRange, verify};
+use crate::error::Result;
+use crate::target::{AlignedBuffer, Geometry, LARGEST_EXTENT, Record, Target, TargetError};
+use crate::value::Digest;
+
+/// Where so many bad ranges are, the others are like them.
+const EXAMINED: usize = 16;
+
+/// A target that diagnoses what it is given, and then writes it or not.
+pub(super) struct Examiner<'a> {
+    target: &'a dyn Target,
+    writes: u32,
+    rewrites: bool,
+    notes: Mutex<Vec<Note>>,
+}
+
+/// What was found out about a range.
+struct Note {
+    range: Range<u64>,
+    diagnosis: Diagnosis,
+    /// A sector that may belong elsewhere.
+    stray: Option<Stray>,
+}
+
+/// A sector that is where it does not belong.
+struct Stray {
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Examiner<'a> {
+    /// Diagnoses what is wrong on `target` after it was written `writes` times; writes it again if `rewrites`.
+    pub(super) fn new(target: &'a dyn Target, writes: u32, rewrites: bool) -> Examiner<'a> {
+        Examiner { target, writes, rewrites, notes: Mutex::default() }
+    }
+
+    /// Compares what should be at `offset` with what is read there.
+    pub(super) fn examine(&self, expected: &[u8], offset: u64) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if notes.len() >= EXAMINED {
+            return;
+        }
+        let read = || {
+            let mut buffer = AlignedBuffer::new(expected.len());
+            let bytes = buffer.slice(expected.len());
+            self.target.read_back(bytes, offset).ok().map(|()| bytes.to_vec())
+        };
+        let (found, again) = (read(), read());
+        if found.as_deref() == Some(expected) && again == found {
+            return;
+        }
+        let (found, again, before) = (found.as_deref(), again.as_deref(), None);
+        let evidence = Evidence { offset, expected, found, again, before, writes: self.writes };
+        let stray = evidence.stray().map(|(at, bytes)| Stray { at, bytes: bytes.to_vec() });
+        let range = offset..offset + expected.len() as u64;
+        notes.push(Note { range, diagnosis: evidence.diagnose(), stray });
+    }
+
+    fn into_notes(self) -> Vec<Note> {
+        self.notes.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds what was found out to the damage it was found out about.
+    pub(super) fn tell(self, damage: &mut [Damage]) {
+        tell(self.into_notes(), damage);
+    }
+}
+
+fn tell(notes: Vec<Note>, damage: &mut [Damage]) {
+    let all = notes.len() < EXAMINED;
+    for damage in damage {
+        let end = damage.offset + damage.len;
+        let about = notes.iter().find(|note| note.range.start < end && damage.offset < note.range.end);
+        damage.diagnosis = match about {
+            Some(note) => Some(note.diagnosis.clone()),
+            None => all.then(|| Diagnosis::passing(damage.offset)),
+        };
+    }
+}
+
+/// Finds out about damage that stays, by running the source again without writing anything.
+pub(super) fn explain(
+    target: &dyn Target,
+    damage: &mut [Damage],
+    writes: u32,
+    source: &dyn Source,
+) -> Result<()> {
+    if damage.is_empty() {
+        return Ok(());
+    }
+    if !source.replays() {
+        return Ok(explain_alone(target, damage)?);
+    }
+    let ranges = damage.iter().map(|damage| damage.offset..damage.offset + damage.len).collect();
+    let examiner = Examiner::new(target, writes, false);
+    source.write(&Only::new(&examiner, ranges))?;
+    let mut notes = examiner.into_notes();
+    if notes.iter().any(|note| note.stray.is_some()) {
+        let search = Search { target, notes: Mutex::new(&mut notes) };
+        let critical = source.write(&search)?;
+        critical.iter().for_each(|piece| search.look(&piece.bytes, piece.offset));
+    }
+    tell(notes, damage);
+    Ok(())
+}
+
+/// All that can be found out when nobody knows what should be there.
+fn explain_alone(target: &dyn Target, damage: &mut [Damage]) -> Result<(), TargetError> {
+    for damage in damage {
+        let record = Record { extents: vec![damage.wanted()] };
+        let again = verify(target, &record, &[] as &[RegionRange], &super::Silent)?;
+        let same = again.first().is_some_and(|again| again.found == damage.found);
+        damage.diagnosis = match damage.found {
+            None => Some(Diagnosis::unreadable(damage.offset)),
+            Some(Digest(_)) if !same => Some(Diagnosis::passing(damage.offset)),
+            Some(_) => None,
+        };
+    }
+    Ok(())
+}
+
+/// A target that writes nothing, and looks in what it is given for sectors that are elsewhere.
+struct Search<'a> {
+    target: &'a dyn Target,
+    notes: Mutex<&'a mut Vec<Note>>,
+}
+
+impl Search<'_> {
+    fn look(&self, buf: &[u8], offset: u64) {
+        const SECTOR: u64 = super::diagnose::SECTOR;
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = offset + buf.len() as u64;
+        for home in (offset.next_multiple_of(SECTOR)..end).step_by(SECTOR as usize) {
+            let sector = &buf[(home - offset) as usize..(end - offset).min(home + SECTOR - offset) as usize];
+            for Note { diagnosis, stray, .. } in notes.iter_mut() {
+                if let Some(Stray { at, .. }) =
+                    stray.take_if(|stray| stray.at != home && stray.bytes == sector)
+                {
+                    *diagnosis = Diagnosis::misplaced(at, home);
+                }
+            }
+        }
+    }
+}
+
+impl Target for Search<'_> {
+    fn name(&self) -> &str {
+        self.target.name()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.target.geometry()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.target.read_at(buf, offset)
+    }
+
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.target.read_back(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        self.look(buf, offset);
+        Ok(())
+    }
+
+    fn zero(&self, _: u64, _: u64) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+}
+
+impl Target for Examiner<'_> {
+    fn name(&self) -> &str {
+        self.target.name()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.target.geometry()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.target.read_at(buf, offset)
+    }
+
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.target.read_back(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        self.examine(buf, offset);
+        if self.rewrites { self.target.write_at(buf, offset) } else { Ok(()) }
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        let zeros = vec![0; len.min(LARGEST_EXTENT) as usize];
+        for at in (0..len).step_by(LARGEST_EXTENT as usize) {
+            self.examine(&zeros[..LARGEST_EXTENT.min(len - at) as usize], offset + at);
+        }
+        if self.rewrites { self.target.zero(offset, len) } else { Ok(()) }
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.target.sync()
+    }
+}

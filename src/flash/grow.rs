@@ -1,0 +1,415 @@
+//! Makes an image fit the medium it was copied to: the backup of its GPT goes to the medium's end, and on demand its last
+//! partition and the ext4 in it take what is free behind them.
+//!
+//! All of it is worked out in a [`Pending`] over the medium, where the body of the image is already and its critical bytes
+//! are not yet, so that nothing is written before all is known to work:
+//!
+//! ```text
+//! source.write -> read back -> Growth::plan -> amend, write, sync, read back -> critical bytes -> sector 0
+//! ```
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Serialize, Serializer};
+
+use super::commit::Critical;
+use crate::error::Result;
+use crate::fs::ext4::{self, GrowError};
+use crate::table::{self, Kept, Partition, Table, TableBytes};
+use crate::target::{Change, ChangeData, Extent, LARGEST_EXTENT, Pending, Record, Target, TargetError};
+use crate::value::{ByteSize, Digest};
+
+/// What is made to fit a medium that is larger than the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fit {
+    /// All stays as in the image.
+    #[default]
+    Nothing,
+    /// The table: the backup of a GPT goes to the end of the medium.
+    Table,
+    /// The table, the last partition and an ext4 in it.
+    LastPartition,
+}
+
+/// What makes an image fit a medium.
+#[derive(Clone, Debug)]
+pub struct Growth {
+    /// The critical bytes, in place of the image's: its own, with the changes in them, and new copies of the table.
+    pub critical: Vec<Critical>,
+    /// What changes of the body, by offset and disjoint, and apart from the critical bytes.
+    pub changes: Vec<Change>,
+    /// What that means.
+    pub fitted: Fitted,
+}
+
+/// What was made larger, and what was not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Fitted {
+    /// Whether the backup of the GPT was moved to the end of the medium.
+    pub backup_moved: bool,
+    /// The last partition, if it grew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Grown>,
+    /// The filesystem in it, if that grew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<Grown>,
+    /// What stays as it is though it was to grow, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Stays>,
+}
+
+/// Something that is larger now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Grown {
+    /// Number of the partition; 0 where a filesystem has the whole medium.
+    pub number: u32,
+    /// Bytes before.
+    pub from: ByteSize,
+    /// Bytes now.
+    pub to: ByteSize,
+}
+
+/// What was not made larger.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stays {
+    /// The backup of the GPT would have had to move.
+    #[error("the table stays as in the image: {0}")]
+    Table(Kept),
+    /// The last partition.
+    #[error("no partition was grown: {0}")]
+    Partition(Kept),
+    /// Only ext4 is grown.
+    #[error("partition {number} stays as in the image: it holds {what}, and only ext4 is grown")]
+    Content {
+        /// Number of the partition.
+        number: u32,
+        /// What it holds.
+        what: &'static str,
+    },
+    /// A filesystem that cannot be grown.
+    #[error("the filesystem of partition {number} was not grown: {reason}")]
+    Filesystem {
+        /// Number of the partition.
+        number: u32,
+        /// Why not.
+        reason: String,
+    },
+    /// A filesystem that does not fill its partition.
+    #[error("the filesystem of partition {number} has {} of {}: {limit}", ByteSize(*have), ByteSize(*room))]
+    Limited {
+        /// Number of the partition.
+        number: u32,
+        /// Bytes of the filesystem.
+        have: u64,
+        /// Bytes of the partition.
+        room: u64,
+        /// What there is no more of.
+        limit: ext4::Limit,
+    },
+}
+
+impl Serialize for Stays {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for Fitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = Vec::new();
+        if self.backup_moved {
+            said.push("the backup of the GPT is at the end of the medium".to_owned());
+        }
+        if let Some(Grown { number, from, to }) = &self.partition {
+            said.push(format!("partition {number} grew from {from} to {to}"));
+        }
+        if let Some(Grown { number, from, to }) = &self.filesystem {
+            let of = if *number == 0 { String::new() } else { format!(" of partition {number}") };
+            said.push(format!("the filesystem{of} grew from {from} to {to}"));
+        }
+        f.write_str(&said.join("; "))
+    }
+}
+
+impl Growth {
+    /// What is to change of an image whose body is on `target` and whose critical bytes are still to be written, so that
+    /// its table fits the medium; with `extend` the last partition and its filesystem take all of it.
+    ///
+    /// # Errors
+    /// Only if the medium cannot be read. What cannot grow is told in [`Fitted::kept`].
+    pub fn plan(target: &dyn Target, critical: &[Critical], extend: bool) -> Result<Growth, TargetError> {
+        let image = draft_of(target, critical)?;
+        let mut fitted = Fitted::default();
+        let (table, partition) = match table::read(&image)? {
+            Some(table) => fit_table(&image, &table, extend, &mut fitted)?,
+            None => (Vec::new(), Some((0, 0..target.geometry().len))),
+        };
+        // The filesystem may have something where the old backup was, so it comes after the table.
+        let critical = with_table(critical, table);
+        let image = draft_of(target, &critical)?;
+        let grown = Pending::new(&image);
+        if let Some((number, partition)) = partition.filter(|_| extend)
+            && filesystem(&grown, &partition)? == EXT4
+        {
+            grow_filesystem(&grown, number, &partition, &mut fitted)?;
+        }
+        let changes = grown.into_changes();
+        let changed = |piece: &Critical| {
+            let mut bytes = piece.bytes.clone();
+            changes.iter().for_each(|change| lay_over(&mut bytes, piece.offset, change));
+            Critical { bytes, ..piece.clone() }
+        };
+        let changed = critical.iter().map(changed).collect();
+        Ok(Growth { critical: changed, changes: body(&critical, changes), fitted })
+    }
+
+    /// Whether nothing is to change.
+    pub fn is_empty(&self) -> bool {
+        self.fitted == Fitted { kept: self.fitted.kept.clone(), ..Fitted::default() }
+    }
+
+    /// The record of a medium after [`Growth::write`]; `record` is that of before, and what it says is on the medium.
+    /// Also what of it has to be read back, since it changed.
+    pub fn amend(&self, target: &dyn Target, record: Record) -> Result<(Record, Record), TargetError> {
+        let touched = |extent: &Extent| !self.changes_in(&extent.range()).is_empty();
+        let (before, kept): (Vec<Extent>, Vec<Extent>) = record.extents.into_iter().partition(touched);
+        let mut changed = Vec::new();
+        for extent in &before {
+            self.amend_extent(target, extent, &mut changed)?;
+        }
+        for change in &self.changes {
+            push_uncovered(&mut changed, change, &before);
+        }
+        changed.sort_by_key(|extent| extent.offset);
+        let changed = Record { extents: changed };
+        Ok((Record { extents: kept }.merge(changed.clone()), changed))
+    }
+
+    /// The changes that touch `range`.
+    fn changes_in(&self, range: &Range<u64>) -> &[Change] {
+        let start = self.changes.partition_point(|change| change.range().end <= range.start);
+        let end = self.changes.partition_point(|change| change.offset < range.end);
+        &self.changes[start..end.max(start)]
+    }
+
+    /// Writes the changes of the body.
+    pub fn write(&self, target: &dyn Target) -> Result<(), TargetError> {
+        self.changes.iter().try_for_each(|change| change.write(target))
+    }
+
+    /// What an extent of the image becomes: at most [`LARGEST_EXTENT`] of it at once, since one of zeros can be long.
+    fn amend_extent(
+        &self,
+        target: &dyn Target,
+        extent: &Extent,
+        to: &mut Vec<Extent>,
+    ) -> Result<(), TargetError> {
+        let mut at = extent.offset;
+        while at < extent.range().end {
+            let part = at..extent.range().end.min(at + LARGEST_EXTENT);
+            let changes = self.changes_in(&part);
+            if changes.is_empty() && extent.blake3.is_none() {
+                push_zeros(to, &part);
+            } else {
+                let mut bytes = vec![0; (part.end - part.start) as usize];
+                if extent.blake3.is_some() {
+                    target.read_back(&mut bytes, part.start)?;
+                }
+                changes.iter().for_each(|change| lay_over(&mut bytes, part.start, change));
+                to.push(digested(part.start, &bytes));
+            }
+            at = part.end;
+        }
+        Ok(())
+    }
+}
+
+/// Appends a range of zeros, joined with one that ends where it begins.
+fn push_zeros(extents: &mut Vec<Extent>, range: &Range<u64>) {
+    let len = range.end - range.start;
+    match extents.last_mut() {
+        Some(last) if last.blake3.is_none() && last.range().end == range.start => last.len += len,
+        _ => extents.push(Extent { offset: range.start, len, blake3: None }),
+    }
+}
+
+fn digested(offset: u64, bytes: &[u8]) -> Extent {
+    Extent { offset, len: bytes.len() as u64, blake3: Some(Digest::of(bytes)) }
+}
+
+fn overlaps(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+/// Puts the part of `change` that is in `bytes`, which are from `start`, there.
+fn lay_over(bytes: &mut [u8], start: u64, change: &Change) {
+    let range = start..start + bytes.len() as u64;
+    let Some(part) = change.within(&range) else { return };
+    let own = part.range();
+    let to = &mut bytes[(own.start - start) as usize..(own.end - start) as usize];
+    match &part.data {
+        ChangeData::Bytes(from) => to.copy_from_slice(from),
+        ChangeData::Zeros(_) => to.fill(0),
+    }
+}
+
+/// Extents for what of a change is in none of `covered`.
+fn push_uncovered(extents: &mut Vec<Extent>, change: &Change, covered: &[Extent]) {
+    let range = change.range();
+    let mut at = range.start;
+    let met = covered.iter().map(Extent::range).filter(|extent| overlaps(extent, &range));
+    for next in met.chain(std::iter::once(range.end..range.end)) {
+        match change.within(&(at..next.start)) {
+            Some(Change { offset, data: ChangeData::Zeros(len) }) => {
+                extents.push(Extent { offset, len, blake3: None });
+            }
+            Some(Change { offset, data: ChangeData::Bytes(bytes) }) => {
+                let offsets = (offset..).step_by(LARGEST_EXTENT as usize);
+                let pieces = bytes.chunks(LARGEST_EXTENT as usize);
+                extents.extend(offsets.zip(pieces).map(|(offset, bytes)| digested(offset, bytes)));
+            }
+            None => {}
+        }
+        at = next.end;
+    }
+}
+
+/// The changes apart from the critical bytes.
+fn body(critical: &[Critical], changes: Vec<Change>) -> Vec<Change> {
+    let mut held: Vec<Range<u64>> = critical.iter().map(range).collect();
+    held.sort_by_key(|range| range.start);
+    let mut body = Vec::new();
+    for change in changes {
+        let own = change.range();
+        let mut at = own.start;
+        for held in held.iter().filter(|held| overlaps(held, &own)) {
+            body.extend(change.within(&(at..held.start)));
+            at = held.end;
+        }
+        body.extend(change.within(&(at..own.end)));
+    }
+    body
+}
+
+fn range(piece: &Critical) -> Range<u64> {
+    piece.offset..piece.offset + piece.bytes.len() as u64
+}
+
+/// What the medium holds when the critical bytes are there.
+fn draft_of<'t>(target: &'t dyn Target, critical: &[Critical]) -> Result<Pending<'t>, TargetError> {
+    let pending = Pending::new(target);
+    critical.iter().try_for_each(|piece| pending.write_at(&piece.bytes, piece.offset))?;
+    Ok(pending)
+}
+
+/// The critical bytes with the table in them, and in addition what of the table is elsewhere.
+fn with_table(critical: &[Critical], table: Vec<TableBytes>) -> Vec<Critical> {
+    let mut pieces = critical.to_vec();
+    for new in table {
+        let over = Change { offset: new.offset, data: ChangeData::Bytes(new.bytes) };
+        pieces.iter_mut().for_each(|piece| lay_over(&mut piece.bytes, piece.offset, &over));
+        for change in body(&pieces, vec![over]) {
+            let ChangeData::Bytes(bytes) = change.data else { continue };
+            pieces.push(Critical { name: new.name.clone(), offset: change.offset, bytes });
+        }
+    }
+    pieces
+}
+
+/// The last partition: its number and where it is.
+type Last = (u32, Range<u64>);
+
+/// The bytes of the table for the medium, and the last partition in it, unless nothing is known of that.
+fn fit_table(
+    image: &Pending<'_>,
+    table: &Table,
+    extend: bool,
+    fitted: &mut Fitted,
+) -> Result<(Vec<TableBytes>, Option<Last>), TargetError> {
+    let room = if extend { extension(image, table, fitted)? } else { None };
+    let fit = match table::fit(image, table, room.as_ref())? {
+        Ok(fit) => fit,
+        Err(kept) => {
+            // Without a backup to move there is nothing that the end of the medium would be told.
+            if matches!(table.scheme, table::Scheme::Gpt { .. }) {
+                fitted.kept = vec![Stays::Table(kept)];
+            }
+            return Ok((Vec::new(), None));
+        }
+    };
+    fitted.backup_moved = fit.pieces.iter().any(|piece| piece.name == "old gpt backup")
+        || (fit.grown.is_none() && !fit.pieces.is_empty());
+    if let (Some(grown), Some(last)) = (&fit.grown, table.last()) {
+        let (from, to) = (ByteSize(last.len), ByteSize(grown.len));
+        fitted.partition = Some(Grown { number: grown.number, from, to });
+    }
+    let last = fit.grown.as_ref().or_else(|| table.last());
+    Ok((fit.pieces, last.map(|last| (last.number, last.range()))))
+}
+
+/// Where the last partition is to end up, if what it holds is grown.
+fn extension(
+    pending: &Pending<'_>,
+    table: &Table,
+    fitted: &mut Fitted,
+) -> Result<Option<Range<u64>>, TargetError> {
+    let room = match table::room(pending, table)? {
+        Ok(room) => room,
+        Err(Kept::NoSpace { .. }) => return Ok(None),
+        Err(kept) => {
+            fitted.kept.push(Stays::Partition(kept));
+            return Ok(None);
+        }
+    };
+    let Some(Partition { number, .. }) = table.last() else { return Ok(None) };
+    match filesystem(pending, &room)? {
+        EXT4 => Ok(Some(room)),
+        what => {
+            fitted.kept.push(Stays::Content { number: *number, what });
+            Ok(None)
+        }
+    }
+}
+
+fn grow_filesystem(
+    pending: &Pending<'_>,
+    number: u32,
+    partition: &Range<u64>,
+    fitted: &mut Fitted,
+) -> Result<(), TargetError> {
+    match ext4::grow(pending, partition) {
+        Ok(ext4::Grown { from, to, limit }) => {
+            if to > from {
+                fitted.filesystem = Some(Grown { number, from: ByteSize(from), to: ByteSize(to) });
+            }
+            let room = partition.end - partition.start;
+            fitted.kept.extend(limit.map(|limit| Stays::Limited { number, have: to, room, limit }));
+            Ok(())
+        }
+        Err(GrowError::Target(error)) => Err(error),
+        Err(reason) => {
+            fitted.kept.push(Stays::Filesystem { number, reason: reason.to_string() });
+            Ok(())
+        }
+    }
+}
+
+/// What is grown.
+const EXT4: &str = "ext4";
+
+/// What is in a range, by its magic number.
+fn filesystem(target: &dyn Target, range: &Range<u64>) -> Result<&'static str, TargetError> {
+    let mut start = vec![0; (range.end - range.start).min(4096) as usize];
+    target.read_at(&mut start, range.start)?;
+    let has = |at: usize, magic: &[u8]| start.get(at..at + magic.len()) == Some(magic);
+    Ok(match () {
+        () if has(1024 + 0x38, &[0x53, 0xef]) => EXT4,
+        () if has(0, b"hsqs") => "a squashfs",
+        () if has(54, b"FAT") || has(82, b"FAT") => "FAT",
+        () if has(0, b"LUKS\xba\xbe") => "something encrypted",
+        () if has(4086, b"SWAPSPACE2") => "swap space",
+        () if start.iter().all(|byte| *byte == 0) => "nothing known",
+        () => "something unknown",
+    })
+}

@@ -1,0 +1,229 @@
+//! What speaks against writing a device, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+use super::Override;
+use crate::error::{Family, Io, Report};
+use crate::value::ByteSize;
+
+/// Why a path is not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Something else than a disk.
+    #[error("it is {0}, not a block device")]
+    NotABlockDevice(&'static str),
+    /// Only a part of a disk.
+    #[error("it is a partition of `{disk}`, and an image covers a whole disk")]
+    Partition {
+        /// The disk it is on.
+        disk: String,
+    },
+    /// The image is the content of one partition.
+    #[error("it is a whole disk, and the image is that of one partition")]
+    WholeDisk,
+    /// The image is a file for another program.
+    #[error("the image is an archive, which goes to no device")]
+    Archive,
+    /// Firmware boots from it.
+    #[error("it is the EFI system partition, which is never written as a whole")]
+    Esp,
+    /// The image names another partition as the one it is on.
+    #[error(
+        "the image is made for the partition with the PARTUUID `{wanted}`, and this one {}",
+        found.as_ref().map_or("tells none".into(), |found| format!("has `{found}`"))
+    )]
+    OtherPartuuid {
+        /// What the image says.
+        wanted: String,
+        /// What the partition has.
+        found: Option<String>,
+    },
+    /// The running system lives there.
+    #[error("`{partition}` is mounted on `{mount_point}`: this is the disk of the running system")]
+    SystemDisk {
+        /// The partition, or what is built on it.
+        partition: String,
+        /// Where it is mounted.
+        mount_point: String,
+    },
+    /// In use.
+    #[error("`{partition}` is mounted on `{mount_point}`")]
+    Mounted {
+        /// The partition, or what is built on it.
+        partition: String,
+        /// Where it is mounted.
+        mount_point: String,
+    },
+    /// In use.
+    #[error("`{partition}` is used as swap space")]
+    Swap {
+        /// The partition, or what is built on it.
+        partition: String,
+        /// Whether that is the device itself, to which the kernel lets nobody write then.
+        itself: bool,
+    },
+    /// In use.
+    #[error("`{partition}` is a part of `{holder}`{}", built.as_ref().map(|built| format!(", {}", built.what)).unwrap_or_default())]
+    Held {
+        /// The partition.
+        partition: String,
+        /// What is built on it.
+        holder: String,
+        /// What kind of thing that is, where the kernel tells it.
+        built: Option<Built>,
+    },
+    /// Cannot be written.
+    #[error("it is read-only")]
+    ReadOnly,
+    /// A reader without a card.
+    #[error("there is no medium in it")]
+    NoMedium,
+    /// A drive for discs.
+    #[error("it is an optical drive")]
+    Optical,
+    /// A small area of an eMMC that the board starts from, or that was set apart.
+    #[error("it is a hardware partition of `{disk}`")]
+    HardwarePartition {
+        /// The disk that it is next to.
+        disk: String,
+    },
+    /// Built into the machine.
+    #[error("it is an internal disk ({bus}, not removable)")]
+    Internal {
+        /// How it is attached.
+        bus: String,
+    },
+    /// Larger than what is usually flashed.
+    #[error("it has {}, and what has more than {} is more often a disk full of data than a card", ByteSize(*have), ByteSize(*usual))]
+    Large {
+        /// Bytes there are.
+        have: u64,
+        /// The most that is usual.
+        usual: u64,
+    },
+    /// The image does not fit.
+    #[error("the image needs {} and it has {}", ByteSize(*need), ByteSize(*have))]
+    TooSmall {
+        /// Bytes the image needs.
+        need: u64,
+        /// Bytes there are.
+        have: u64,
+    },
+}
+
+/// What is built on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// What it is, for example "the LVM volume `vg0-root`".
+    pub what: String,
+    /// How it is closed.
+    pub close: String,
+}
+
+/// Why there is no [`super::Candidate`].
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// Writing could destroy something, or cannot work.
+    #[error("`{}` is not written: {reason}", path.display())]
+    Because {
+        /// The path that was given.
+        path: PathBuf,
+        /// Why.
+        reason: Reason,
+    },
+    /// There is nothing.
+    #[error("there is no `{}`", .0.display())]
+    Missing(PathBuf),
+    /// The link leads to nothing.
+    #[error("`{}` is a link to `{}`, which is not there", path.display(), to.display())]
+    Dangling {
+        /// The link.
+        path: PathBuf,
+        /// What it names.
+        to: PathBuf,
+    },
+    /// What was overridden is not so.
+    #[error("`--force {}` overrides nothing: no device that was given {}", .0, .0.condition())]
+    NothingForced(Override),
+    /// The operating system failed.
+    #[error(transparent)]
+    Io(#[from] Io),
+}
+
+impl Report for Refused {
+    fn family(&self) -> Family {
+        match self {
+            Refused::Because { .. } | Refused::NothingForced(_) => Family::Refused,
+            Refused::Missing(_) | Refused::Dangling { .. } => Family::Input,
+            Refused::Io(_) => Family::Io,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Refused::Because { path, reason } => Some(reason.hint(path)),
+            Refused::Missing(_) => Some("`skiff-image devices` lists the disks of this machine".into()),
+            Refused::Dangling { .. } => {
+                Some("plug the device in; `skiff-image devices` lists what is there".into())
+            }
+            Refused::NothingForced(_) => Some("leave it out, if this is the right device".into()),
+            Refused::Io(error) => error.hint(),
+        }
+    }
+}
+
+impl Reason {
+    /// Whether the kernel or a program uses the device at this moment.
+    pub fn is_use(&self) -> bool {
+        matches!(
+            self,
+            Reason::SystemDisk { .. } | Reason::Mounted { .. } | Reason::Swap { .. } | Reason::Held { .. }
+        )
+    }
+
+    /// What to do about it for the device at `path`; with the word that overrides it, if there is one.
+    pub fn hint(&self, path: &Path) -> String {
+        let hint = self.remedy(path);
+        match Override::of(self) {
+            Some(word) => format!("{hint}, or give `--force {word}`"),
+            None => hint,
+        }
+    }
+
+    fn remedy(&self, path: &Path) -> String {
+        match self {
+            Reason::NotABlockDevice("a file") => {
+                "`assemble` makes image files; `losetup --find --show FILE` makes a disk of one".into()
+            }
+            Reason::NotABlockDevice(_) => "give the path of a disk, for example `/dev/sdb`".into(),
+            Reason::Partition { disk } => format!("to overwrite the whole disk, give `{disk}`"),
+            Reason::WholeDisk => "make a partition for it, and give its path, for example `/dev/sdb3`".into(),
+            Reason::Archive => "unpack it, or load it with the program that it is for".into(),
+            Reason::Esp => "give the partition that was made for the system".into(),
+            Reason::OtherPartuuid { found: Some(found), .. } => {
+                format!("make the image with `--partuuid {found}` if this is the right partition")
+            }
+            Reason::OtherPartuuid { found: None, .. } => "check that its disk has a partition table".into(),
+            Reason::SystemDisk { .. } => "choose another disk; this one is never written".into(),
+            Reason::Mounted { mount_point, .. } => {
+                format!("umount `{mount_point}` if this is the right disk")
+            }
+            Reason::Swap { partition, itself: false } => {
+                format!("swapoff `{partition}` if this is the right disk")
+            }
+            Reason::Swap { partition, itself: true } => format!(
+                "swapoff `{partition}` if this is the right disk; the kernel lets nobody write to it before"
+            ),
+            Reason::Held { built: Some(built), .. } => {
+                format!("close it with `{}` if this is the right disk", built.close)
+            }
+            Reason::Held { holder, built: None, .. } => format!("close `{holder}` if this is the right disk"),
+            Reason::ReadOnly => "slide the lock of the card, or choose another disk".into(),
+            Reason::NoMedium => format!("put a card into `{}`", path.display()),
+            Reason::Optical => "give the path of a disk, for example `/dev/sdb`".into(),
+            Reason::HardwarePartition { disk } => format!("to write the medium itself, give `{disk}`"),
+            Reason::Internal { .. } | Reason::Large { .. } => "choose a card or stick".into(),
+            Reason::TooSmall { .. } => "use a larger disk, or make the partitions smaller".into(),
+        }
+    }
+}

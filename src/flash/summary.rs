@@ -1,0 +1,225 @@
+//! What a run cost: bytes by what was done with them, time by phase, and what took longest. Durations are measured for
+//! the reader; nothing that is written depends on them.
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Serialize, Serializer};
+
+use super::event::{Event, Listener, Phase};
+use crate::target::{Geometry, Target, TargetError};
+use crate::value::ByteSize;
+
+/// Operations that are named.
+const NAMED: usize = 5;
+
+/// What a run did to a medium, all tries and the removal of the old table included.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Bytes that were written.
+    pub written: u64,
+    /// Bytes that were overwritten with zeros.
+    pub zeroed: u64,
+    /// Bytes that the medium was told to forget, and did.
+    pub discarded: u64,
+    /// Bytes that were read past the cache and compared.
+    pub verified: u64,
+    /// How many times ranges that were read back wrong were written again.
+    pub retries: u64,
+    /// What was done, in the order it was first begun; a phase that came again has its time added.
+    pub phases: Vec<Spent>,
+    /// The operations that took longest, the longest first.
+    pub slowest: Vec<Operation>,
+}
+
+/// What a phase took.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spent {
+    /// Which one.
+    pub phase: Phase,
+    /// Bytes that it had done.
+    pub bytes: u64,
+    /// How long it took.
+    #[serde(rename = "seconds", serialize_with = "seconds")]
+    pub time: Duration,
+}
+
+/// One operation of a medium.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Operation {
+    /// `read`, `read back`, `write`, `zero`, `discard` or `sync`.
+    pub verb: &'static str,
+    /// First byte.
+    pub offset: u64,
+    /// How many bytes.
+    pub len: u64,
+    /// How long it took.
+    #[serde(rename = "seconds", serialize_with = "seconds")]
+    pub time: Duration,
+}
+
+/// In milliseconds at best.
+fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_millis() as f64 / 1000.0)
+}
+
+impl Spent {
+    /// Bytes in a second; none where that says nothing.
+    pub fn rate(&self) -> Option<u64> {
+        let rate = u128::from(self.bytes).checked_mul(1_000_000)?.checked_div(self.time.as_micros())?;
+        u64::try_from(rate).ok().filter(|rate| *rate > 0)
+    }
+}
+
+impl fmt::Display for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Spent { phase, bytes, time } = self;
+        write!(f, "{phase}: {} in {:.1} s", ByteSize(*bytes), time.as_secs_f64())?;
+        let rate = self.rate().map(|rate| rate as f64 / f64::from(1 << 20));
+        rate.map_or(Ok(()), |rate| write!(f, ", {rate:.1} MiB/s"))
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Operation { verb, offset, len, time } = self;
+        match len {
+            0 => write!(f, "{verb}: {:.1} s", time.as_secs_f64()),
+            _ => write!(f, "{verb} of {} at byte {offset}: {:.1} s", ByteSize(*len), time.as_secs_f64()),
+        }
+    }
+}
+
+impl Summary {
+    fn count(&mut self, operation: Operation) {
+        let sum = match operation.verb {
+            "write" => Some(&mut self.written),
+            "zero" => Some(&mut self.zeroed),
+            "discard" => Some(&mut self.discarded),
+            "read back" => Some(&mut self.verified),
+            _ => None,
+        };
+        sum.into_iter().for_each(|sum| *sum += operation.len);
+        let at = self.slowest.partition_point(|other| Reverse(other.time) <= Reverse(operation.time));
+        self.slowest.insert(at, operation);
+        self.slowest.truncate(NAMED);
+    }
+
+    fn spend(&mut self, spent: Spent) {
+        match self.phases.iter_mut().find(|other| other.phase == spent.phase) {
+            Some(other) => {
+                other.bytes += spent.bytes;
+                other.time += spent.time;
+            }
+            None => self.phases.push(spent),
+        }
+    }
+}
+
+/// Passes everything on, from the medium and to the listener, and measures it.
+pub struct Meter<'a> {
+    target: &'a dyn Target,
+    listener: &'a dyn Listener,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    summary: Summary,
+    phase: Option<(Phase, u64, Instant)>,
+}
+
+impl State {
+    fn end(&mut self) {
+        if let Some((phase, bytes, begun)) = self.phase.take() {
+            self.summary.spend(Spent { phase, bytes, time: begun.elapsed() });
+        }
+    }
+}
+
+impl<'a> Meter<'a> {
+    /// Measures what is done to `target` and told to `listener`.
+    pub fn new(target: &'a dyn Target, listener: &'a dyn Listener) -> Meter<'a> {
+        Meter { target, listener, state: Mutex::default() }
+    }
+
+    /// What there was until now; the last phase ends.
+    pub fn finish(&self) -> Summary {
+        let mut state = self.lock();
+        state.end();
+        state.summary.clone()
+    }
+
+    /// Measures an operation; one that failed has done nothing.
+    fn timed<T>(
+        &self,
+        (verb, offset, len): (&'static str, u64, usize),
+        run: impl FnOnce() -> Result<T, TargetError>,
+        did: impl FnOnce(&T) -> bool,
+    ) -> Result<T, TargetError> {
+        let begun = Instant::now();
+        let result = run();
+        let done = if result.as_ref().is_ok_and(did) { len as u64 } else { 0 };
+        self.lock().summary.count(Operation { verb, offset, len: done, time: begun.elapsed() });
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener for Meter<'_> {
+    fn event(&self, event: Event) {
+        let mut state = self.lock();
+        match event {
+            Event::Phase { phase, .. } => {
+                state.end();
+                state.phase = Some((phase, 0, Instant::now()));
+            }
+            Event::Advance { bytes } => {
+                state.phase.iter_mut().for_each(|(_, done, _)| *done += bytes);
+            }
+            Event::Retry { .. } => state.summary.retries += 1,
+            Event::Stall { .. } => {}
+        }
+        drop(state);
+        self.listener.event(event);
+    }
+}
+
+impl Target for Meter<'_> {
+    fn name(&self) -> &str {
+        self.target.name()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.target.geometry()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.timed(("read", offset, buf.len()), || self.target.read_at(buf, offset), |()| true)
+    }
+
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.timed(("read back", offset, buf.len()), || self.target.read_back(buf, offset), |()| true)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        self.timed(("write", offset, buf.len()), || self.target.write_at(buf, offset), |()| true)
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        self.timed(("zero", offset, len as usize), || self.target.zero(offset, len), |()| true)
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
+        self.timed(("discard", offset, len as usize), || self.target.discard(offset, len), |done| *done)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.timed(("sync", 0, 0), || self.target.sync(), |()| true)
+    }
+}

@@ -1,0 +1,227 @@
+//! Why a system is not installed.
+
+use crate::board::TableKind;
+use crate::error::{Family, Report};
+use crate::flash::Damage;
+use crate::value::ByteSize;
+
+/// How many things a message names.
+const NAMED: usize = 5;
+
+/// Why a system is not installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// There are no partitions to install to.
+    #[error("`{target}` has no partition table, but board `{board}` has {table}; on it is {holds}")]
+    NoTable {
+        /// The medium.
+        target: String,
+        /// The board.
+        board: String,
+        /// What the board has.
+        table: TableKind,
+        /// What was found instead.
+        holds: String,
+    },
+    /// The board's image goes into a partition.
+    #[error("`{target}` has a partition table, but the system of board `{board}` goes into one partition")]
+    WholeDisk {
+        /// The medium.
+        target: String,
+        /// The board.
+        board: String,
+    },
+    /// A partition of the board is not there.
+    #[error(
+        "`{target}` is no medium of board `{board}`: its partition `{partition}` (#{number}, {expected}) is not there\n  found: {}",
+        found.join("\n         ")
+    )]
+    NoMatch {
+        /// The medium.
+        target: String,
+        /// The board.
+        board: String,
+        /// The partition that was looked for.
+        partition: String,
+        /// Its number.
+        number: u32,
+        /// What it should be.
+        expected: String,
+        /// What there is.
+        found: Vec<String>,
+    },
+    /// What is on the medium is for another board.
+    #[error("`{target}` is a medium of another board than `{board}`: {evidence}")]
+    OtherBoard {
+        /// The medium.
+        target: String,
+        /// The board.
+        board: String,
+        /// What says so.
+        evidence: String,
+    },
+    /// The board has nothing that an update touches.
+    #[error("board `{board}` has nothing that can be installed on a medium")]
+    Nothing {
+        /// The board.
+        board: String,
+    },
+    /// Files of the user are on a partition that is rewritten as a whole.
+    #[error(
+        "partition `{partition}` is rewritten as a whole, and has files that are not the system's: {}",
+        listed(files)
+    )]
+    ForeignFiles {
+        /// The partition.
+        partition: String,
+        /// Their paths.
+        files: Vec<String>,
+    },
+    /// Something else is where the system has a file or directory.
+    #[error("`{path}` is in the way: the system has a {wanted} there")]
+    InTheWay {
+        /// The path.
+        path: String,
+        /// What the system has.
+        wanted: &'static str,
+    },
+    /// The new files do not fit beside the old ones.
+    #[error(
+        "partition `{partition}` of `{target}` has {} free but the new files need {} beside the old",
+        ByteSize(*have), ByteSize(*need)
+    )]
+    NoRoom {
+        /// The medium.
+        target: String,
+        /// The partition.
+        partition: String,
+        /// Bytes needed.
+        need: u64,
+        /// Bytes that are free.
+        have: u64,
+    },
+    /// There are too few inodes for the new files.
+    #[error("partition `{partition}` of `{target}` has {have} free inodes but the new files need {need}")]
+    NoInodes {
+        /// The medium.
+        target: String,
+        /// The partition.
+        partition: String,
+        /// Inodes needed.
+        need: u64,
+        /// Inodes that are free.
+        have: u64,
+    },
+    /// The new system does not fit.
+    #[error("partition `{partition}` of `{target}` has {} but the system needs {}", ByteSize(*have), ByteSize(*need))]
+    TooSmall {
+        /// The medium.
+        target: String,
+        /// The partition.
+        partition: String,
+        /// Bytes needed.
+        need: u64,
+        /// Bytes there are.
+        have: u64,
+    },
+    /// The marker cannot hold the names.
+    #[error("the names and labels of the partitions of board `{board}` do not fit into one sector")]
+    Names {
+        /// The board.
+        board: String,
+    },
+    /// A boot loader would overwrite something.
+    #[error("boot loader `{blob}` would be written to bytes {start} to {end}, which belong to {owner}")]
+    BlobInTheWay {
+        /// The boot loader.
+        blob: String,
+        /// First byte.
+        start: u64,
+        /// The byte behind the last.
+        end: u64,
+        /// What is there.
+        owner: String,
+    },
+    /// The medium does not hold what was written to it.
+    #[error("`{target}` does not hold what was written: {}", damaged(damage))]
+    Mismatch {
+        /// The medium.
+        target: String,
+        /// All damaged ranges.
+        damage: Vec<Damage>,
+    },
+    /// Something failed when the old system was no longer whole.
+    #[error("{message}; the update of `{target}` is unfinished, so nothing boots from it")]
+    Unfinished {
+        /// What failed.
+        message: String,
+        /// The medium.
+        target: String,
+        /// Whose fault it is.
+        family: Family,
+    },
+}
+
+fn listed(files: &[String]) -> String {
+    let named: Vec<String> = files.iter().take(NAMED).map(|path| format!("`{path}`")).collect();
+    match files.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+fn damaged(damage: &[Damage]) -> String {
+    let named: Vec<String> = damage.iter().take(NAMED).map(Damage::to_string).collect();
+    match damage.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more ranges", named.join(", ")),
+    }
+}
+
+impl Report for InstallError {
+    fn family(&self) -> Family {
+        match self {
+            InstallError::TooSmall { .. }
+            | InstallError::NoRoom { .. }
+            | InstallError::NoInodes { .. }
+            | InstallError::Names { .. }
+            | InstallError::BlobInTheWay { .. } => Family::Fit,
+            InstallError::Nothing { .. } => Family::Input,
+            InstallError::Mismatch { .. } => Family::Mismatch,
+            InstallError::Unfinished { family, .. } => *family,
+            _ => Family::Refused,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            match self {
+                InstallError::NoTable { .. } => "`flash` makes a new medium, and erases what is on this one",
+                InstallError::WholeDisk { .. } => "give the partition, not the disk",
+                InstallError::NoMatch { .. } => {
+                    "check `--board`; `inspect` shows what is on the medium, `flash` makes a new one"
+                }
+                InstallError::OtherBoard { .. } => "check `--board`, or go on with `--other-board`",
+                InstallError::Nothing { .. } => "use `assemble` and the board's own tools",
+                InstallError::InTheWay { .. } => "move it away: it is not the system's",
+                InstallError::NoRoom { .. } | InstallError::NoInodes { .. } => {
+                    "remove files from it; the old ones stay until the new ones are complete"
+                }
+                InstallError::ForeignFiles { .. } => {
+                    "copy them elsewhere and go on with `--carry-over`: they are written again, but lost if the run \
+                     is cut off"
+                }
+                InstallError::TooSmall { .. } => "put less into the system, or make a new medium with `flash`",
+                InstallError::Names { .. } => "use shorter names without spaces in the board descriptor",
+                InstallError::BlobInTheWay { .. } => {
+                    "leave `--boot-loader` out, or make a new medium with `flash`"
+                }
+                InstallError::Mismatch { .. } => {
+                    "try again with another reader or cable; if it stays, the medium is worn out"
+                }
+                InstallError::Unfinished { .. } => "run `install` again: it finishes, and keeps persist and ids",
+            }
+            .into(),
+        )
+    }
+}

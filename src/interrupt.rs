@@ -1,0 +1,105 @@
+//! Ctrl-C and SIGTERM are interruptions: a run that has begun to write a medium ends as after any other failure, and
+//! leaves a medium that is recognisably unfinished. The second one ends the program at once, with 128 and the number
+//! of the signal, as one that does not listen.
+//!
+//! Who writes files only needs none of this: they have no name before they are complete, see
+//! [`crate::target::Draft`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::target::{Geometry, Target, TargetError};
+
+/// Whether the user wants a run to end. Copies are about the same run.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// From now on Ctrl-C and SIGTERM are waited for: to be called when writing begins, because until then nothing is
+    /// lost by ending at once.
+    pub fn listen() -> Interrupt {
+        const ALLOWED: &str = "these signals can be listened to";
+        let interrupt = Interrupt::default();
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the one that ends the program looks whether the other one came before.
+            let flag = || Arc::clone(&interrupt.0);
+            flag::register_conditional_shutdown(signal, 128 + signal, flag()).expect(ALLOWED);
+            flag::register(signal, flag()).expect(ALLOWED);
+        }
+        interrupt
+    }
+
+    /// Interrupts the run.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the run is to end.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A target that fails with [`TargetError::Interrupted`] when the run is to end, before it writes or reads back
+/// anything more.
+pub struct Interruptible<'a> {
+    target: &'a dyn Target,
+    interrupt: Option<&'a Interrupt>,
+}
+
+impl<'a> Interruptible<'a> {
+    /// `target`, until `interrupt` is raised; without one for ever.
+    pub fn new(target: &'a dyn Target, interrupt: Option<&'a Interrupt>) -> Interruptible<'a> {
+        Interruptible { target, interrupt }
+    }
+
+    fn ensure_wanted(&self) -> Result<(), TargetError> {
+        match self.interrupt.is_some_and(Interrupt::is_raised) {
+            true => Err(TargetError::Interrupted { target: self.target.name().into() }),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Target for Interruptible<'_> {
+    fn name(&self) -> &str {
+        self.target.name()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.target.geometry()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.ensure_wanted()?;
+        self.target.read_at(buf, offset)
+    }
+
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.ensure_wanted()?;
+        self.target.read_back(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        self.ensure_wanted()?;
+        self.target.write_at(buf, offset)
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        self.ensure_wanted()?;
+        self.target.zero(offset, len)
+    }
+
+    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
+        self.ensure_wanted()?;
+        self.target.discard(offset, len)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.ensure_wanted()?;
+        self.target.sync()
+    }
+}
