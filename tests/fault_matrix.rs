@@ -1,0 +1,388 @@
+//! Every way in which a medium can lie, many times: a run that says it has succeeded has, whatever the medium did, and
+//! one that has failed says what it was and leaves nothing that boots.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use rayon::prelude::*;
+use skiff_image::error::Family;
+use skiff_image::flash::{Code, Commit, Critical, Options, Silent};
+use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
+use skiff_image::target::{Fault, Faulty, Geometry, Kind, Memory, Place, Target, TargetError, Tear};
+use uuid::Uuid;
+
+const KIB: u64 = 1 << 10;
+const ALWAYS: u64 = u64::MAX;
+/// Trials of each kind; there are 27.
+const TRIALS: u64 = 4000;
+/// Lengths of media; small ones are as good as large ones to go wrong.
+const LENGTHS: [u64; 3] = [112 * KIB, 144 * KIB, 224 * KIB];
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn of<T: Copy>(&mut self, choice: &[T]) -> T {
+        choice[self.below(choice.len() as u64) as usize]
+    }
+}
+
+/// What all bytes are taken from: no two places are alike.
+static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut random = Random(1);
+    (0..1 << 17).flat_map(|_| random.next().to_le_bytes()).collect()
+});
+
+/// What a medium had before, and what makes it bootable.
+struct Layout {
+    len: u64,
+    old: Vec<u8>,
+    critical: Vec<Critical>,
+}
+
+/// For each length one with an MBR and one with a GPT.
+static LAYOUTS: LazyLock<Vec<Layout>> = LazyLock::new(|| {
+    let both = LENGTHS.iter().flat_map(|len| [(*len, false), (*len, true)]);
+    both.map(|(len, gpt)| {
+        let mut old = NOISE[1000..1000 + len as usize].to_vec();
+        for piece in tables(len, gpt, 1) {
+            old[piece.offset as usize..][..piece.bytes.len()].copy_from_slice(&piece.bytes);
+        }
+        let mut critical = tables(len, gpt, 2);
+        let start = if gpt { 20 * KIB } else { 8 * KIB };
+        critical.push(Critical { name: "blob".into(), offset: start, bytes: NOISE[5..3005].to_vec() });
+        Layout { len, old, critical }
+    })
+    .collect()
+});
+
+fn tables(len: u64, with_gpt: bool, id: u8) -> Vec<Critical> {
+    let geometry = Geometry { len, sector_size: 512 };
+    let kind = match with_gpt {
+        true => PartitionKind::Gpt {
+            type_guid: Uuid::from_u128(7),
+            guid: Uuid::from_u128(id.into()),
+            attributes: 0,
+            name: "p".into(),
+        },
+        false => PartitionKind::Mbr { code: 0x83, active: true },
+    };
+    let partition = Partition { number: 1, name: "p".into(), start: 32 * KIB, len: 32 * KIB, kind };
+    if !with_gpt {
+        return mbr::encode(id.into(), &[partition], geometry).expect("encodes");
+    }
+    let disk_guid = Uuid::from_u128(id.into());
+    let options = gpt::Options { disk_guid, entry_count: 128, reserved: &[], hybrid: None };
+    gpt::encode(&[partition], geometry, &options).expect("encodes")
+}
+
+/// What is written between the tables; no bytes are zeros.
+#[derive(Clone)]
+struct Piece {
+    at: u64,
+    len: u64,
+    bytes: Option<&'static [u8]>,
+}
+
+fn body(len: u64, random: &mut Random) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut at = 24 * KIB + random.below(8) * 512;
+    loop {
+        let len_here = (1 + random.below(24)) * 512;
+        // The backup of a GPT and its entries are the last 33 sectors.
+        if at + len_here > len - 33 * 512 {
+            return pieces;
+        }
+        let from = random.below(NOISE.len() as u64 - len_here) as usize;
+        let bytes = (random.below(5) > 0).then(|| &NOISE[from..from + len_here as usize]);
+        pieces.push(Piece { at, len: len_here, bytes });
+        at += len_here + random.of(&[0, 0, 512, 4096]);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Sound,
+    Wrap,
+    Short,
+    Vanish,
+    Full,
+    Local(&'static str, bool),
+}
+
+/// Faults in one place, for ever and for a while.
+const LOCAL: [&str; 10] =
+    ["flip", "flips", "drop", "torn", "scattered", "misplace", "stuck-old", "stuck", "unstable", "eio-read"];
+
+fn classes() -> Vec<Class> {
+    let others = [Class::Sound, Class::Wrap, Class::Short, Class::Vanish, Class::Full];
+    let local = LOCAL
+        .iter()
+        .chain(&["eio-write"])
+        .flat_map(|name| [Class::Local(name, false), Class::Local(name, true)]);
+    others.into_iter().chain(local).collect()
+}
+
+struct Trial {
+    layout: &'static Layout,
+    body: Vec<Piece>,
+    fault: Fault,
+    retries: u32,
+    only_changed: bool,
+    /// The fault passes, and what it has done is written again in time.
+    must_succeed: bool,
+}
+
+fn kind(name: &str, random: &mut Random) -> Kind {
+    match name {
+        "flip" => Kind::Flip { bit: random.next(), bits: 1 },
+        "flips" => Kind::Flip { bit: random.next(), bits: 2 + random.below(60) },
+        "drop" => Kind::Lose,
+        "torn" => Kind::Tear(Tear::Prefix),
+        "scattered" => Kind::Tear(Tear::Subset(random.next())),
+        "misplace" => Kind::Misplace { by: 512 * (1 + random.below(400)) },
+        "stuck-old" => Kind::Stick(None),
+        "stuck" => Kind::Stick(Some(random.of(&[0, 0xff, 0x5a]))),
+        "unstable" => Kind::Unstable,
+        "eio-read" => Kind::ReadError,
+        _ => Kind::WriteError,
+    }
+}
+
+fn trial(class: Class, seed: u64) -> Trial {
+    let random = &mut Random(seed);
+    let layout = &LAYOUTS[random.below(LAYOUTS.len() as u64) as usize];
+    let body = body(layout.len, random);
+    let retries = random.below(4) as u32;
+    let only_changed = random.below(4) == 0;
+    let written: u64 = body.iter().filter(|piece| piece.bytes.is_some()).map(|piece| piece.len).sum();
+    let mut must_succeed = class == Class::Sound;
+    let fault = match class {
+        Class::Sound => Fault::Full { after: ALWAYS },
+        Class::Wrap => Fault::Wrap { size: 512 * (16 + random.below(layout.len / 512 - 40)) },
+        Class::Short => {
+            Fault::Short { size: 512 * random.below(layout.len / 512 - 20), reads: random.of(&[0, 0xff]) }
+        }
+        // The table is written in the last few kilobytes.
+        Class::Vanish => Fault::Vanish { after: random.below(written + 40 * KIB) },
+        Class::Full => Fault::Full { after: random.below(written + 40 * KIB) },
+        Class::Local(name, passes) => {
+            let times = if passes { 1 + random.below(3) } else { ALWAYS };
+            let at = Place::At { offset: random.below(layout.len), len: random.of(&[1, 512, 4096, 20_000]) };
+            let in_body = Place::Written(random.below(written));
+            let write = Place::Write(random.below(body.len() as u64 + 6));
+            let place = random.of(&[at, in_body, write]);
+            // What an I/O error stops is not tried again, and a misplaced write can meet anything.
+            let mendable = !matches!(name, "eio-write" | "misplace") && place == in_body && !only_changed;
+            must_succeed = passes && mendable && u64::from(retries) >= times;
+            Fault::Local { place, kind: kind(name, random), times }
+        }
+    };
+    Trial { layout, body, fault, retries, only_changed, must_succeed }
+}
+
+/// The medium before: an older system, of which some is what will be written.
+fn medium(trial: &Trial) -> Memory {
+    let memory = Memory::new(trial.layout.len);
+    memory.write_at(&trial.layout.old, 0).expect("write");
+    if trial.only_changed {
+        for piece in trial.body.iter().step_by(2) {
+            piece.bytes.iter().for_each(|bytes| memory.write_at(bytes, piece.at).expect("write"));
+        }
+    }
+    memory
+}
+
+fn flash(trial: &Trial, target: &dyn Target) -> skiff_image::Result<()> {
+    let options = Options {
+        retries: trial.retries,
+        only_changed: trial.only_changed,
+        probe: Some(1),
+        ..Options::default()
+    };
+    let commit = Commit { target, used: true, regions: &[], listener: &Silent, options };
+    let source = |target: &dyn Target| {
+        for piece in &trial.body {
+            match piece.bytes {
+                Some(bytes) => target.write_at(bytes, piece.at)?,
+                None => target.zero(piece.at, piece.len)?,
+            }
+        }
+        Ok(trial.layout.critical.clone())
+    };
+    commit.run(&source).map(drop)
+}
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// Success, and everything is right.
+    Right,
+    /// Failure with this code, and no table.
+    Failed(&'static str),
+    /// Failure, with words that nobody must boot from it.
+    Warned(&'static str),
+    /// Success, and something is wrong.
+    FalseSuccess,
+    /// Anything else that must not be.
+    Broken(&'static str),
+}
+
+fn run(trial: &Trial, lying: bool) -> End {
+    let memory = medium(trial);
+    let faulty = Faulty::new(&memory, trial.fault);
+    let result = match lying {
+        true => flash(trial, &Lying(&faulty)),
+        false => flash(trial, &faulty),
+    };
+    // What someone else sees who plugs it in later.
+    let fault = match trial.fault {
+        fault @ (Fault::Wrap { .. } | Fault::Short { .. }) => fault,
+        _ => Fault::Full { after: ALWAYS },
+    };
+    let later = Faulty::new(&memory, fault);
+    match result {
+        Ok(()) if is_right(trial, &later) => End::Right,
+        Ok(()) => End::FalseSuccess,
+        Err(_) if trial.must_succeed => End::Broken("it could have been mended"),
+        Err(error) => failed(&error, &later),
+    }
+}
+
+fn failed(error: &skiff_image::Error, later: &dyn Target) -> End {
+    let known = |code: &&str| Code::ALL.iter().any(|known| known.as_str() == *code);
+    let Some(code) = error.code().filter(known) else { return End::Broken("a failure has no code") };
+    if !matches!(error.family(), Family::Io | Family::Mismatch) {
+        return End::Broken("a failure of another family");
+    }
+    let message = error.to_string();
+    if message.ends_with("; it could not be wiped either: do not boot from it") {
+        return End::Warned(code);
+    }
+    match table::read(later).expect("it can be read") {
+        None if message
+            .ends_with("; it was left without a partition table, so that nothing boots from it") =>
+        {
+            End::Failed(code)
+        }
+        None => End::Broken("a failure that does not tell what became of the table"),
+        Some(_) => End::Broken("a table was left"),
+    }
+}
+
+/// Whether everything is where it belongs.
+fn is_right(trial: &Trial, later: &dyn Target) -> bool {
+    let holds = |at: u64, wanted: &[u8]| {
+        let mut found = vec![0; wanted.len()];
+        later.read_back(&mut found, at).expect("it can be read");
+        found == wanted
+    };
+    let zeros = vec![0; 24 * 512];
+    let piece = |piece: &Piece| holds(piece.at, piece.bytes.unwrap_or(&zeros[..piece.len as usize]));
+    trial.body.iter().all(piece)
+        && trial.layout.critical.iter().all(|piece| holds(piece.offset, &piece.bytes))
+        && table::read(later).expect("it can be read").is_some_and(|table| table.partitions.len() == 1)
+}
+
+/// What happens without a read-back worth its name.
+struct Lying<'a>(&'a dyn Target);
+
+impl Target for Lying<'_> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.0.geometry()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        self.0.write_at(buf, offset)
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        self.0.zero(offset, len)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.0.sync()
+    }
+}
+
+type Ends = BTreeMap<End, (u64, u64)>;
+
+/// How often each end was met, and in which trial first.
+fn ends(class: Class, seeds: Range<u64>, lying: bool) -> Ends {
+    let hash = |sum: u32, byte: u8| sum.wrapping_mul(31).wrapping_add(byte.into());
+    let base = u64::from(format!("{class:?}").bytes().fold(7, hash)) << 20;
+    let seed = |number| base + number;
+    let each = seeds.into_par_iter().map(|number| (run(&trial(class, seed(number)), lying), number));
+    let count = |mut ends: Ends, (end, number): (End, u64)| {
+        ends.entry(end).or_insert((0, number)).0 += 1;
+        ends
+    };
+    each.fold(Ends::new, count).reduce(Ends::new, |one, other| {
+        other.into_iter().fold(one, |mut ends, (end, (count, number))| {
+            ends.entry(end).or_insert((0, number)).0 += count;
+            ends
+        })
+    })
+}
+
+#[test]
+fn no_fault_leads_to_a_false_success() {
+    let classes = classes();
+    let mut bad = Vec::new();
+    let mut total = 0;
+    for class in &classes {
+        let ends = ends(*class, 0..TRIALS, false);
+        println!("{class:?}: {ends:?}");
+        total += ends.values().map(|(count, _)| count).sum::<u64>();
+        bad.extend(
+            ends.into_iter()
+                .filter(|(end, _)| matches!(end, End::FalseSuccess | End::Broken(_)))
+                .map(|end| (*class, end)),
+        );
+    }
+    println!(
+        "{total} trials of {} kinds, {} of them with a false success or worse",
+        classes.len(),
+        bad.len()
+    );
+    assert!(bad.is_empty(), "{bad:#?}");
+    assert!(total >= 100_000, "{total}");
+}
+
+#[test]
+fn without_a_real_read_back_there_are_false_successes() {
+    for class in classes() {
+        let silent = match class {
+            Class::Local(name, _) => !matches!(name, "unstable" | "eio-read" | "eio-write"),
+            class => matches!(class, Class::Wrap | Class::Short),
+        };
+        if silent {
+            let ends = ends(class, 0..60, true);
+            assert!(ends.contains_key(&End::FalseSuccess), "{class:?}: {ends:?}");
+        }
+    }
+}
