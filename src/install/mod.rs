@@ -15,7 +15,7 @@
 //! journal, between 2 and 3 ([`crate::fs::ext4::update`]). Where nothing else is written, that is all.
 //!
 //! The image of the root filesystem that is replaced there stays as `IMAGE.old`, which `skiff-init` starts when the new
-//! one fails; where names hold the version ([`generation`]), the one before stays, and older ones go.
+//! one fails; where names hold the version (`generation`), the one before stays, and older ones go.
 //!
 //! A run that is cut off before 1 leaves the old system, one that is cut off later the marker, which remembers the ids:
 //! the next run finishes. Partition tables are never written, raw boot loaders only if asked for.

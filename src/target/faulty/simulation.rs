@@ -57,7 +57,7 @@ const KINDS: [(&str, &[&str]); 14] = [
     ("slow", &["write", "read"]),
 ];
 
-/// A medium that is not there, see the [module](self).
+/// A medium that is not there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Simulation {
     text: String,
