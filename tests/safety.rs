@@ -12,7 +12,7 @@ use common::{command, oracle};
 use loopdev::{LoopDevice, run};
 use skiff_image::Error;
 use skiff_image::error::Family;
-use skiff_image::flash::commit::TableState;
+use skiff_image::flash::TableState;
 use skiff_image::flash::safety::{Candidate, Disk, Host, Mount, Override, Reason, Refused};
 use skiff_image::flash::{Existing, FlashError, existing};
 use skiff_image::table::{self, PartitionKind, gpt, mbr};

@@ -1,0 +1,109 @@
+//! Why a medium was not written, and what was left of it.
+
+use super::diagnose::Code;
+use super::verify::Damage;
+use crate::error::{Family, Report};
+
+/// How many damaged ranges a message names.
+const NAMED: usize = 3;
+
+/// Why a medium was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum FlashError {
+    /// The medium does not hold what was written to it.
+    #[error("`{target}` does not hold what was written: {}{}", list(damage), table)]
+    Mismatch {
+        /// Name of the target.
+        target: String,
+        /// All damaged ranges.
+        damage: Vec<Damage>,
+        /// What became of the table.
+        table: TableState,
+    },
+    /// Something else failed before the medium was complete.
+    #[error("{message}{table}")]
+    Unfinished {
+        /// What failed.
+        message: String,
+        /// Whose fault it is.
+        family: Family,
+        /// What to do about it.
+        hint: Option<String>,
+        /// See [`Report::code`].
+        code: Option<&'static str>,
+        /// What became of the table.
+        table: TableState,
+    },
+}
+
+/// What became of the partition table of a medium that was not completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableState {
+    /// It is an image file, which is removed.
+    Removed,
+    /// There is none.
+    Wiped,
+    /// The target is a partition, and what was in it is gone.
+    Emptied,
+    /// The medium did not answer when it was to be wiped.
+    Unknown,
+}
+
+impl std::fmt::Display for TableState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            TableState::Removed => "",
+            TableState::Wiped => "; it was left without a partition table, so that nothing boots from it",
+            TableState::Emptied => "; it was left without a filesystem, so that nothing mounts it",
+            TableState::Unknown => "; it could not be wiped either: do not boot from it",
+        })
+    }
+}
+
+fn list(damage: &[Damage]) -> String {
+    let named: Vec<String> = damage.iter().take(NAMED).map(Damage::to_string).collect();
+    match damage.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more ranges", named.join(", ")),
+    }
+}
+
+impl FlashError {
+    /// The same about a partition, whose disk keeps its table.
+    pub fn of_partition(mut self) -> FlashError {
+        let (FlashError::Mismatch { table, .. } | FlashError::Unfinished { table, .. }) = &mut self;
+        if *table == TableState::Wiped {
+            *table = TableState::Emptied;
+        }
+        self
+    }
+}
+
+impl Report for FlashError {
+    fn family(&self) -> Family {
+        match self {
+            FlashError::Mismatch { .. } => Family::Mismatch,
+            FlashError::Unfinished { family, .. } => *family,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            FlashError::Mismatch { damage, .. } => Some(code_of(damage).hint().into()),
+            FlashError::Unfinished { hint, .. } => hint.clone(),
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            FlashError::Mismatch { damage, .. } => Some(code_of(damage).as_str()),
+            FlashError::Unfinished { code, .. } => *code,
+        }
+    }
+}
+
+/// What the first damage looks like whose kind is known.
+fn code_of(damage: &[Damage]) -> Code {
+    let known = damage.iter().find_map(|damage| damage.diagnosis.as_ref());
+    known.map_or(Code::WrongContent, |diagnosis| diagnosis.code)
+}
