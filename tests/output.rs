@@ -248,3 +248,36 @@ fn the_summary_is_read_by_people_and_programs() {
     assert!(lines[2].starts_with("  write: "), "{told}");
     assert!(lines.last().expect("lines").starts_with("  slowest: "), "{told}");
 }
+
+#[test]
+fn a_record_is_kept_of_a_medium_when_asked_for() {
+    let test = "a_record_is_kept_of_a_medium_when_asked_for";
+    let Some(device) = LoopDevice::new(test, 2 * LEN, &[]) else { return };
+    let directory = temporary();
+    let state = directory.path().join("state");
+    let flash = |options: &[&str]| {
+        let mut command = skiff_image();
+        command.env("XDG_STATE_HOME", &state).args(["--quiet", "flash", "--yes", "--image"]);
+        command.arg(image(directory.path())).arg(&device.path).args(options);
+        command
+    };
+    run(&mut flash(&[]));
+    let health = state.join("skiff-image/health");
+    assert!(!health.exists(), "nobody asked for one");
+    run(&mut flash(&["--health"]));
+    run(&mut flash(&["--health", "--only-changed"]));
+    let files: Vec<PathBuf> =
+        fs::read_dir(&health).expect("a directory").map(|f| f.expect("a file").path()).collect();
+    let [file] = files.as_slice() else { panic!("{files:?}") };
+    let text = fs::read_to_string(file).expect("a record");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    for line in &lines {
+        assert_eq!(
+            (&line["health"], &line["right"], &line["medium"]["len"]),
+            (&json!(1), &json!(true), &json!(2 * LEN))
+        );
+        assert_eq!(line["summary"]["retries"], 0);
+    }
+    assert!(lines[0]["summary"]["written"].as_u64() > lines[1]["summary"]["written"].as_u64(), "{text}");
+}

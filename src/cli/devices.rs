@@ -5,7 +5,10 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 
+use super::write_args::health_directory;
 use crate::error::Result;
+use crate::flash::health::History;
+use crate::flash::journal::Medium;
 use crate::flash::{Candidate, Disk, Host, Mount, Override, Reason};
 use crate::report::Report;
 
@@ -29,6 +32,8 @@ struct Listed {
     /// What `--confirm` wants.
     token: String,
     reasons: Vec<Refusal>,
+    /// What `flash --health` has recorded of it.
+    health: Option<History>,
 }
 
 /// What speaks against writing a disk.
@@ -50,6 +55,7 @@ impl Listed {
         };
         let refusals: Vec<Refusal> = reasons.iter().map(refusal).collect();
         Listed {
+            health: health_directory().and_then(|directory| History::of(&directory, &Medium::of(&candidate))),
             mounts,
             eligible: reasons.is_empty(),
             token: candidate.token(),
@@ -85,7 +91,8 @@ impl fmt::Display for Listed {
         }?;
         // The first may be the reason.
         let mut others = self.mounts.iter().map(Mount::to_string).filter(|mount| !self.begins_with(mount));
-        others.try_for_each(|mount| write!(f, "\n  {mount}"))
+        others.try_for_each(|mount| write!(f, "\n  {mount}"))?;
+        self.health.as_ref().map_or(Ok(()), |health| write!(f, "\n  {health}"))
     }
 }
 

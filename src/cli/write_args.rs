@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::simulate_args::StallArgs;
 use crate::error::{Error, Result};
+use crate::flash::health::Entry;
 use crate::flash::journal::{Header, Medium};
 use crate::flash::{
     Candidate, Event, Fit, FlashError, Journal, JournalError, Listener, Meter, Options, Summary, Unwritten,
@@ -36,6 +37,11 @@ pub struct WriteArgs {
     /// it is `zero` for ready images and `discard` for what is composed.
     #[arg(long, value_name = "HOW")]
     unwritten: Option<UnwrittenArg>,
+
+    /// Keep a record of the runs on this medium: retries, what took longest, how each ended. It is a file of JSON lines
+    /// in $XDG_STATE_HOME/skiff-image/health, named for model, serial number and size.
+    #[arg(long, conflicts_with = "simulate")]
+    health: bool,
 
     #[command(flatten)]
     stall: StallArgs,
@@ -95,8 +101,7 @@ impl Lane {
     /// What tells it from others, if it is a device.
     fn medium(&self) -> Option<Medium> {
         let (candidate, _) = self.device.as_ref()?;
-        let (model, serial) = (candidate.model.clone(), candidate.serial.clone());
-        Some(Medium { model, serial, len: candidate.len })
+        Some(Medium::of(candidate))
     }
 
     /// Has the kernel look at the new table.
@@ -155,7 +160,21 @@ impl WriteArgs {
             (Err(_), Some(_)) => report.note("`--resume` goes on with this run"),
             (_, None) => {}
         }
-        written.map(|written| (written, meter.finish()))
+        let summary = meter.finish();
+        self.remember(lane, run, written.as_ref().err(), &summary, report);
+        written.map(|written| (written, summary))
+    }
+
+    /// What became of a run, for the record of its medium. The run is over, so a record that fails is only a warning.
+    fn remember(&self, lane: &Lane, run: &Run, error: Option<&Error>, summary: &Summary, report: &Report) {
+        let Some(medium) = lane.medium().filter(|_| self.health) else { return };
+        match health_directory() {
+            Some(directory) => {
+                let appended = Entry::new(&medium, &run.source, error, summary).append(&directory);
+                appended.unwrap_or_else(|error| report.warn(error));
+            }
+            None => report.warn("no record is kept of this medium: neither XDG_STATE_HOME nor HOME is set"),
+        }
     }
 
     /// The journal of the run: an older one if it is to go on.
@@ -188,6 +207,11 @@ impl From<UnwrittenArg> for Unwritten {
             UnwrittenArg::Keep => Unwritten::Keep,
         }
     }
+}
+
+/// Where the records of media are.
+pub fn health_directory() -> Option<PathBuf> {
+    Some(state_directory()?.join("health"))
 }
 
 /// Where journals are: in `$XDG_STATE_HOME` (XDG Base Directory Specification 0.8).

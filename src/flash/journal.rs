@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::Candidate;
 use crate::error::{Family, Io, Report};
 use crate::target::{Extent, Log, Target, TargetError};
 use crate::value::{ByteSize, Digest};
@@ -57,10 +58,20 @@ impl std::fmt::Display for Medium {
 }
 
 impl Medium {
+    /// The medium in a device.
+    pub fn of(candidate: &Candidate) -> Medium {
+        Medium { model: candidate.model.clone(), serial: candidate.serial.clone(), len: candidate.len }
+    }
+
+    /// A name for this medium.
+    pub fn id(&self) -> String {
+        let id = Digest::of(&serde_json::to_vec(self).expect("a medium is JSON"));
+        id.to_string()[..16].to_owned()
+    }
+
     /// Name of the journal of this medium.
     pub fn file_name(&self) -> String {
-        let id = Digest::of(&serde_json::to_vec(self).expect("a medium is JSON"));
-        format!("flash-{}.journal", &id.to_string()[..16])
+        format!("flash-{}.journal", self.id())
     }
 }
 

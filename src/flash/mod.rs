@@ -14,6 +14,7 @@ mod examine;
 pub mod existing;
 pub mod failure;
 pub mod grow;
+pub mod health;
 mod held;
 pub mod journal;
 mod lanes;
