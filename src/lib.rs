@@ -60,6 +60,7 @@ pub mod lint;
 pub mod manifest;
 pub mod persist;
 pub mod plan;
+pub mod process;
 pub mod report;
 pub mod stage;
 pub mod table;
