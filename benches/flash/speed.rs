@@ -118,7 +118,8 @@ impl Bench<'_> {
     /// Runs every program of a row once in each round, in turn; the median of each.
     pub fn measure(&self, row: &Row) -> Vec<Cost> {
         let images = self.images(row);
-        let medium = Medium::new(row.model, images.len().next_multiple_of(256 << 20), self.directory);
+        // As large as the image: the others do not grow what they copy.
+        let medium = Medium::new(row.model, images.len(), self.directory);
         let variables = self.variables(row, medium.path());
         let mut costs = vec![Vec::new(); row.programs.len()];
         for round in 0..self.rounds {
