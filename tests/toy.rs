@@ -28,7 +28,9 @@ fn it_configures_builds_and_remembers() {
     fs::create_dir(&external).expect("made");
     fs::write(external.join("external.desc"), "name: TEST\n").expect("written");
     fs::write(external.join("external.mk"), "").expect("written");
-    fs::write(external.join("Config.in"), "config BR2_PACKAGE_OWN\n\tbool \"own\"\n").expect("written");
+    let below = "source \"$BR2_EXTERNAL_TEST_PATH/own.in\"\n";
+    fs::write(external.join("Config.in"), below).expect("written");
+    fs::write(external.join("own.in"), "config BR2_PACKAGE_OWN\n\tbool \"own\"\n").expect("written");
     let overlay = at("overlay");
     fs::create_dir(&overlay).expect("made");
     fs::write(overlay.join("motd"), "hi\n").expect("written");
