@@ -8,7 +8,7 @@ use skiff_image::error::Family;
 use skiff_image::flash::journal::{Header, Medium};
 use skiff_image::flash::{Commit, Critical, Done, Journal, Options, Silent, Source, Unwritten, marker};
 use skiff_image::table::{self, Partition, PartitionKind, mbr};
-use skiff_image::target::{Fault, Faulty, Geometry, Memory, Target, TargetError};
+use skiff_image::target::{Fault, Faulty, Geometry, Kind, Memory, Place, Target, TargetError};
 use skiff_image::value::Digest;
 
 const MIB: u64 = 1 << 20;
@@ -160,9 +160,9 @@ fn only_what_differs_is_written() {
     assert_complete(&memory);
     assert_eq!(done.unchanged, BODY + 3 * MIB - 2 * (64 << 10));
     assert_eq!(counted.written(), 2 * MIB + 512 + 2 * (64 << 10) + 512);
-    // That the ends are wiped; everything once, to compare; what was written once more, as a part of a MiB.
+    // That the ends are wiped; everything once, to compare; what was written once more.
     // Sector 0 is compared before it is written.
-    assert_eq!(counted.read(), 2 * MIB + BODY + 3 * MIB + MIB + 3 * MIB + 512 + 512);
+    assert_eq!(counted.read(), 2 * MIB + BODY + 3 * MIB + 2 * (64 << 10) + 512 + 512);
 }
 
 fn journal_of(path: &Path, resume: bool) -> Journal {
@@ -270,6 +270,34 @@ fn what_nobody_writes_is_cleared() {
             assert!(bytes[range].iter().all(|found| *found == expected), "{unwritten:?}");
         }
     }
+}
+
+#[test]
+fn what_reads_zero_already_is_not_zeroed_again() {
+    let memory = Memory::new(DISK);
+    memory.write_at(&[7], 200 * MIB + 5).expect("old");
+    let counted = Counted::new(&memory);
+    flash(&counted, &source, Options { unwritten: Unwritten::Zero, ..Options::default() }).expect("flashes");
+    assert_complete(&memory);
+    assert_eq!(memory.to_vec()[200 * MIB as usize + 5], 0);
+    // Both ends, the body with its zeros, one block, sector 0.
+    assert_eq!(counted.written(), 2 * MIB + BODY + 3 * MIB + (64 << 10) + 2 * 512);
+}
+
+#[test]
+fn zeros_that_do_not_stay_are_noticed() {
+    let memory = used_medium();
+    let faulty = Faulty::new(
+        &memory,
+        Fault::Local {
+            place: Place::At { offset: 200 * MIB, len: 512 },
+            kind: Kind::Stick(None),
+            times: u64::MAX,
+        },
+    );
+    let options = Options { unwritten: Unwritten::Zero, retries: 1, ..Options::default() };
+    let error = flash(&faulty, &source, options).expect_err("noticed");
+    assert_eq!(error.family(), Family::Mismatch);
 }
 
 /// A medium that can discard, and reads as `after` then.

@@ -20,6 +20,8 @@ pub struct Row {
     model: Model,
     /// Whether the medium holds the image before some of it was changed; else it is blank.
     holds_older: bool,
+    /// Whether ours leaves old bytes where the block map has none; else there are zeros.
+    keeps: bool,
     programs: Vec<Program>,
     bar: Bar,
 }
@@ -28,7 +30,7 @@ pub struct Row {
 enum Bar {
     /// At most this part of the time of the second program.
     OfOther(f64),
-    /// At most so many times what the medium needs to write and read what matters of the image.
+    /// At most so many times what the medium needs to write the image and to read what matters of it.
     OfMedium(f64),
 }
 
@@ -44,8 +46,15 @@ pub fn rows() -> Vec<Row> {
     let dd = "dd if=\"$PLAIN\" of=\"$DEVICE\" bs=4M oflag=direct conv=fsync status=none\n\
               blockdev --flushbufs \"$DEVICE\"\n\
               cmp --bytes \"$LEN\" \"$PLAIN\" \"$DEVICE\"";
-    let row =
-        |name, title, model, programs, bar| Row { name, title, model, holds_older: false, programs, bar };
+    let row = |name, title, model, programs, bar| Row {
+        name,
+        title,
+        model,
+        holds_older: false,
+        keeps: false,
+        programs,
+        bar,
+    };
     let (fast, card) = (Model::Fast, Model::Card);
     let mut again = ours("--image \"$IMAGE\"");
     again.name.push_str(", all of it");
@@ -74,6 +83,16 @@ pub fn rows() -> Vec<Row> {
             vec![ours("--image \"$IMAGE\""), bmaptool("IMAGE"), Program::new("dd oflag=direct, cmp", dd)],
             Bar::OfMedium(1.10),
         ),
+        Row {
+            keeps: true,
+            ..row(
+                "keep",
+                "the same, old bytes stay between",
+                card,
+                vec![ours("--unwritten keep --image \"$IMAGE\"")],
+                Bar::OfMedium(1.10),
+            )
+        },
         Row {
             holds_older: true,
             ..row("changed", "1 % is new, card", card, vec![changed, again], Bar::OfOther(1.0 / 3.0))
@@ -148,10 +167,12 @@ impl Bench<'_> {
         costs.iter().map(|costs| median_cost(costs)).collect()
     }
 
-    /// What the medium itself needs for what matters of an image, in seconds.
+    /// What the medium itself needs, in seconds, to write an image, or only what matters of it, and to read what matters.
     fn least(&self, row: &Row) -> f64 {
-        let bytes = self.images(row).map().mapped_len() as f64;
-        bytes / CARD_RATES.write + bytes / CARD_RATES.read
+        let images = self.images(row);
+        let mapped = images.map().mapped_len();
+        let written = if row.keeps { mapped } else { images.len() };
+        written as f64 / CARD_RATES.write + mapped as f64 / CARD_RATES.read
     }
 
     /// Measured rows as Markdown.

@@ -3,7 +3,6 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::verify::is_zero;
 use crate::target::{AlignedBuffer, Geometry, Target, TargetError};
@@ -16,44 +15,17 @@ const READ: u64 = 4 << 20;
 /// A target that compares what it is given with what is on the medium.
 pub(super) struct Changed<'a> {
     target: &'a dyn Target,
-    unchanged: Mutex<Vec<Range<u64>>>,
     skipped: AtomicU64,
-}
-
-/// Ranges that were read from the medium and found right, so that they need not be read again.
-#[derive(Debug, Default)]
-pub(super) struct Unchanged {
-    /// Sorted; what meets is joined.
-    ranges: Vec<Range<u64>>,
-    /// How many bytes.
-    pub(super) len: u64,
-}
-
-impl Unchanged {
-    /// Whether all of a range was found right.
-    pub(super) fn contains(&self, range: &Range<u64>) -> bool {
-        let index = self.ranges.partition_point(|known| known.end <= range.start);
-        self.ranges.get(index).is_some_and(|known| known.start <= range.start && range.end <= known.end)
-    }
 }
 
 impl<'a> Changed<'a> {
     pub(super) fn new(target: &'a dyn Target) -> Changed<'a> {
-        Changed { target, unchanged: Mutex::default(), skipped: AtomicU64::new(0) }
+        Changed { target, skipped: AtomicU64::new(0) }
     }
 
-    /// What was not written.
-    pub(super) fn into_unchanged(self) -> Unchanged {
-        let mut ranges = self.unchanged.into_inner().unwrap_or_else(PoisonError::into_inner);
-        ranges.sort_by_key(|range| range.start);
-        let joined = ranges.into_iter().fold(Vec::<Range<u64>>::new(), |mut joined, range| {
-            match joined.last_mut().filter(|last| last.end == range.start) {
-                Some(last) => last.end = range.end,
-                None => joined.push(range),
-            }
-            joined
-        });
-        Unchanged { ranges: joined, len: self.skipped.into_inner() }
+    /// How many bytes were right, and not written.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
     }
 
     /// Compares the bytes at `offset`, which are at most [`READ`] long, with those of the medium block by block;
@@ -73,16 +45,11 @@ impl<'a> Changed<'a> {
         }
         for (same, run) in runs(offset, len, |range| equal(&found[range.clone()], range)) {
             match same {
-                true => self.skip(offset + run.start as u64..offset + run.end as u64),
+                true => _ = self.skipped.fetch_add(run.len() as u64, Ordering::Relaxed),
                 false => write(run)?,
             }
         }
         Ok(())
-    }
-
-    fn skip(&self, range: Range<u64>) {
-        self.skipped.fetch_add(range.end - range.start, Ordering::Relaxed);
-        self.unchanged.lock().unwrap_or_else(PoisonError::into_inner).push(range);
     }
 }
 
@@ -163,17 +130,13 @@ mod tests {
         let changed = Changed::new(&recorder);
         changed.write_at(&wanted, 1000).expect("write");
         changed.zero(11 << 20, 2 << 20).expect("zero");
-        let unchanged = changed.into_unchanged();
+        let skipped = changed.skipped();
         let written = recorder.into_record();
         let lens: Vec<(u64, u64)> =
             written.extents.iter().map(|extent| (extent.offset, extent.len)).collect();
         // The first block ends at a multiple of its length, the last one with what is written.
         assert_eq!(lens, [(1000, BLOCK - 1000), (5 << 20, BLOCK), (9 << 20, 1000), (12 << 20, BLOCK)]);
-        assert_eq!(unchanged.len + written.len(), 11 << 20);
+        assert_eq!(skipped + written.len(), 11 << 20);
         assert!(memory.to_vec()[1000..][..wanted.len()] == wanted);
-        assert!(unchanged.contains(&(BLOCK..5 << 20)), "joined over what is read at once");
-        assert!(!unchanged.contains(&(5 << 20..(5 << 20) + 1)));
-        assert!(!unchanged.contains(&((9 << 20) - 1..(9 << 20) + 1)));
-        assert!(!unchanged.contains(&(15 << 20..16 << 20)));
     }
 }

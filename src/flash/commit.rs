@@ -7,7 +7,7 @@ use std::cell::Cell;
 use serde::Serialize;
 
 use super::bmap::Bmap;
-use super::changed::{Changed, Unchanged};
+use super::changed::Changed;
 use super::event::{Event, Listener, Phase, Silent, begin};
 use super::examine::{Examiner, explain};
 use super::failure::{FlashError, TableState};
@@ -179,19 +179,20 @@ impl Commit<'_> {
         begin(self.listener, Phase::Write, source.planned());
         let interruptible = self.interruptible();
         let progress = Progress { target: &interruptible, listener: self.listener };
-        let changed = Changed::new(&progress);
+        // What is really written: the rest was read and is right.
+        let differing = Recorder::new(&progress);
+        let changed = Changed::new(&differing);
         let target: &dyn Target = if self.options.only_changed { &changed } else { &progress };
         let recorder = self.recorder(target);
         let critical = source.write(&recorder)?;
         let record = recorder.into_record();
         self.reject_collisions(&record, &critical)?;
-        let kept = self.clear_probed(&record)?;
-        self.clear_unwritten(&record, source.len(), target)?;
+        let kept = self.clear_probed(&record)? & self.clear_unwritten(&record, source.len())?;
         self.sync()?;
         // What was right before counts no more when a write went somewhere else.
-        let unchanged = if kept { changed.into_unchanged() } else { Unchanged::default() };
-        let fitted = Fitted::default();
-        Ok(Body { record, critical, unchanged, fitted })
+        let unchanged = changed.skipped();
+        let unread = (self.options.only_changed && kept).then(|| differing.into_record());
+        Ok(Body { record, critical, unchanged, unread, fitted: Fitted::default() })
     }
 
     /// What passes the recorder is known to the journal.
@@ -229,19 +230,29 @@ impl Commit<'_> {
         let left = places.into_iter().flat_map(|place| body.gaps(place));
         let zeros = |gap: Range<u64>| Extent { offset: gap.start, len: gap.end - gap.start, blake3: None };
         let left = Record { extents: left.map(zeros).collect() };
-        let mut times = 0;
+        self.zero(&left)?;
+        self.ensure_zero(&left)
+    }
+
+    fn zero(&self, ranges: &Record) -> Result<(), TargetError> {
+        ranges.extents.iter().try_for_each(|range| self.target.zero(range.offset, range.len))
+    }
+
+    /// Makes sure that what was zeroed reads zero, and zeroes it again if not; says whether it was so the first time.
+    fn ensure_zero(&self, ranges: &Record) -> Result<bool> {
+        let mut times = 1;
         loop {
-            left.extents.iter().try_for_each(|gap| self.target.zero(gap.offset, gap.len))?;
             self.target.sync()?;
-            let damage = verify(self.target, &left, self.regions, &Silent)?;
-            times += 1;
+            let damage = verify(self.target, ranges, self.regions, &Silent)?;
             if damage.is_empty() || times > self.options.retries {
                 self.reject_damage(damage, times, &|target: &dyn Target| {
-                    left.extents.iter().try_for_each(|gap| target.zero(gap.offset, gap.len))?;
+                    ranges.extents.iter().try_for_each(|range| target.zero(range.offset, range.len))?;
                     Ok(Vec::new())
                 })?;
                 return Ok(times == 1);
             }
+            self.zero(ranges)?;
+            times += 1;
         }
     }
 
@@ -270,28 +281,44 @@ impl Commit<'_> {
         verify(self.target, &order::wiped(self.target.geometry().len), self.regions, &Silent)
     }
 
-    /// What becomes of old bytes between what was written. Both ends of the medium are wiped already.
-    fn clear_unwritten(&self, body: &Record, len: Option<u64>, target: &dyn Target) -> Result<()> {
+    /// What becomes of old bytes between what was written; says whether it was so the first time. Both ends of the
+    /// medium are wiped already.
+    fn clear_unwritten(&self, body: &Record, len: Option<u64>) -> Result<bool> {
         let whole = self.target.geometry().len;
         if !self.used || self.options.unwritten == Unwritten::Keep {
-            return Ok(());
+            return Ok(true);
         }
-        let recorder = self.recorder(target);
         let between = order::WIPED..len.unwrap_or(whole).min(whole.saturating_sub(order::WIPED));
-        body.gaps(between).into_iter().try_for_each(|gap| self.clear(gap, &recorder))
+        let mut left = Vec::new();
+        for gap in body.gaps(between) {
+            left.extend(self.discard(gap)?);
+        }
+        match self.options.unwritten {
+            Unwritten::Zero => self.clear(left),
+            _ => Ok(true),
+        }
     }
 
-    fn clear(&self, gap: Range<u64>, zeroed: &dyn Target) -> Result<()> {
+    /// Has a medium forget what it can of a range; returns what does not read zero for sure.
+    fn discard(&self, gap: Range<u64>) -> Result<Vec<Range<u64>>> {
         // Less than a block of a flash memory is not erased, and an answer about it says nothing.
         let start = gap.start.next_multiple_of(ERASE_BLOCK).min(gap.end);
         let blocks = start..(gap.end / ERASE_BLOCK * ERASE_BLOCK).max(start);
         let len = blocks.end - blocks.start;
         let cleared = len > 0 && self.target.discard(blocks.start, len)? && self.reads_zero(&blocks)?;
-        let rest = if cleared { vec![gap.start..blocks.start, blocks.end..gap.end] } else { vec![gap] };
-        if self.options.unwritten == Unwritten::Zero {
-            rest.into_iter().try_for_each(|range| zeroed.zero(range.start, range.end - range.start))?;
-        }
-        Ok(())
+        Ok(if cleared { vec![gap.start..blocks.start, blocks.end..gap.end] } else { vec![gap] })
+    }
+
+    /// Zeroes ranges. They are read first: media are read faster than they are written, and new ones read zero.
+    fn clear(&self, ranges: Vec<Range<u64>>) -> Result<bool> {
+        let interruptible = self.interruptible();
+        let progress = Progress { target: &interruptible, listener: self.listener };
+        let zeroed = Recorder::new(&progress);
+        let changed = Changed::new(&zeroed);
+        let mut filled = ranges.into_iter().filter(|range| !range.is_empty());
+        filled.try_for_each(|range| changed.zero(range.start, range.end - range.start))?;
+        let zeroed = zeroed.into_record();
+        Ok(zeroed.is_empty() || self.ensure_zero(&zeroed)?)
     }
 
     /// Whether a discarded range reads zero where it is looked at: at both ends and in between.
@@ -311,9 +338,7 @@ impl Commit<'_> {
 
     /// Reads the body back and writes again what is wrong, a few times at most.
     fn read_back(&self, body: &Body, source: &dyn Source) -> Result<Vec<Rewritten>> {
-        let unread = |extent: &&Extent| !body.unchanged.contains(&extent.range());
-        let unread = body.record.extents.iter().filter(unread).cloned().collect();
-        let mut damage = self.compare(&Record { extents: unread })?;
+        let mut damage = self.compare(body.unread.as_ref().unwrap_or(&body.record))?;
         let (mut rewritten, mut times) = (Vec::new(), 0);
         while !damage.is_empty() && times < self.options.retries && source.replays() {
             times += 1;
@@ -384,10 +409,10 @@ impl Commit<'_> {
         if let Some(journal) = self.options.journal {
             journal.commit();
         }
-        let Body { record, critical, unchanged, fitted } = body;
+        let Body { record, critical, unchanged, fitted, .. } = body;
         let record = self.write_table(&critical, record, wiped)?;
         let resumed = self.options.journal.map_or(0, Journal::skipped);
-        Ok(Done { record, unchanged: unchanged.len, resumed, rewritten, fitted })
+        Ok(Done { record, unchanged, resumed, rewritten, fitted })
     }
 
     /// Writes the critical bytes; returns what was written with `body`.
@@ -545,7 +570,10 @@ impl Commit<'_> {
 struct Body {
     record: Record,
     critical: Vec<Critical>,
-    unchanged: Unchanged,
+    /// Bytes that were right before.
+    unchanged: u64,
+    /// What was not read yet, if some of it was.
+    unread: Option<Record>,
     fitted: Fitted,
 }
 
