@@ -285,6 +285,14 @@ fn what_reads_zero_already_is_not_zeroed_again() {
 }
 
 #[test]
+fn a_medium_that_is_full_is_too_small() {
+    let memory = used_medium();
+    let faulty = Faulty::new(&memory, Fault::Full { after: 20 * MIB });
+    let error = flash(&faulty, &source, Options::default()).expect_err("full");
+    assert_eq!((error.code(), error.hint().as_deref()), (Some("full"), Some("use a larger medium")));
+}
+
+#[test]
 fn zeros_that_do_not_stay_are_noticed() {
     let memory = used_medium();
     let faulty = Faulty::new(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::simulate_args::StallArgs;
-use crate::error::{Error, Result};
+use crate::error::{Error, Family, Result};
 use crate::flash::health::Entry;
 use crate::flash::journal::{Header, Medium};
 use crate::flash::{
@@ -157,8 +157,11 @@ impl WriteArgs {
                     report.warn(problem);
                 }
             }
-            (Err(_), Some(_)) => report.note("`--resume` goes on with this run"),
-            (_, None) => {}
+            // A medium that lies does so again.
+            (Err(error), Some(_)) if error.family() == Family::Io => {
+                report.note("`--resume` goes on with this run");
+            }
+            _ => {}
         }
         let summary = meter.finish();
         self.remember(lane, run, written.as_ref().err(), &summary, report);

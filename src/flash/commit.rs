@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::bmap::Bmap;
 use super::changed::Changed;
+use super::diagnose::Code;
 use super::event::{Event, Listener, Phase, Silent, begin};
 use super::examine::{Examiner, explain};
 use super::failure::{FlashError, TableState};
@@ -558,7 +559,10 @@ impl Commit<'_> {
             }
             Err(error) => {
                 let (message, family) = (error.to_string(), error.family());
-                let (hint, code) = (error.hint(), error.code());
+                let code = error.code();
+                // No filesystem is full here.
+                let full = code == Some(Code::Full.as_str());
+                let hint = if full { Some(Code::Full.hint().into()) } else { error.hint() };
                 FlashError::Unfinished { message, family, hint, code, table }
             }
         }

@@ -2,14 +2,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, OFlags};
+use rustix::io::Errno;
 use rustix::ioctl::{NoArg, Opcode, Setter, opcode};
 
 use super::direct::{CacheBypass, Direct};
 use super::lock::{Holder, lock, sysfs_directory, user};
+use super::twice::Twice;
 use super::{Geometry, Target, TargetError, write_zeros};
 use crate::error::{Family, Io, Report};
 
@@ -209,24 +211,14 @@ impl Device {
 
     /// Zeroes whole sectors by the device's own means, or by the kernel writing zeros.
     fn zero_sectors(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        // On a block device this is `BLKZEROOUT` with the page cache kept right (`block/fops.c`).
-        let zero = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(&self.buffered, zero, offset, len) {
-            Ok(()) => Ok(()),
-            // A device that others use, too, is busy for this.
-            Err(
-                rustix::io::Errno::OPNOTSUPP
-                | rustix::io::Errno::NOSYS
-                | rustix::io::Errno::INVAL
-                | rustix::io::Errno::BUSY,
-            ) => write_zeros(self, offset, len),
-            Err(errno) => Err(self.error("zero", offset, len)(errno.into())),
-        }
+        // On a block device this is `BLKZEROOUT` with the page cache kept right (`block/fops.c`). One that others use,
+        // too, is busy for it.
+        let unable = [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::BUSY];
+        self.twice().zero(self, FallocateFlags::ZERO_RANGE, &unable, (offset, len))
     }
 
-    fn error(&self, verb: &'static str, offset: u64, len: u64) -> impl FnOnce(io::Error) -> TargetError {
-        let target = self.name.clone();
-        move |source| TargetError::Io { verb, target, offset, len, source }
+    fn twice(&self) -> Twice<'_> {
+        Twice { name: &self.name, buffered: &self.buffered, direct: &self.direct, geometry: self.geometry }
     }
 }
 
@@ -260,19 +252,15 @@ impl Target for Device {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        let error = self.error("read", offset, buf.len() as u64);
-        self.buffered.read_exact_at(buf, offset).map_err(error)
+        self.twice().read_at(buf, offset)
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        let error = self.error("read back", offset, buf.len() as u64);
-        self.direct.read_at(buf, offset).map_err(error)
+        self.twice().read_back(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        let len = buf.len() as u64;
-        self.geometry.ensure_inside("write", &self.name, offset, len)?;
-        self.direct.write_split(&self.buffered, buf, offset).map_err(self.error("write", offset, len))
+        self.twice().write_at(buf, offset)
     }
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
@@ -305,14 +293,12 @@ impl Target for Device {
         match told {
             Ok(()) => Ok((start, stop) == (offset, offset + len)),
             // A device that others use, too, is busy for this.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOTTY | rustix::io::Errno::BUSY) => {
-                Ok(false)
-            }
-            Err(errno) => Err(self.error("discard", offset, len)(errno.into())),
+            Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::BUSY) => Ok(false),
+            Err(errno) => Err(self.twice().error("discard", offset, len)(errno.into())),
         }
     }
 
     fn sync(&self) -> Result<(), TargetError> {
-        self.buffered.sync_all().map_err(self.error("sync", 0, self.geometry.len))
+        self.buffered.sync_all().map_err(self.twice().error("sync", 0, self.geometry.len))
     }
 }

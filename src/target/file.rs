@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::FallocateFlags;
 
 use super::direct::{CacheBypass, Direct};
 use super::draft::Draft;
-use super::{Geometry, Target, TargetError, write_zeros};
+use super::twice::Twice;
+use super::{Geometry, Target, TargetError};
 use crate::error::{Family, Io, Report};
 use crate::value::ByteSize;
 
@@ -118,9 +117,13 @@ impl ImageFile {
         Ok(self.draft.publish(&self.path, self.overwrite)?)
     }
 
-    fn error(&self, verb: &'static str, offset: u64, len: u64) -> impl FnOnce(io::Error) -> TargetError {
-        let target = self.name.clone();
-        move |source| TargetError::Io { verb, target, offset, len, source }
+    fn twice(&self) -> Twice<'_> {
+        Twice {
+            name: &self.name,
+            buffered: self.draft.as_file(),
+            direct: &self.direct,
+            geometry: self.geometry,
+        }
     }
 }
 
@@ -134,37 +137,23 @@ impl Target for ImageFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        let error = self.error("read", offset, buf.len() as u64);
-        self.draft.as_file().read_exact_at(buf, offset).map_err(error)
+        self.twice().read_at(buf, offset)
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        let error = self.error("read back", offset, buf.len() as u64);
-        self.direct.read_at(buf, offset).map_err(error)
+        self.twice().read_back(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        let len = buf.len() as u64;
-        self.geometry.ensure_inside("write", &self.name, offset, len)?;
-        let buffered = self.draft.as_file();
-        self.direct.write_split(buffered, buf, offset).map_err(self.error("write", offset, len))
+        self.twice().write_at(buf, offset)
     }
 
     /// Leaves or makes a hole, so that a fresh file stays sparse and a used range is zero all the same.
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.geometry.ensure_inside("zero", &self.name, offset, len)?;
-        if len == 0 {
-            return Ok(());
-        }
-        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(self.draft.as_file(), punch, offset, len) {
-            Ok(()) => Ok(()),
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(self, offset, len),
-            Err(errno) => Err(self.error("zero", offset, len)(errno.into())),
-        }
+        self.twice().punch(self, offset, len)
     }
 
     fn sync(&self) -> Result<(), TargetError> {
-        self.draft.as_file().sync_data().map_err(self.error("sync", 0, self.geometry.len))
+        self.draft.as_file().sync_data().map_err(self.twice().error("sync", 0, self.geometry.len))
     }
 }

@@ -1,14 +1,14 @@
 //! An image file that is there already and is changed where it lies.
 
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::FlockOperation;
 
 use super::direct::Direct;
-use super::{Geometry, Target, TargetError, write_zeros};
+use super::twice::Twice;
+use super::{Geometry, Target, TargetError};
 use crate::error::{Family, Io, Report};
 
 /// A regular file, opened for reading and writing and locked (`flock`), so that two programs do not change it at once.
@@ -82,9 +82,8 @@ impl InPlace {
         Ok(InPlace { name: path.display().to_string(), file, direct, geometry })
     }
 
-    fn error(&self, verb: &'static str, offset: u64, len: u64) -> impl FnOnce(io::Error) -> TargetError {
-        let target = self.name.clone();
-        move |source| TargetError::Io { verb, target, offset, len, source }
+    fn twice(&self) -> Twice<'_> {
+        Twice { name: &self.name, buffered: &self.file, direct: &self.direct, geometry: self.geometry }
     }
 }
 
@@ -98,36 +97,23 @@ impl Target for InPlace {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        let error = self.error("read", offset, buf.len() as u64);
-        self.file.read_exact_at(buf, offset).map_err(error)
+        self.twice().read_at(buf, offset)
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        let error = self.error("read back", offset, buf.len() as u64);
-        self.direct.read_at(buf, offset).map_err(error)
+        self.twice().read_back(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        let len = buf.len() as u64;
-        self.geometry.ensure_inside("write", &self.name, offset, len)?;
-        self.direct.write_split(&self.file, buf, offset).map_err(self.error("write", offset, len))
+        self.twice().write_at(buf, offset)
     }
 
     /// Makes a hole where the filesystem can.
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.geometry.ensure_inside("zero", &self.name, offset, len)?;
-        if len == 0 {
-            return Ok(());
-        }
-        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        match rustix::fs::fallocate(&self.file, punch, offset, len) {
-            Ok(()) => Ok(()),
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(self, offset, len),
-            Err(errno) => Err(self.error("zero", offset, len)(errno.into())),
-        }
+        self.twice().punch(self, offset, len)
     }
 
     fn sync(&self) -> Result<(), TargetError> {
-        self.file.sync_data().map_err(self.error("sync", 0, self.geometry.len))
+        self.file.sync_data().map_err(self.twice().error("sync", 0, self.geometry.len))
     }
 }

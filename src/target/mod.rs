@@ -19,6 +19,7 @@ mod read_only;
 mod recorder;
 mod region;
 mod scratch;
+mod twice;
 mod watched;
 
 pub use cut::PowerCut;

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use super::direct::{CacheBypass, Direct};
+use super::twice::Twice;
 use super::{Geometry, Target, TargetError};
 use crate::error::Io;
 
@@ -53,13 +54,12 @@ impl ReadOnly {
         self.file.try_clone().map_err(Io::on("open", &self.name))
     }
 
-    fn error(&self, verb: &'static str, offset: u64, len: u64) -> impl FnOnce(io::Error) -> TargetError {
-        let target = self.name.clone();
-        move |source| TargetError::Io { verb, target, offset, len, source }
+    fn twice(&self) -> Twice<'_> {
+        Twice { name: &self.name, buffered: &self.file, direct: &self.direct, geometry: self.geometry }
     }
 
     fn refuse(&self, verb: &'static str, offset: u64, len: u64) -> Result<(), TargetError> {
-        Err(self.error(verb, offset, len)(io::ErrorKind::ReadOnlyFilesystem.into()))
+        Err(self.twice().error(verb, offset, len)(io::ErrorKind::ReadOnlyFilesystem.into()))
     }
 }
 
@@ -73,13 +73,11 @@ impl Target for ReadOnly {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        let error = self.error("read", offset, buf.len() as u64);
-        self.file.read_exact_at(buf, offset).map_err(error)
+        self.twice().read_at(buf, offset)
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        let error = self.error("read back", offset, buf.len() as u64);
-        self.direct.read_at(buf, offset).map_err(error)
+        self.twice().read_back(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
