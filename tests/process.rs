@@ -97,3 +97,18 @@ fn a_program_that_is_not_there_is_told() {
     let error = Program::new("no-such-program").on_terminal().expect_err("not there");
     assert_eq!(error.to_string(), "there is no program `no-such-program`");
 }
+
+#[test]
+fn it_can_have_another_umask() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let made = directory.path().join("a b");
+    for (umask, mode) in [(0o022, 0o644), (0o077, 0o600)] {
+        let program = Program::new("sh").args(["-c", "umask; : >\"$1\"", "x"]).arg(&made).umask(umask);
+        assert_eq!(lines_of(&program), (vec![format!("{umask:04o}")], true));
+        let permissions = fs::metadata(&made).expect("it was made").permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&permissions) & 0o777, mode);
+        fs::remove_file(&made).expect("it was made");
+    }
+    let missing = Program::new("no-such-program").umask(0o022).run(&Interrupt::default(), None, &mut |_| {});
+    assert_eq!(missing.expect_err("not there").to_string(), "there is no program `no-such-program`");
+}

@@ -6,6 +6,7 @@ pub mod config;
 pub mod device_table;
 pub mod finish;
 mod leftover;
+pub mod make;
 pub mod output;
 pub mod presets;
 pub mod users_table;

@@ -22,6 +22,7 @@ pub struct Program {
     directory: Option<PathBuf>,
     /// Changes of our own environment; none takes a variable away.
     environment: Vec<(OsString, Option<OsString>)>,
+    umask: Option<u16>,
 }
 
 /// How a program ended by itself.
@@ -87,6 +88,7 @@ impl Program {
             arguments: Vec::new(),
             directory: None,
             environment: Vec::new(),
+            umask: None,
         }
     }
 
@@ -119,6 +121,12 @@ impl Program {
         self
     }
 
+    /// Gives it another umask than ours.
+    pub fn umask(mut self, umask: u16) -> Program {
+        self.umask = Some(umask);
+        self
+    }
+
     /// How messages call it.
     pub fn name(&self) -> String {
         self.name.to_string_lossy().into_owned()
@@ -137,12 +145,12 @@ impl Program {
     /// Runs it to its end with the terminal, or whatever stdin, stdout and stderr are, as its own.
     pub fn on_terminal(&self) -> Result<Ended, ProcessError> {
         let begun = Instant::now();
-        let status = self.command().status().map_err(|error| self.not_started(error))?;
+        let status = self.command()?.status().map_err(|error| self.not_started(error))?;
         Ok(Ended { status, time: begun.elapsed() })
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.name);
+    fn command(&self) -> Result<Command, ProcessError> {
+        let mut command = self.bare_command()?;
         command.args(&self.arguments);
         for (name, value) in &self.environment {
             match value {
@@ -151,12 +159,26 @@ impl Program {
             };
         }
         self.directory.as_ref().map(|directory| command.current_dir(directory));
-        command
+        Ok(command)
+    }
+
+    /// The umask of a process is that of all its threads, so a shell sets it for the program that it becomes.
+    fn bare_command(&self) -> Result<Command, ProcessError> {
+        let Some(umask) = self.umask else { return Ok(Command::new(&self.name)) };
+        if self.is_by_name() && !in_path(&self.name) {
+            return Err(ProcessError::Missing { name: self.name() });
+        }
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").arg(format!("umask {umask:04o} && exec \"$0\" \"$@\"")).arg(&self.name);
+        Ok(shell)
+    }
+
+    fn is_by_name(&self) -> bool {
+        !self.name.as_encoded_bytes().contains(&b'/')
     }
 
     fn not_started(&self, source: std::io::Error) -> ProcessError {
-        let by_name = !self.name.as_encoded_bytes().contains(&b'/');
-        if by_name && source.kind() == std::io::ErrorKind::NotFound {
+        if self.is_by_name() && source.kind() == std::io::ErrorKind::NotFound {
             return ProcessError::Missing { name: self.name() };
         }
         Io::on("start", Path::new(&self.name))(source).into()
@@ -168,4 +190,10 @@ impl Ended {
     pub fn succeeded(&self) -> bool {
         self.status.success()
     }
+}
+
+/// Whether one of the directories of PATH has it.
+fn in_path(name: &OsStr) -> bool {
+    let directories = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&directories).any(|directory| directory.join(name).is_file())
 }

@@ -62,7 +62,7 @@ impl Group {
         let name = program.name();
         let (reader, writer) = std::io::pipe().map_err(Io::on("start", &name))?;
         let second = writer.try_clone().map_err(Io::on("start", &name))?;
-        let mut command = program.command();
+        let mut command = program.command()?;
         command.stdin(Stdio::null()).stdout(writer).stderr(second).process_group(0);
         let child = command.spawn().map_err(|error| program.not_started(error))?;
         // Ours are closed with it: the pipe ends when the program's ends do.
