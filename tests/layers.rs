@@ -315,7 +315,8 @@ fn every_kind_of_setting_that_would_be_ignored_is_told_with_its_place() {
                hint: Buildroot says: old was renamed\n\
              {at}:3:1: `BR2_PACKAGE_OLDER` was removed from Buildroot\n\
              {at}:4:1: `CONFIG_GOOD` in buildroot/, where symbols begin with `BR2_`\n  \
-               hint: Buildroot's symbols belong in buildroot/, those of Linux in kernel/, of U-Boot in uboot/\n\
+               hint: Buildroot's symbols belong in buildroot/, those of Linux in kernel/, of U-Boot in uboot/, \
+                of BusyBox in busybox/\n\
              {at}:5:3: neither `BR2_NAME=value` nor a remark\n  \
                hint: begin the line with the symbol, or with `#`\n\
              {at}:6:1: neither `BR2_NAME=value` nor a remark\n  \

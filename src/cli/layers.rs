@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::args::LayerArgs;
 use crate::error::Result;
 use crate::layer::Layer;
-use crate::layer::symbols::{self, Checked, Definitions, SymbolError, Tree};
+use crate::layer::fragment::Kind;
+use crate::layer::symbols::{self, Checked, Definitions, SymbolError};
 use crate::report::Report;
 
 #[derive(Debug, Subcommand)]
@@ -117,18 +118,18 @@ impl Check {
         Ok(registry.layers().chain(registry.overrides()).cloned().collect())
     }
 
-    fn definitions(&self, layers: &[Layer]) -> Result<BTreeMap<Tree, Definitions>> {
+    fn definitions(&self, layers: &[Layer]) -> Result<BTreeMap<Kind, Definitions>> {
         let given =
-            [(Tree::Buildroot, &self.buildroot), (Tree::Kernel, &self.kernel), (Tree::UBoot, &self.uboot)];
+            [(Kind::Buildroot, &self.buildroot), (Kind::Kernel, &self.kernel), (Kind::UBoot, &self.uboot)];
         let mut trees = BTreeMap::new();
         for (tree, directory) in given {
             if let Some(directory) = directory {
                 trees.insert(tree, Definitions::read(tree, directory)?);
             }
         }
-        if let Some(definitions) = trees.get_mut(&Tree::Buildroot) {
+        if let Some(definitions) = trees.get_mut(&Kind::Buildroot) {
             for directory in self.externals(layers) {
-                definitions.add(Tree::Buildroot, &directory)?;
+                definitions.add(Kind::Buildroot, &directory)?;
             }
         }
         Ok(trees)

@@ -4,6 +4,8 @@
 //! even behind its dependent; here dependencies always come first. What SkiffOS ignores silently (a malformed
 //! name, a missing root, a cycle) is an error here.
 
+pub mod fragment;
+pub mod merge;
 mod registry;
 mod resolve;
 pub mod symbols;

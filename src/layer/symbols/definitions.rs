@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use super::fragment::is_symbol;
-use super::{SymbolError, Tree};
+use super::SymbolError;
 use crate::error::Io;
+use crate::layer::fragment::{Kind, is_symbol};
 
 /// The file of Buildroot that defines what no longer exists, so that it can be told.
 const LEGACY: &str = "Config.in.legacy";
@@ -24,7 +24,7 @@ pub struct Definitions {
 
 impl Definitions {
     /// Reads all Kconfig files below `directory`, which must be the top of a source tree.
-    pub fn read(tree: Tree, directory: &Path) -> Result<Definitions, SymbolError> {
+    pub fn read(tree: Kind, directory: &Path) -> Result<Definitions, SymbolError> {
         if !directory.join(tree.top()).is_file() {
             return Err(SymbolError::NoTree { tree, path: directory.into() });
         }
@@ -34,7 +34,7 @@ impl Definitions {
     }
 
     /// Adds what the files of a directory define: an external tree of Buildroot, for example.
-    pub fn add(&mut self, tree: Tree, directory: &Path) -> Result<(), SymbolError> {
+    pub fn add(&mut self, tree: Kind, directory: &Path) -> Result<(), SymbolError> {
         let mut open = vec![directory.to_path_buf()];
         while let Some(directory) = open.pop() {
             for entry in fs::read_dir(&directory).map_err(Io::on("list", &directory))? {
@@ -52,7 +52,7 @@ impl Definitions {
         Ok(())
     }
 
-    fn add_file(&mut self, tree: Tree, path: &Path, legacy: bool) -> Result<(), SymbolError> {
+    fn add_file(&mut self, tree: Kind, path: &Path, legacy: bool) -> Result<(), SymbolError> {
         let bytes = fs::read(path).map_err(Io::on("read", path))?;
         let text = String::from_utf8_lossy(&bytes);
         for (symbol, prompt) in defined(&text) {

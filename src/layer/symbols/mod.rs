@@ -5,7 +5,6 @@
 //! looked up in the Kconfig files of a Buildroot, Linux or U-Boot tree.
 
 mod definitions;
-mod fragment;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,69 +16,29 @@ use serde::Serialize;
 pub use definitions::Definitions;
 
 use super::Layer;
+use super::fragment::{self, FOREIGN_HINT, FragmentError, Kind};
 use crate::error::{Family, Io, Report};
 
-/// A source tree whose configuration layers have fragments for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tree {
-    /// Buildroot, with its external trees.
-    Buildroot,
-    /// Linux.
-    Kernel,
-    /// U-Boot.
-    UBoot,
-}
-
-impl Tree {
-    /// The directory of a layer that holds fragments for this tree.
-    pub fn directory(self) -> &'static str {
-        match self {
-            Tree::Buildroot => "buildroot",
-            Tree::Kernel => "kernel",
-            Tree::UBoot => "uboot",
-        }
-    }
-
-    /// What symbols begin with in a fragment.
-    pub fn prefix(self) -> &'static str {
-        match self {
-            Tree::Buildroot => "BR2_",
-            Tree::Kernel | Tree::UBoot => "CONFIG_",
-        }
-    }
-
+/// What makes a directory a source tree, and its Kconfig files.
+impl Kind {
     /// What Kconfig puts in front of a name that it reads; Buildroot has it in its files.
     fn omitted(self) -> &'static str {
-        match self {
-            Tree::Buildroot => "",
-            Tree::Kernel | Tree::UBoot => "CONFIG_",
-        }
+        if self == Kind::Buildroot { "" } else { self.prefix() }
     }
 
     /// The file that makes a directory such a tree.
     fn top(self) -> &'static str {
         match self {
-            Tree::Buildroot => "Config.in",
-            Tree::Kernel | Tree::UBoot => "Kconfig",
+            Kind::Buildroot | Kind::Busybox => "Config.in",
+            Kind::Kernel | Kind::UBoot => "Kconfig",
         }
     }
 
     fn defines_in(self, file: &str) -> bool {
         match self {
-            Tree::Buildroot => file.starts_with("Config."),
-            Tree::Kernel | Tree::UBoot => file.starts_with("Kconfig"),
+            Kind::Buildroot | Kind::Busybox => file.starts_with("Config."),
+            Kind::Kernel | Kind::UBoot => file.starts_with("Kconfig"),
         }
-    }
-}
-
-impl fmt::Display for Tree {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Tree::Buildroot => "Buildroot",
-            Tree::Kernel => "Linux",
-            Tree::UBoot => "U-Boot",
-        })
     }
 }
 
@@ -120,7 +79,7 @@ pub struct Finding {
     /// From 1, in characters.
     pub column: usize,
     /// Whose symbols are meant.
-    pub tree: Tree,
+    pub tree: Kind,
     /// What is wrong.
     pub problem: Problem,
 }
@@ -133,10 +92,7 @@ impl Finding {
             }
             Problem::Removed { says, .. } if says.is_empty() => None,
             Problem::Removed { says, .. } => Some(format!("{} says: {says}", self.tree)),
-            Problem::Foreign { .. } => Some(
-                "Buildroot's symbols belong in buildroot/, those of Linux in kernel/, of U-Boot in uboot/"
-                    .into(),
-            ),
+            Problem::Foreign { .. } => Some(FOREIGN_HINT.into()),
             Problem::NoSetting => Some("begin the line with the symbol, or with `#`".into()),
         }
     }
@@ -170,11 +126,11 @@ pub struct Checked {
 }
 
 /// Looks up every symbol that the layers set, as far as there are definitions of its tree.
-pub fn check(layers: &[Layer], trees: &BTreeMap<Tree, Definitions>) -> Result<Checked, SymbolError> {
+pub fn check(layers: &[Layer], trees: &BTreeMap<Kind, Definitions>) -> Result<Checked, SymbolError> {
     let mut checked = Checked::default();
     for layer in layers {
         for (tree, definitions) in trees {
-            for file in fragments(layer, *tree)? {
+            for file in fragment::files(layer, tree.directory())? {
                 let bytes = fs::read(&file).map_err(Io::on("read", &file))?;
                 checked.add(*tree, definitions, &file, &String::from_utf8_lossy(&bytes));
             }
@@ -183,22 +139,8 @@ pub fn check(layers: &[Layer], trees: &BTreeMap<Tree, Definitions>) -> Result<Ch
     Ok(checked)
 }
 
-/// The fragments of a layer, in the order in which they are merged: that of their names' bytes, without hidden ones.
-fn fragments(layer: &Layer, tree: Tree) -> Result<Vec<PathBuf>, SymbolError> {
-    let Some(directory) = layer.file(tree.directory()) else { return Ok(Vec::new()) };
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&directory).map_err(Io::on("list", &directory))? {
-        let entry = entry.map_err(Io::on("list", &directory))?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            files.push(entry.path());
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 impl Checked {
-    fn add(&mut self, tree: Tree, definitions: &Definitions, file: &Path, text: &str) {
+    fn add(&mut self, tree: Kind, definitions: &Definitions, file: &Path, text: &str) {
         self.fragments += 1;
         for line in fragment::lines(text) {
             self.settings += 1;
@@ -210,10 +152,10 @@ impl Checked {
     }
 }
 
-fn problem(tree: Tree, definitions: &Definitions, symbol: Option<&str>) -> Option<Problem> {
+fn problem(tree: Kind, definitions: &Definitions, symbol: Option<&str>) -> Option<Problem> {
     let Some(symbol) = symbol else { return Some(Problem::NoSetting) };
     let named = String::from(symbol);
-    if !symbol.starts_with(tree.prefix()) {
+    if tree.is_foreign(symbol) {
         return Some(Problem::Foreign { symbol: named });
     }
     if definitions.knows(symbol) {
@@ -262,11 +204,14 @@ pub enum SymbolError {
     /// The operating system failed.
     #[error(transparent)]
     Io(#[from] Io),
+    /// The fragments cannot be read.
+    #[error(transparent)]
+    Fragment(#[from] FragmentError),
     /// A directory is not the top of a source tree.
     #[error("`{}` is not a source tree of {tree}: it has no `{}`", path.display(), tree.top())]
     NoTree {
         /// What was wanted.
-        tree: Tree,
+        tree: Kind,
         /// What was given.
         path: PathBuf,
     },
@@ -284,6 +229,7 @@ impl Report for SymbolError {
     fn family(&self) -> Family {
         match self {
             SymbolError::Io(error) => error.family(),
+            SymbolError::Fragment(error) => error.family(),
             _ => Family::Input,
         }
     }
@@ -291,6 +237,7 @@ impl Report for SymbolError {
     fn hint(&self) -> Option<String> {
         match self {
             SymbolError::Io(error) => error.hint(),
+            SymbolError::Fragment(error) => error.hint(),
             SymbolError::NoTree { tree, .. } => {
                 Some(format!("give the directory that {tree} was unpacked to"))
             }
