@@ -67,5 +67,6 @@ pub mod table;
 pub mod target;
 pub mod tree;
 pub mod value;
+pub mod workspace;
 
 pub use error::{Error, Result};

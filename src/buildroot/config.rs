@@ -3,7 +3,7 @@
 //! Only lines that begin with a symbol count. Values that contain make expressions (`$(TOPDIR)`) are returned as
 //! they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::value::Arch;
 
@@ -35,6 +35,13 @@ impl Config {
     /// The value; nothing if the symbol is not set.
     pub fn get(&self, symbol: &str) -> Option<&str> {
         self.symbols.get(symbol).map(String::as_str)
+    }
+
+    /// Symbols with another value in `other`, by name; one that is not set is as one that is not there.
+    pub fn differing(&self, other: &Config) -> Vec<String> {
+        let symbols: BTreeSet<&String> = self.symbols.keys().chain(other.symbols.keys()).collect();
+        let differs = |symbol: &&String| self.get(symbol) != other.get(symbol);
+        symbols.into_iter().filter(differs).cloned().collect()
     }
 
     /// The architecture the system is built for.

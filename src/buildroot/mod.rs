@@ -3,12 +3,14 @@
 
 pub mod capability;
 pub mod config;
+pub mod configure;
 pub mod device_table;
 pub mod finish;
 mod leftover;
 pub mod make;
 pub mod output;
 pub mod presets;
+pub mod source;
 pub mod users_table;
 
 mod accounts;

@@ -16,6 +16,7 @@ use crate::plan::KnownIds;
 use crate::report::Report;
 use crate::stage::{Inputs, Words};
 use crate::value::{Arch, Seed, Timestamp};
+use crate::workspace::{Selection, Workspace};
 
 /// Time of all timestamps when `SOURCE_DATE_EPOCH` is not set: 1980-01-01, the earliest that FAT can hold.
 const DEFAULT_TIMESTAMP: Timestamp = 315_532_800;
@@ -88,6 +89,10 @@ pub struct LayerArgs {
     /// Directory with configs/, overrides/ and workspaces/.
     #[arg(long, value_name = "DIR", default_value = ".")]
     root: PathBuf,
+
+    /// Use nothing that the workspace remembers of its last configure.
+    #[arg(long)]
+    forget: bool,
 }
 
 impl BoardArgs {
@@ -104,8 +109,13 @@ impl BoardArgs {
 impl LayerArgs {
     /// All layers there are.
     pub fn registry(&self) -> Result<layer::Registry> {
-        let variables = std::env::vars_os();
-        let variables = variables.chain([("SKIFF_WORKSPACE".into(), self.workspace().into())]);
+        let asked = self.remembered()?.map(|selection| selection.asked).unwrap_or_default();
+        let extra = asked.extra.into_iter().map(|extra| (layer::EXTRA_VARIABLE.to_owned(), extra));
+        let remembered = asked.variables.into_iter().chain(extra);
+        let remembered = remembered.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        // What is set goes before.
+        let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+        let variables = remembered.chain(set).chain([("SKIFF_WORKSPACE".into(), self.workspace().into())]);
         let roots = Roots { configs: self.below("configs"), overrides: self.below("overrides") };
         Ok(layer::discover(&variables.collect::<Environment>(), &roots)?)
     }
@@ -127,13 +137,27 @@ impl LayerArgs {
             let asked_by = if of_environment { layer::CONFIG_VARIABLE } else { "--config" };
             return Ok(Some((chain.clone(), asked_by.into())));
         }
-        let remembered = self.below(format!("workspaces/.config_{}/skiff_config", self.workspace()));
-        match std::fs::read_to_string(&remembered) {
-            Ok(chain) if !chain.trim().is_empty() => Ok(Some((chain, remembered.display().to_string()))),
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(crate::error::Io { verb: "read", path: remembered, source }.into()),
-        }
+        let remembered = self.remembered()?.map(|selection| selection.asked.chain);
+        Ok(remembered.map(|chain| (chain, Selection::file_in(&self.configuration()).display().to_string())))
+    }
+
+    /// What the workspace remembers of its last configure, if that is to be used.
+    pub fn remembered(&self) -> Result<Option<Selection>> {
+        if self.forget { Ok(None) } else { Ok(Selection::read_in(&self.configuration())?) }
+    }
+
+    /// Whether flag or variable give a chain.
+    pub fn is_given(&self) -> bool {
+        self.chain.as_ref().is_some_and(|chain| !chain.trim().is_empty())
+    }
+
+    /// Where the workspace is; the project root must exist.
+    pub fn place(&self) -> Result<Workspace> {
+        Ok(Workspace::of(&self.root, &self.workspace())?)
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.below(format!("workspaces/.config_{}", self.workspace()))
     }
 
     /// The resolved chain with the implicit override layers.

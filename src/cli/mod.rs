@@ -6,9 +6,13 @@ mod assemble;
 mod boards;
 mod cache;
 mod cache_args;
+mod clean;
+mod configure;
+mod configure_args;
 mod demo;
 mod devices;
 mod explain;
+mod fetch;
 mod flash;
 mod grow_args;
 mod image_args;
@@ -23,6 +27,7 @@ mod proof;
 mod simulate_args;
 mod target_args;
 mod verify;
+mod workspace_args;
 mod write_args;
 
 use clap::{Parser, Subcommand};
@@ -52,6 +57,12 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one for each run")]
 enum Verb {
+    /// Make the configuration of a workspace from layers.
+    Configure(configure::Configure),
+    /// Get the source tree of Buildroot that the project is made for.
+    Fetch(fetch::Fetch),
+    /// Remove what was built in a workspace, and its configuration.
+    Clean(clean::Clean),
     /// Compose a disk image with its manifest and block map.
     Assemble(assemble::Assemble),
     /// Show the exact bytes that would be written; writes nothing.
@@ -88,6 +99,9 @@ impl Cli {
     /// Runs the verb.
     pub fn run(self, report: &Report) -> Result<()> {
         match self.verb {
+            Verb::Configure(verb) => verb.run(report),
+            Verb::Fetch(verb) => verb.run(report),
+            Verb::Clean(verb) => verb.run(report),
             Verb::Assemble(verb) => verb.run(report),
             Verb::Plan(verb) => verb.run(report),
             Verb::Devices(verb) => verb.run(report),

@@ -36,6 +36,11 @@ use crate::table::TableBytes;
 use crate::target::Target;
 use crate::value::Digest;
 
+/// What an address holds, from its first byte on, for those who know it by other means than the hash of the file.
+pub fn stream_of(url: &str) -> Result<Box<dyn std::io::Read + Send>, ImageError> {
+    origin::Origin::open(&fetch::Download::new(url, true)?)
+}
+
 /// Something that can be written to a medium.
 #[expect(clippy::len_without_is_empty, reason = "an image without a byte is refused when it is opened")]
 pub trait Source: Sync {

@@ -1,0 +1,116 @@
+//! What configure itself asks Buildroot for, after all layers: where the files and directories of the layers are, and
+//! what composing needs.
+
+use std::path::PathBuf;
+
+use crate::layer::fragment::quoted;
+use crate::layer::merge::{Assignment, Merged};
+
+/// Who asks, in place of a layer.
+pub const WHO: &str = "skiff-image";
+/// Symbols that choose and describe Buildroot's own images.
+pub(super) const IMAGES: &str = "BR2_TARGET_ROOTFS_";
+/// On by default.
+const TAR: &str = "BR2_TARGET_ROOTFS_TAR";
+/// Compiler flags of the target.
+pub(super) const OPTIMIZATION: &str = "BR2_TARGET_OPTIMIZATION";
+
+/// What composing needs: capabilities in the device table, and nothing in the programs that differs between builds.
+const HANDOFF: &str = "\
+# capabilities of programs, and no time or path of the build in them
+BR2_ROOTFS_DEVICE_TABLE_SUPPORTS_EXTENDED_ATTRIBUTES=y
+BR2_REPRODUCIBLE=y
+";
+
+/// The values that follow from layers and workspace.
+#[derive(Debug)]
+pub(super) struct Closing {
+    /// Symbols and the paths that are their values.
+    pub lists: Vec<(&'static str, Vec<PathBuf>)>,
+    /// Flags of the layers, if there are any.
+    pub cflags: Option<String>,
+    /// Whether Buildroot makes its own images.
+    pub keep_images: bool,
+}
+
+impl Closing {
+    /// The settings for a request.
+    pub fn text(&self, request: &Merged) -> String {
+        let mut text = String::new();
+        for (symbol, paths) in &self.lists {
+            text += &format!("{symbol}={}\n", quoted(&listed(paths)));
+        }
+        if let Some(cflags) = &self.cflags {
+            text += &format!("{OPTIMIZATION}={}\n", quoted(cflags));
+        }
+        text += HANDOFF;
+        if !self.keep_images {
+            text += "# composed from target/ instead\n";
+            images(request).for_each(|symbol| text += &format!("# {symbol} is not set\n"));
+        }
+        text
+    }
+}
+
+/// As Buildroot's lists are: with spaces between.
+pub(super) fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+/// Images that a request turns on, and the one that is on unless it is turned off.
+fn images(request: &Merged) -> impl Iterator<Item = &str> {
+    let asked = request.settings().filter(|setting| {
+        setting.symbol.starts_with(IMAGES) && setting.symbol != TAR && setting.winner.value.as_str() == "y"
+    });
+    [TAR].into_iter().chain(asked.map(|setting| setting.symbol.as_str()))
+}
+
+/// What layers set and configure sets otherwise, as sentences. Base layers are SkiffOS' own and set what configure sets.
+pub(super) fn replaced(request: &Merged) -> Vec<String> {
+    let mut told = Vec::new();
+    for setting in request.settings().filter(|setting| setting.winner.layer == WHO) {
+        let of_layers = |assignment: &&Assignment| {
+            assignment.layer != WHO && !assignment.layer.starts_with("configs-base/")
+        };
+        let last = setting.overridden.iter().rfind(of_layers);
+        let Some(last) = last.filter(|last| last.value != setting.winner.value) else { continue };
+        if setting.symbol.starts_with(IMAGES) {
+            continue;
+        }
+        let (symbol, value, place) = (&setting.symbol, &last.value, last.place());
+        told.push(format!("`{symbol}={value}` ({place}) has no effect: {}", instead(symbol)));
+    }
+    told
+}
+
+fn instead(symbol: &str) -> &'static str {
+    match symbol {
+        "BR2_GLOBAL_PATCH_DIR" => "put patches into `buildroot_patches/` of the layer",
+        "BR2_LINUX_KERNEL_PATCH" => "put patches into `kernel_patches/` of the layer",
+        "BR2_TARGET_UBOOT_PATCH" => "put patches into `uboot_patches/` of the layer",
+        "BR2_ROOTFS_OVERLAY" => "put files into `root_overlay/` of the layer",
+        "BR2_ROOTFS_POST_BUILD_SCRIPT" => "name the script `hooks/pre.sh` of the layer",
+        "BR2_ROOTFS_POST_IMAGE_SCRIPT" => "name the script `hooks/post.sh` of the layer",
+        "BR2_ROOTFS_USERS_TABLES" => "put tables into `users/` of the layer",
+        OPTIMIZATION => "add the flags to `cflags/` of the layer, as other layers do",
+        "BR2_CCACHE_DIR" => "set the variable of this name",
+        _ if symbol.ends_with("_FRAGMENT_FILES") => {
+            "put fragments into `kernel/`, `uboot/` or `busybox/` of the layer"
+        }
+        _ => "composing needs it otherwise",
+    }
+}
+
+/// Images of Buildroot that are left out, as a sentence; nothing if layers ask for none.
+pub(super) fn left_out(request: &Merged) -> Option<String> {
+    let asked = request.settings().filter(|setting| {
+        let by_layer = setting.overridden.last().is_some_and(|last| last.value.as_str() == "y");
+        setting.symbol.starts_with(IMAGES) && setting.winner.layer == WHO && by_layer
+    });
+    let names: Vec<String> =
+        asked.map(|setting| setting.symbol[IMAGES.len()..].to_lowercase().replace('_', " ")).collect();
+    let names = (!names.is_empty()).then(|| names.join(", "))?;
+    Some(format!(
+        "Buildroot's own images are left out ({names}): `assemble` composes them; `--keep-images` keeps them"
+    ))
+}

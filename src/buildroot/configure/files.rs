@@ -1,0 +1,205 @@
+//! What goes into the configuration directory, computed from layers without writing anything.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use super::closing::{Closing, WHO, left_out, listed, replaced};
+use super::external::External;
+use super::paths::{Located, link, locate};
+use super::{Inputs, patches};
+use crate::error::{Io, Result};
+use crate::layer::fragment::{self, Fragment, Kind, Words};
+use crate::layer::merge::Merged;
+use crate::workspace::{Workspace, write_changed};
+
+pub(super) const CFLAGS: &str = "cflags";
+pub(super) const REQUEST: &str = "buildroot/config";
+const USERS: &str = "users";
+const PRE: &str = "pre_build.sh";
+const POST: &str = "post_build.sh";
+const NOTICE: &str = "DO_NOT_EDIT";
+/// As SkiffOS keeps it.
+const VERSION: &str = "skiff_version";
+
+/// The files of a configuration directory.
+#[derive(Debug)]
+pub struct Configuration {
+    /// By their paths in it.
+    pub files: BTreeMap<&'static str, File>,
+    /// What Kconfig is asked for.
+    pub request: Merged,
+    /// External trees of Buildroot, in order.
+    pub externals: Vec<External>,
+    /// Where layers are.
+    pub(super) located: Vec<Located>,
+    /// What the user should know.
+    pub notes: Vec<String>,
+    /// What the user should change.
+    pub warnings: Vec<String>,
+}
+
+/// A file that is to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its contents.
+    pub bytes: Vec<u8>,
+    /// Whether it is a program.
+    pub executable: bool,
+}
+
+impl Configuration {
+    /// Reads the layers.
+    pub fn of(inputs: &Inputs<'_>) -> Result<Configuration> {
+        let located = locate(inputs.workspace, inputs.layers)?;
+        let externals = External::all(inputs.workspace, &located)?;
+        let flags = cflags(inputs)?;
+        let closing = closing(inputs, &located, &flags)?;
+        let words = words(inputs, &closing);
+        let mut request = merged(inputs, &located, Kind::Buildroot, &words)?;
+        request.append(WHO, &closing.text(&request));
+        let mut configuration = Configuration {
+            files: BTreeMap::new(),
+            notes: left_out(&request).into_iter().collect(),
+            warnings: replaced(&request),
+            request,
+            externals,
+            located,
+        };
+        for kind in [Kind::Kernel, Kind::UBoot, Kind::Busybox] {
+            let merged = merged(inputs, &configuration.located, kind, &Words::default())?;
+            configuration.tell_ignored(&merged);
+            configuration.add(fragments_of(kind), merged.text());
+        }
+        configuration.add_rest(inputs, &flags)?;
+        Ok(configuration)
+    }
+
+    fn add_rest(&mut self, inputs: &Inputs<'_>, flags: &str) -> Result<()> {
+        let request = std::mem::take(&mut self.request);
+        self.tell_ignored(&request);
+        self.add(REQUEST, request.text());
+        self.request = request;
+        let users = fragment::users(inputs.layers)?;
+        self.add(USERS, &users.into_iter().map(|part| part.text).collect::<String>());
+        self.add(CFLAGS, &format!("{flags}\n"));
+        self.add(VERSION, &format!("{}\n", inputs.version.0));
+        self.add(NOTICE, "Made by skiff-image from the layers; what is changed here is lost. Change the layers, or overrides/.\n");
+        for (name, phase) in [(PRE, "pre"), (POST, "post")] {
+            let file = File { bytes: script(inputs, phase).into_bytes(), executable: true };
+            self.files.insert(name, file);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &'static str, text: &str) {
+        self.files.insert(name, File { bytes: text.into(), executable: false });
+    }
+
+    fn tell_ignored(&mut self, merged: &Merged) {
+        self.notes.extend(merged.ignored().iter().map(ToString::to_string));
+    }
+
+    /// Writes what differs; says what did.
+    pub(super) fn write(&self, workspace: &Workspace) -> Result<Vec<PathBuf>, Io> {
+        let mut changed = link(workspace, &self.located)?;
+        for (name, file) in &self.files {
+            let path = workspace.config().join(name);
+            if write_changed(&path, &file.bytes, file.executable)? {
+                changed.push(path);
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// Where the merged fragments of a kind go.
+fn fragments_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Buildroot => REQUEST,
+        Kind::Kernel => "kernel/config",
+        Kind::UBoot => "uboot/config",
+        Kind::Busybox => "busybox/config",
+    }
+}
+
+fn cflags(inputs: &Inputs<'_>) -> Result<String> {
+    let parts = fragment::cflags(inputs.layers)?;
+    Ok(parts.into_iter().map(|part| part.text).collect::<Vec<_>>().join(" "))
+}
+
+fn merged(inputs: &Inputs<'_>, located: &[Located], kind: Kind, words: &Words) -> Result<Merged> {
+    let of_layer = |fragment: Fragment| {
+        let layer = located.iter().find(|layer| layer.name == fragment.layer);
+        let path = layer.map(|layer| layer.path.to_string_lossy().into_owned()).unwrap_or_default();
+        fragment.with(&words.of_layer(&path))
+    };
+    let fragments = fragment::read(inputs.layers, kind)?;
+    Ok(Merged::of(&fragments.into_iter().map(of_layer).collect::<Vec<_>>()))
+}
+
+fn closing(inputs: &Inputs<'_>, located: &[Located], flags: &str) -> Result<Closing> {
+    let file = |name: &str| vec![inputs.workspace.config().join(name)];
+    let lists = vec![
+        ("BR2_GLOBAL_PATCH_DIR", parts(located, "buildroot_patches")),
+        ("BR2_PACKAGE_BUSYBOX_CONFIG_FRAGMENT_FILES", file(fragments_of(Kind::Busybox))),
+        ("BR2_TARGET_UBOOT_CONFIG_FRAGMENT_FILES", file(fragments_of(Kind::UBoot))),
+        ("BR2_TARGET_UBOOT_PATCH", patches::directories(located, "uboot_patches")?),
+        ("BR2_LINUX_KERNEL_CONFIG_FRAGMENT_FILES", file(fragments_of(Kind::Kernel))),
+        ("BR2_LINUX_KERNEL_PATCH", patches::directories(located, "kernel_patches")?),
+        ("BR2_ROOTFS_OVERLAY", parts(located, "root_overlay")),
+        ("BR2_ROOTFS_POST_BUILD_SCRIPT", file(PRE)),
+        ("BR2_ROOTFS_POST_IMAGE_SCRIPT", file(POST)),
+        ("BR2_ROOTFS_USERS_TABLES", file(USERS)),
+        ("BR2_CCACHE_DIR", vec![inputs.ccache.into()]),
+    ];
+    let cflags = (!flags.is_empty()).then(|| flags.to_owned());
+    Ok(Closing { lists, cflags, keep_images: inputs.selection.asked.keep_images })
+}
+
+/// The directories of this name, as Buildroot is given them.
+fn parts(located: &[Located], name: &str) -> Vec<PathBuf> {
+    let there =
+        located.iter().filter(|layer| layer.target.as_ref().unwrap_or(&layer.path).join(name).is_dir());
+    there.map(|layer| layer.path.join(name)).collect()
+}
+
+/// What the words of `configs-base/` of SkiffOS stand for.
+fn words(inputs: &Inputs<'_>, closing: &Closing) -> Words {
+    const OF_SYMBOLS: [(&str, &str); 7] = [
+        ("REPLACEME_BR_PATCHES", "BR2_GLOBAL_PATCH_DIR"),
+        ("REPLACEME_BUSYBOX_FRAGMENTS", "BR2_PACKAGE_BUSYBOX_CONFIG_FRAGMENT_FILES"),
+        ("REPLACEME_KERNEL_FRAGMENTS", "BR2_LINUX_KERNEL_CONFIG_FRAGMENT_FILES"),
+        ("REPLACEME_KERNEL_PATCHES", "BR2_LINUX_KERNEL_PATCH"),
+        ("REPLACEME_UBOOT_FRAGMENTS", "BR2_TARGET_UBOOT_CONFIG_FRAGMENT_FILES"),
+        ("REPLACEME_UBOOT_PATCHES", "BR2_TARGET_UBOOT_PATCH"),
+        ("REPLACEME_ROOTFS_OVERLAY", "BR2_ROOTFS_OVERLAY"),
+    ];
+    let value = |symbol: &str| {
+        let list = closing.lists.iter().find(|(name, _)| *name == symbol);
+        list.map(|(_, paths)| listed(paths)).unwrap_or_default()
+    };
+    let of_symbols = OF_SYMBOLS.map(|(word, symbol)| (word.to_owned(), value(symbol)));
+    let directory = inputs.workspace.config().to_string_lossy().into_owned();
+    let (version, commit) = inputs.version;
+    of_symbols
+        .into_iter()
+        .chain([
+            ("REPLACEME_FINAL_CONFIG_DIR".into(), directory),
+            ("REPLACEME_SKIFF_VERSION_COMMIT".into(), commit.into()),
+            ("REPLACEME_SKIFF_VERSION".into(), version.into()),
+        ])
+        .collect()
+}
+
+/// What Buildroot runs before and after its images: this program, which runs the hooks of the layers.
+fn script(inputs: &Inputs<'_>, phase: &str) -> String {
+    let program = quoted_for_shell(inputs.program.as_os_str());
+    let root = quoted_for_shell(inputs.workspace.root().as_os_str());
+    let workspace = quoted_for_shell(OsStr::new(inputs.workspace.name()));
+    format!("#!/bin/sh\nexec {program} hook {phase} --workspace {workspace} --root {root}\n")
+}
+
+fn quoted_for_shell(text: &OsStr) -> String {
+    format!("'{}'", text.to_string_lossy().replace('\'', r"'\''"))
+}

@@ -1,0 +1,107 @@
+//! Configures a workspace: layers become files in the configuration directory, Buildroot's Kconfig makes `.config` of
+//! them, and what it dropped is found.
+//!
+//! It costs nothing when nothing changed, so whoever needs a configured workspace calls it first. A file is written only
+//! if its contents change, because make builds anew what depends on a newer one; `make defconfig` runs only if what it
+//! reads changed. Every file is there wholly or not at all, and [`State`] says that all are: it goes first and comes
+//! last, so a run that ends in between is made up for by the next one.
+
+mod closing;
+mod error;
+mod external;
+mod files;
+mod kconfig;
+mod patches;
+mod paths;
+mod stamps;
+
+use std::path::{Path, PathBuf};
+
+pub use closing::WHO;
+pub use error::ConfigureError;
+pub use external::External;
+pub use files::{Configuration, File};
+pub use kconfig::{Edited, Why};
+pub use patches::PatchError;
+pub use paths::{PathError, reject_unsafe};
+
+use super::make::Make;
+use super::source::Source;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::layer::Layer;
+use crate::layer::merge::Merged;
+use crate::workspace::{Lock, Selection, State, Workspace};
+
+/// What a workspace is configured from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// Where to.
+    pub workspace: &'a Workspace,
+    /// All layers in the order in which they are applied, with base and overrides.
+    pub layers: &'a [Layer],
+    /// Buildroot.
+    pub source: &'a Source,
+    /// What is remembered.
+    pub selection: &'a Selection,
+    /// This program, which hooks of the build call; an absolute path.
+    pub program: &'a Path,
+    /// What the project calls its version, and its commit.
+    pub version: (&'a str, &'a str),
+    /// The compiler cache.
+    pub ccache: &'a Path,
+    /// Buildroot's make.
+    pub make: &'a Make,
+}
+
+/// A workspace that is configured.
+#[derive(Debug)]
+pub struct Configured {
+    /// Files that were written, as absolute paths.
+    pub changed: Vec<PathBuf>,
+    /// Why `.config` was made anew, if it was.
+    pub made: Option<Why>,
+    /// What Kconfig was asked for.
+    pub request: Merged,
+    /// External trees of Buildroot, in order.
+    pub externals: Vec<External>,
+    /// What somebody had changed in `.config`.
+    pub edited: Option<Edited>,
+    /// What the user should know, as sentences without a full stop.
+    pub notes: Vec<String>,
+    /// What the user should change, as sentences without a full stop.
+    pub warnings: Vec<String>,
+}
+
+/// Configures. Whoever calls holds the lock; `line` is given what make prints.
+///
+/// # Errors
+/// A layer is wrong, the workspace is of another version of Buildroot, something has a path that Buildroot cannot take,
+/// or make fails. The workspace counts as not configured then, unless nothing was changed yet.
+pub fn configure(
+    inputs: &Inputs<'_>,
+    _lock: &Lock,
+    interrupt: &Interrupt,
+    line: &mut dyn FnMut(&str),
+) -> Result<Configured> {
+    let workspace = inputs.workspace;
+    reject_unsafe("the project", workspace.root())?;
+    reject_unsafe("Buildroot", &inputs.source.path)?;
+    kconfig::reject_other_version(workspace, inputs.source)?;
+    let configuration = Configuration::of(inputs)?;
+    let request = kconfig::digest(&configuration, inputs.source)?;
+    let (why, edited) = kconfig::why(workspace, &request)?;
+    if why.is_some() {
+        State::remove(workspace)?;
+    }
+    stamps::remove_if_flags_changed(workspace, &configuration)?;
+    let mut changed = configuration.write(workspace)?;
+    changed.extend(inputs.selection.write(workspace)?);
+    if why.is_some() {
+        kconfig::keep_edited(workspace, edited.as_ref())?;
+        kconfig::defconfig(workspace, &configuration, inputs.make, interrupt, line)?;
+        State::new(request).write(workspace)?;
+    }
+    let Configuration { request, externals, notes, warnings, .. } = configuration;
+    Ok(Configured { changed, made: why, request, externals, edited, notes, warnings })
+}

@@ -1,0 +1,184 @@
+//! Unpacks a release of Buildroot: a tar archive, packed with xz or gzip or not, with one directory at its top.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Component, Path, PathBuf};
+
+use tar::{Archive, Entry, EntryType};
+
+use crate::error::{Family, Io, Report};
+use crate::flash::source::{ImageError, stream_of};
+
+const XZ: &[u8] = b"\xfd7zXZ\0";
+const GZIP: &[u8] = b"\x1f\x8b";
+
+/// Where an archive is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// A file.
+    File(PathBuf),
+    /// An address.
+    Url(String),
+}
+
+/// Why an archive was not unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The operating system failed.
+    #[error(transparent)]
+    Io(#[from] Io),
+    /// It cannot be fetched.
+    #[error(transparent)]
+    Fetch(#[from] ImageError),
+    /// It cannot be read.
+    #[error("`{archive}` cannot be unpacked: {source}")]
+    Unreadable {
+        /// The archive.
+        archive: String,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// It would write elsewhere.
+    #[error("`{archive}` has `{}`, which leads out of the directory it is unpacked to", path.display())]
+    Leaves {
+        /// The archive.
+        archive: String,
+        /// An entry's path, or where a link leads.
+        path: PathBuf,
+    },
+    /// It has what no source tree has.
+    #[error("`{archive}` has `{}`, which is neither a file nor a directory nor a link", path.display())]
+    Special {
+        /// The archive.
+        archive: String,
+        /// The entry.
+        path: PathBuf,
+    },
+}
+
+impl Report for ArchiveError {
+    fn family(&self) -> Family {
+        match self {
+            ArchiveError::Io(error) => error.family(),
+            ArchiveError::Fetch(error) => error.family(),
+            _ => Family::Corrupt,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            ArchiveError::Io(error) => error.hint(),
+            ArchiveError::Fetch(_) => Some(
+                "fetch the archive by other means and give it with `--from FILE`, or give an unpacked tree to \
+                 `configure` with `--buildroot DIR`"
+                    .into(),
+            ),
+            _ => Some("give a release of Buildroot as it is published, buildroot-VERSION.tar.xz".into()),
+        }
+    }
+}
+
+impl From {
+    /// A file, unless it begins as an address does.
+    pub fn of(text: &str) -> From {
+        let is_url = ["http://", "https://"].iter().any(|start| text.starts_with(start));
+        if is_url { From::Url(text.into()) } else { From::File(text.into()) }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            From::File(path) => path.display().to_string(),
+            From::Url(url) => url.clone(),
+        }
+    }
+
+    fn open(&self) -> Result<Box<dyn Read>, ArchiveError> {
+        Ok(match self {
+            From::File(path) => Box::new(File::open(path).map_err(Io::on("open", path))?),
+            From::Url(url) => stream_of(url)?,
+        })
+    }
+}
+
+/// Unpacks into a directory that is there, without the directory at the top of the archive.
+pub(super) fn unpack(from: &From, directory: &Path) -> Result<(), ArchiveError> {
+    let unreadable = |source| ArchiveError::Unreadable { archive: from.name(), source };
+    let mut archive = Archive::new(unpacked(from.open()?).map_err(unreadable)?);
+    for entry in archive.entries().map_err(unreadable)? {
+        let mut entry = entry.map_err(unreadable)?;
+        let Some(path) = target(from, &entry)? else { continue };
+        let path = directory.join(path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(Io::on("make the directory", parent))?;
+            ensure_inside(from, parent, directory)?;
+        }
+        entry.unpack(&path).map_err(unreadable)?;
+    }
+    Ok(())
+}
+
+fn unpacked(reader: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
+    let mut reader = BufReader::with_capacity(1 << 16, reader);
+    let start = reader.fill_buf()?;
+    Ok(match start {
+        start if start.starts_with(XZ) => Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader)),
+        start if start.starts_with(GZIP) => Box::new(flate2::read::MultiGzDecoder::new(reader)),
+        _ => Box::new(reader),
+    })
+}
+
+/// Where an entry belongs, below the directory; nothing for the directory itself and for remarks about the archive.
+fn target(from: &From, entry: &Entry<'_, impl Read>) -> Result<Option<PathBuf>, ArchiveError> {
+    let unreadable = |source| ArchiveError::Unreadable { archive: from.name(), source };
+    let name = entry.path().map_err(unreadable)?;
+    let leaves = |path: &Path| ArchiveError::Leaves { archive: from.name(), path: path.into() };
+    let inside = below_top(&name).ok_or_else(|| leaves(&name))?;
+    match entry.header().entry_type() {
+        EntryType::XGlobalHeader => return Ok(None),
+        EntryType::Regular | EntryType::Continuous | EntryType::Directory => {}
+        EntryType::Symlink => {
+            let to = entry.link_name().map_err(unreadable)?.unwrap_or_default();
+            if !stays(&inside, &to) {
+                return Err(leaves(&to));
+            }
+        }
+        _ => return Err(ArchiveError::Special { archive: from.name(), path: name.into() }),
+    }
+    Ok(Some(inside).filter(|path| !path.as_os_str().is_empty()))
+}
+
+/// Links lead on to links: where a path really is, the system knows best.
+fn ensure_inside(from: &From, path: &Path, directory: &Path) -> Result<(), ArchiveError> {
+    let real = |path: &Path| fs::canonicalize(path).map_err(Io::on("find", path));
+    match real(path)?.starts_with(real(directory)?) {
+        true => Ok(()),
+        false => Err(ArchiveError::Leaves { archive: from.name(), path: path.into() }),
+    }
+}
+
+/// A path without its first part; nothing if it leads elsewhere.
+fn below_top(path: &Path) -> Option<PathBuf> {
+    let mut parts = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => parts.push(part),
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    Some(parts.into_iter().skip(1).collect())
+}
+
+/// Whether a link at `path` leads to something in the tree.
+fn stays(path: &Path, to: &Path) -> bool {
+    let mut depth = path.components().count() as isize - 1;
+    to.components().all(|component| {
+        match component {
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::ParentDir => depth -= 1,
+            Component::RootDir | Component::Prefix(_) => return false,
+        }
+        depth >= 0
+    })
+}

@@ -1,0 +1,323 @@
+//! The source tree of Buildroot: found, checked against what the project pins, patched by its series. It is only ever
+//! read: Buildroot builds out of its tree, and what is patched is a copy.
+
+mod archive;
+mod digest;
+mod pin;
+mod series;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub use archive::{ArchiveError, From};
+pub use digest::TreeDigest;
+pub use pin::{Pin, PinError};
+pub use series::{Series, SeriesError};
+
+use crate::error::{Family, Io, Report};
+use crate::interrupt::Interrupt;
+use crate::layer::symbols::buildroot_version;
+use crate::workspace::{Lock, Workspace};
+
+/// The variable that names a source tree. Scripts of SkiffOS give it another meaning: the output directory.
+pub const VARIABLE: &str = "BUILDROOT_DIR";
+/// What makes a directory such a tree.
+const PARTS: [&str; 3] = ["Makefile", "Config.in", "package"];
+
+/// Where a tree may be.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Given by a flag.
+    pub given: Option<PathBuf>,
+    /// The value of [`VARIABLE`].
+    pub variable: Option<PathBuf>,
+    /// Given at an earlier configure.
+    pub remembered: Option<PathBuf>,
+    /// Whether it may be another version than the pinned one, or changed.
+    pub any: bool,
+}
+
+/// Who named the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// A flag.
+    Flag,
+    /// [`VARIABLE`].
+    Variable,
+    /// One of these at an earlier configure.
+    Remembered,
+    /// It is `buildroot/` of the project.
+    Project,
+    /// It was fetched.
+    Fetched,
+}
+
+/// A source tree of Buildroot.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Where it is, as an absolute path without links.
+    pub path: PathBuf,
+    /// The tree that was found, of which `path` is a patched copy, if there is a series.
+    pub original: PathBuf,
+    /// Its version.
+    pub version: String,
+    /// Digest of the tree and of the series that was applied.
+    pub digest: String,
+    /// Who named it.
+    pub named_by: NamedBy,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no source tree to build with.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The operating system failed.
+    #[error(transparent)]
+    Io(#[from] Io),
+    /// What is pinned cannot be read.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// The series cannot be applied.
+    #[error(transparent)]
+    Series(#[from] SeriesError),
+    /// The archive cannot be unpacked.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The version cannot be read.
+    #[error(transparent)]
+    Version(#[from] crate::layer::symbols::SymbolError),
+    /// None is there.
+    #[error("there is no source tree of Buildroot {version}")]
+    None {
+        /// The pinned version.
+        version: String,
+        /// Where it would be kept.
+        place: PathBuf,
+    },
+    /// A directory is not one.
+    #[error("`{}` is not a source tree of Buildroot: it has no `{missing}`", path.display())]
+    NoTree {
+        /// What was given.
+        path: PathBuf,
+        /// What it lacks.
+        missing: &'static str,
+    },
+    /// It does not say its version.
+    #[error("`{}` does not say which version of Buildroot it is", path.display())]
+    NoVersion {
+        /// Its `Makefile`.
+        path: PathBuf,
+    },
+    /// Its version is another one.
+    #[error("`{}` is Buildroot {found}, the project is made for {pinned}", path.display())]
+    OtherVersion {
+        /// The tree.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+        /// What the project pins.
+        pinned: String,
+    },
+    /// Its files are others.
+    #[error(
+        "`{}` is not Buildroot {version} as it was released: {} of {entries} entries differ (`{}`)",
+        path.display(), differing.len(), differing.join("`, `")
+    )]
+    Altered {
+        /// The tree.
+        path: PathBuf,
+        /// Its version.
+        version: String,
+        /// Entries of its top directory.
+        entries: usize,
+        /// Those that differ, are missing or are new.
+        differing: Vec<String>,
+    },
+}
+
+impl Report for SourceError {
+    fn family(&self) -> Family {
+        match self {
+            SourceError::Io(error) => error.family(),
+            SourceError::Pin(error) => error.family(),
+            SourceError::Series(error) => error.family(),
+            SourceError::Archive(error) => error.family(),
+            SourceError::Version(error) => error.family(),
+            _ => Family::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            SourceError::Io(error) => return error.hint(),
+            SourceError::Pin(error) => return error.hint(),
+            SourceError::Series(error) => return error.hint(),
+            SourceError::Archive(error) => return error.hint(),
+            SourceError::Version(error) => return error.hint(),
+            SourceError::None { place, .. } => format!(
+                "`skiff-image fetch` puts it into `{}`; or give one that is there with `--buildroot`",
+                place.display()
+            ),
+            SourceError::NoTree { .. } | SourceError::NoVersion { .. } => {
+                "give the directory that Buildroot was unpacked to".into()
+            }
+            SourceError::OtherVersion { .. } | SourceError::Altered { .. } => {
+                "`skiff-image fetch` gets the pinned one; `--any-buildroot` takes this one as it is".into()
+            }
+        })
+    }
+}
+
+impl Source {
+    /// The tree to build with: the one that is given, else that of the variable, else `buildroot/` of the project, else
+    /// the fetched one. It is checked against the project's pin, if the project has one, and patched by its series.
+    pub fn find(
+        workspace: &Workspace,
+        places: &Places,
+        interrupt: &Interrupt,
+    ) -> Result<Source, SourceError> {
+        let mut warnings = Vec::new();
+        let pin = Pin::of_project(workspace.root())?;
+        let (path, named_by) = choose(workspace, places, pin.as_ref(), &mut warnings)?;
+        ensure_tree(&path)?;
+        let original = fs::canonicalize(&path).map_err(Io::on("find", &path))?;
+        let version = version(&original)?;
+        let digest = TreeDigest::of(&original)?;
+        if let Some(pin) = &pin
+            && let Err(error) = pin.check(&original, &version, &digest)
+        {
+            match places.any {
+                true => warnings.push(error.to_string()),
+                false => return Err(error),
+            }
+        }
+        let series = Series::of_project(workspace.root())?;
+        let path = series.apply(&original, &digest, workspace, interrupt)?;
+        let digest = format!("{} {}", digest.whole(), series.digest());
+        Ok(Source { path, original, version, digest, named_by, warnings })
+    }
+}
+
+/// The first place that has one.
+fn choose(
+    workspace: &Workspace,
+    places: &Places,
+    pin: Option<&Pin>,
+    warnings: &mut Vec<String>,
+) -> Result<(PathBuf, NamedBy), SourceError> {
+    if let Some(path) = &places.given {
+        return Ok((path.clone(), NamedBy::Flag));
+    }
+    if let Some(path) = &places.variable {
+        if !is_output(path, workspace) {
+            return Ok((path.clone(), NamedBy::Variable));
+        }
+        let path = path.display();
+        warnings.push(format!("{VARIABLE} names `{path}`, an output directory of Buildroot, and is ignored"));
+    }
+    if let Some(path) = &places.remembered {
+        return Ok((path.clone(), NamedBy::Remembered));
+    }
+    let of_project = workspace.root().join("buildroot");
+    if missing_part(&of_project).is_none() {
+        return Ok((of_project, NamedBy::Project));
+    }
+    let pin = pin.map_or_else(Pin::built_in, Pin::clone);
+    let place = workspace.trees().join(pin.directory());
+    match place.is_dir() {
+        true => Ok((place, NamedBy::Fetched)),
+        false => {
+            Err(SourceError::None { version: pin.version, place: workspace.short(&workspace.trees()).into() })
+        }
+    }
+}
+
+/// What scripts of SkiffOS give the variable: the workspace, or another directory that was `O=`.
+fn is_output(path: &Path, workspace: &Workspace) -> bool {
+    path == workspace.output() || (missing_part(path).is_some() && path.join(".config").exists())
+}
+
+fn missing_part(path: &Path) -> Option<&'static str> {
+    PARTS.into_iter().find(|part| !path.join(part).exists())
+}
+
+fn ensure_tree(path: &Path) -> Result<(), SourceError> {
+    match missing_part(path) {
+        Some(missing) => Err(SourceError::NoTree { path: path.into(), missing }),
+        None => Ok(()),
+    }
+}
+
+fn version(tree: &Path) -> Result<String, SourceError> {
+    let path = tree.join("Makefile");
+    buildroot_version(tree)?.ok_or(SourceError::NoVersion { path })
+}
+
+/// Fetches the pinned tree, checks it, and keeps it where [`Source::find`] looks; says where. Nothing is done when it
+/// is there.
+///
+/// # Errors
+/// It cannot be fetched or unpacked, or is not the pinned one. Nothing is left of it then.
+pub fn fetch(workspace: &Workspace, from: Option<&From>) -> Result<Fetched, SourceError> {
+    let pin = Pin::of_project(workspace.root())?.unwrap_or_else(Pin::built_in);
+    let trees = workspace.trees();
+    let _lock = Lock::wait(&trees.join("lock"))?;
+    let path = trees.join(pin.directory());
+    if path.is_dir() {
+        pin.check(&path, &version(&path)?, &TreeDigest::of(&path)?)?;
+        return Ok(Fetched { path, version: pin.version, new: false });
+    }
+    let draft = Draft::new(&trees, pin.directory())?;
+    let released = From::Url(pin.url.clone());
+    archive::unpack(from.unwrap_or(&released), &draft.path)?;
+    ensure_tree(&draft.path)?;
+    pin.check(&draft.path, &version(&draft.path)?, &TreeDigest::of(&draft.path)?)?;
+    draft.publish(&path)?;
+    Ok(Fetched { path, version: pin.version, new: true })
+}
+
+/// A tree that was fetched.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its version.
+    pub version: String,
+    /// Whether it was not there before.
+    pub new: bool,
+}
+
+/// A directory that gets its name when it is complete. Made under the lock of the trees, so that what an ended run left
+/// can be removed.
+struct Draft {
+    path: PathBuf,
+}
+
+impl Draft {
+    fn new(trees: &Path, name: String) -> Result<Draft, Io> {
+        let path = trees.join(format!(".{name}.part"));
+        remove(&path)?;
+        fs::create_dir_all(&path).map_err(Io::on("make the directory", &path))?;
+        Ok(Draft { path })
+    }
+
+    fn publish(self, name: &Path) -> Result<(), Io> {
+        fs::rename(&self.path, name).map_err(Io::on("write", name))?;
+        crate::target::sync_directory(name)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // It is gone if it got its name; what cannot be removed now is, by the next run.
+        drop(remove(&self.path));
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Io> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Io::on("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,106 @@
+//! `clean`.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::workspace_args::WorkspaceArgs;
+use crate::error::{Family, Result};
+use crate::report::{Answer, Report};
+use crate::value::ByteSize;
+use crate::workspace::{Lock, Removal, Workspace};
+
+/// Removes what was built in a workspace, and its configuration. Layers, overrides, downloads and source trees stay.
+#[derive(Debug, Args)]
+pub struct Clean {
+    #[command(flatten)]
+    place: WorkspaceArgs,
+
+    /// Remove the compiler cache of the workspace, too.
+    #[arg(long)]
+    ccache: bool,
+
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    workspace: String,
+    removed: Vec<Removed>,
+}
+
+#[derive(Serialize)]
+struct Removed {
+    path: String,
+    bytes: u64,
+}
+
+/// Why nothing was removed.
+#[derive(Debug, thiserror::Error)]
+enum CleanError {
+    /// There is nobody to ask.
+    #[error(
+        "workspace `{workspace}` is not removed without being asked for, and there is no terminal to ask on"
+    )]
+    NoTerminal { workspace: String },
+    /// The user said no.
+    #[error("workspace `{workspace}` is not removed")]
+    No { workspace: String },
+}
+
+impl crate::error::Report for CleanError {
+    fn family(&self) -> Family {
+        Family::Refused
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            CleanError::NoTerminal { .. } => Some("say so with `--yes`".into()),
+            CleanError::No { .. } => None,
+        }
+    }
+}
+
+impl Clean {
+    pub fn run(self, report: &Report) -> Result<()> {
+        let workspace = self.place.place()?;
+        let removal = Removal::of(&workspace, self.ccache)?;
+        let removed: Vec<Removed> = removal
+            .parts
+            .iter()
+            .map(|part| Removed {
+                path: workspace.short(&part.path).display().to_string(),
+                bytes: part.bytes,
+            })
+            .collect();
+        if !removed.is_empty() {
+            let lock = Lock::take(&workspace, "clean")?;
+            self.ask(&workspace, &removed, report)?;
+            removal.run(&workspace, lock)?;
+        }
+        let total = ByteSize(removal.bytes());
+        let text = match removed.len() {
+            0 => format!("workspace {}: there is nothing to remove", workspace.name()),
+            _ => format!("workspace {}: {total} removed", workspace.name()),
+        };
+        report.document(&Document { workspace: workspace.name().into(), removed }, text);
+        Ok(())
+    }
+
+    fn ask(&self, workspace: &Workspace, removed: &[Removed], report: &Report) -> Result<()> {
+        for Removed { path, bytes } in removed {
+            report.note(format!("to be removed: `{path}` ({})", ByteSize(*bytes)));
+        }
+        let name = || workspace.name().to_owned();
+        let answer = match self.yes {
+            true => Answer::Yes,
+            false => report.confirm(format!("Remove workspace `{}`? [yes/no]", name()), "yes"),
+        };
+        match answer {
+            Answer::Yes => Ok(()),
+            Answer::No => Err(CleanError::No { workspace: name() }.into()),
+            Answer::NoTerminal => Err(CleanError::NoTerminal { workspace: name() }.into()),
+        }
+    }
+}

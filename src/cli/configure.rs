@@ -1,0 +1,119 @@
+//! `configure`.
+
+use std::fmt;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::configure_args::{ConfigureArgs, Ready, shown};
+use crate::buildroot::configure::{Edited, Why};
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::report::Report;
+
+/// Makes the configuration of a workspace: layers are merged, and Buildroot's Kconfig reads them. Nothing is done, and
+/// nothing will be built anew, if nothing changed.
+#[derive(Debug, Args)]
+pub struct Configure {
+    #[command(flatten)]
+    args: ConfigureArgs,
+
+    /// Show all that Buildroot prints.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// What the verb says.
+#[derive(Serialize)]
+struct Document {
+    workspace: String,
+    output: String,
+    chain: Vec<String>,
+    buildroot: String,
+    buildroot_version: String,
+    externals: Vec<String>,
+    changed: Vec<String>,
+    made: Option<Why>,
+    edited: Option<Edited>,
+    settings: usize,
+}
+
+impl Configure {
+    pub fn run(self, report: &Report) -> Result<()> {
+        let interrupt = Interrupt::listen();
+        let mut said = |line: &str| {
+            if self.verbose {
+                report.note(line);
+            }
+        };
+        let ready = self.args.ready("configure", report, &interrupt, &mut said)?;
+        tell(&ready, report);
+        let document = Document::of(&ready);
+        report.document(&document, &document);
+        Ok(())
+    }
+}
+
+/// What a user should know about a configuration, whatever it is made for.
+pub fn tell(ready: &Ready, report: &Report) {
+    let configured = &ready.configured;
+    configured.notes.iter().for_each(|note| report.note(note));
+    configured.warnings.iter().for_each(|warning| report.warn(warning));
+    if let Some(edited) = &configured.edited {
+        report.warn(told_edited(edited, ready));
+    }
+}
+
+fn told_edited(Edited { symbols, kept }: &Edited, ready: &Ready) -> String {
+    let kept = ready.workspace.short(kept).display();
+    format!(
+        "`.config` was edited by hand ({}): it is made anew from the layers, and the edited one is kept as `{kept}`; \
+         `skiff-image buildroot menuconfig` keeps changes in overrides/",
+        symbols.join(", ")
+    )
+}
+
+impl Document {
+    fn of(ready: &Ready) -> Document {
+        let configured = &ready.configured;
+        Document {
+            workspace: ready.workspace.name().into(),
+            output: shown(&ready.workspace.output()),
+            chain: ready.layers.iter().map(|layer| layer.name.clone()).collect(),
+            buildroot: shown(&ready.source.path),
+            buildroot_version: ready.source.version.clone(),
+            externals: configured.externals.iter().map(|external| external.name.clone()).collect(),
+            changed: configured.changed.iter().map(|path| shown(ready.workspace.short(path))).collect(),
+            made: configured.made,
+            edited: configured.edited.clone(),
+            settings: configured.request.settings().count(),
+        }
+    }
+}
+
+impl fmt::Display for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "workspace  {} (`{}`)", self.workspace, self.output)?;
+        writeln!(f, "chain      {}", self.chain.join(", "))?;
+        writeln!(f, "Buildroot  {} (`{}`)", self.buildroot_version, self.buildroot)?;
+        if !self.externals.is_empty() {
+            writeln!(f, "external   {}", self.externals.join(", "))?;
+        }
+        let made = match self.made {
+            None => "nothing to do".into(),
+            Some(why) => format!(".config made anew ({})", reason(why)),
+        };
+        writeln!(f, "settings   {}, {made}", self.settings)?;
+        let changed = if self.changed.is_empty() { "no file".into() } else { self.changed.join(", ") };
+        write!(f, "changed    {changed}")
+    }
+}
+
+fn reason(why: Why) -> &'static str {
+    match why {
+        Why::New => "the workspace was not configured",
+        Why::Changed => "layers or Buildroot changed",
+        Why::Missing => "it was missing",
+        Why::Edited => "it was edited",
+    }
+}

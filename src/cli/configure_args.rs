@@ -1,0 +1,229 @@
+//! Flags of the verbs that need a configured workspace, and how they get it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::args::LayerArgs;
+use crate::buildroot::configure::{Configured, Inputs, configure};
+use crate::buildroot::make::Make;
+use crate::buildroot::source::{self, NamedBy, Places, Source};
+use crate::error::{Family, Io, Result};
+use crate::interrupt::Interrupt;
+use crate::layer::{self, Found, Layer};
+use crate::report::Report;
+use crate::workspace::{Asked, Lock, Selection, Used, Workspace};
+
+/// What a workspace is configured from. What is not given is as it was at the last configure.
+#[derive(Debug, Args)]
+pub struct ConfigureArgs {
+    #[command(flatten)]
+    pub layers: LayerArgs,
+
+    /// Source tree of Buildroot; without it that of BUILDROOT_DIR, buildroot/ of the project, or the fetched one.
+    #[arg(long, value_name = "DIR")]
+    buildroot: Option<PathBuf>,
+
+    /// Take another version of Buildroot than the pinned one, or a changed one.
+    #[arg(long)]
+    any_buildroot: bool,
+
+    /// Have Buildroot make its own images too, for layers whose hooks need them.
+    #[arg(long)]
+    keep_images: bool,
+}
+
+/// A configured workspace, and that nobody else changes it.
+pub struct Ready {
+    pub workspace: Workspace,
+    pub source: Source,
+    pub selection: Selection,
+    pub layers: Vec<Layer>,
+    pub configured: Configured,
+    /// For more goals of the same make.
+    pub make: Make,
+    /// Until it is dropped.
+    pub lock: Lock,
+}
+
+/// What is missing for a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigureArgsError {
+    /// Nothing says which system.
+    #[error(
+        "no chain of layers: neither `--config` nor SKIFF_CONFIG is given, and workspace `{workspace}` remembers none"
+    )]
+    NoChain { workspace: String },
+    /// It could not be remembered.
+    #[error("`{}` of `{name}` is not UTF-8", value.display())]
+    NotText { name: String, value: OsString },
+    /// A time that is none.
+    #[error("SOURCE_DATE_EPOCH is `{value}`: {said}")]
+    Epoch { value: String, said: String },
+}
+
+impl crate::error::Report for ConfigureArgsError {
+    fn family(&self) -> Family {
+        Family::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            ConfigureArgsError::NoChain { .. } => {
+                "for example `--config pi/4,skiff/core`; `skiff-image layers list` shows what there is".into()
+            }
+            ConfigureArgsError::NotText { .. } => "rename the directory".into(),
+            ConfigureArgsError::Epoch { .. } => "unset it, or set it to a number".into(),
+        })
+    }
+}
+
+impl ConfigureArgs {
+    /// Configures if anything changed. `verb` is who has the workspace, for others; `line` is given what make prints.
+    pub fn ready(
+        &self,
+        verb: &str,
+        report: &Report,
+        interrupt: &Interrupt,
+        line: &mut dyn FnMut(&str),
+    ) -> Result<Ready> {
+        let workspace = self.layers.place()?;
+        let before = self.layers.remembered()?;
+        let Some((chain, _)) = self.layers.chain()? else {
+            return Err(ConfigureArgsError::NoChain { workspace: workspace.name().into() }.into());
+        };
+        self.tell_remembered(before.as_ref(), report);
+        let layers = self.layers.resolve()?;
+        let lock = Lock::take(&workspace, verb)?;
+        let source = Source::find(&workspace, &self.places(before.as_ref()), interrupt)?;
+        source.warnings.iter().for_each(|warning| report.warn(warning));
+        let asked = self.asked(chain, &layers, &source, before.as_ref())?;
+        let chosen = layers.iter().filter(|layer| !matches!(layer.found, Found::Overrides));
+        let used = Used {
+            layers: chosen.map(|layer| layer.name.clone()).collect(),
+            buildroot: source.path.clone(),
+            buildroot_version: source.version.clone(),
+        };
+        let selection = Selection::new(asked, used);
+        let make = make(&workspace, &source);
+        let program = std::env::current_exe().map_err(Io::on("find", "this program"))?;
+        let inputs = Inputs {
+            workspace: &workspace,
+            layers: &layers,
+            source: &source,
+            selection: &selection,
+            program: &program,
+            version: ("0", "0"),
+            ccache: &ccache(&workspace),
+            make: &make,
+        };
+        let configured = configure(&inputs, &lock, interrupt, line)?;
+        Ok(Ready { workspace, source, selection, layers, configured, make, lock })
+    }
+
+    fn places(&self, before: Option<&Selection>) -> Places {
+        let asked = before.map(|selection| &selection.asked);
+        Places {
+            given: self.buildroot.clone(),
+            variable: variable(source::VARIABLE).map(PathBuf::from),
+            remembered: asked.and_then(|asked| asked.buildroot.clone()),
+            any: self.any_buildroot || asked.is_some_and(|asked| asked.any_buildroot),
+        }
+    }
+
+    fn asked(
+        &self,
+        chain: String,
+        layers: &[Layer],
+        source: &Source,
+        before: Option<&Selection>,
+    ) -> Result<Asked> {
+        let earlier = before.map(|selection| selection.asked.clone()).unwrap_or_default();
+        let mut variables = std::collections::BTreeMap::new();
+        for layer in layers {
+            if let Found::Variable(name) = &layer.found {
+                let path = std::path::absolute(&layer.path).map_err(Io::on("find", &layer.path))?;
+                variables.insert(name.clone(), text(name, path.into_os_string())?);
+            }
+        }
+        let extra =
+            variable(layer::EXTRA_VARIABLE).map(|value| text(layer::EXTRA_VARIABLE, value)).transpose()?;
+        Ok(Asked {
+            chain,
+            extra: extra.or(earlier.extra),
+            variables,
+            order: earlier.order,
+            buildroot: matches!(source.named_by, NamedBy::Flag | NamedBy::Variable | NamedBy::Remembered)
+                .then(|| source.original.clone()),
+            any_buildroot: self.any_buildroot || earlier.any_buildroot,
+            keep_images: self.keep_images || earlier.keep_images,
+            source_date_epoch: epoch()?.or(earlier.source_date_epoch),
+        })
+    }
+
+    /// What of the last configure is used again.
+    fn tell_remembered(&self, before: Option<&Selection>, report: &Report) {
+        let Some(Selection { asked, .. }) = before else { return };
+        let mut told = Vec::new();
+        if !self.layers.is_given() {
+            told.push(format!("chain `{}`", asked.chain));
+        }
+        if let Some(extra) = asked.extra.as_ref().filter(|_| variable(layer::EXTRA_VARIABLE).is_none()) {
+            told.push(format!("{}={extra}", layer::EXTRA_VARIABLE));
+        }
+        let unset = asked.variables.iter().filter(|(name, _)| variable(name).is_none());
+        told.extend(unset.map(|(name, path)| format!("{name}={path}")));
+        let given = self.buildroot.is_some() || variable(source::VARIABLE).is_some();
+        if let Some(tree) = asked.buildroot.as_ref().filter(|_| !given) {
+            told.push(format!("Buildroot at `{}`", tree.display()));
+        }
+        for (flag, given, remembered) in [
+            ("--any-buildroot", self.any_buildroot, asked.any_buildroot),
+            ("--keep-images", self.keep_images, asked.keep_images),
+        ] {
+            told.extend((remembered && !given).then(|| format!("`{flag}`")));
+        }
+        if let Some(epoch) = asked.source_date_epoch.filter(|_| variable("SOURCE_DATE_EPOCH").is_none()) {
+            told.push(format!("SOURCE_DATE_EPOCH={epoch}"));
+        }
+        if !told.is_empty() {
+            report
+                .note(format!("as at the last configure: {} (`--forget` uses none of it)", told.join(", ")));
+        }
+    }
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn text(name: &str, value: OsString) -> Result<String, ConfigureArgsError> {
+    value.into_string().map_err(|value| ConfigureArgsError::NotText { name: name.into(), value })
+}
+
+fn epoch() -> Result<Option<i64>, ConfigureArgsError> {
+    let Some(value) = variable("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    let value = text("SOURCE_DATE_EPOCH", value)?;
+    match super::args::timestamp(&value) {
+        Ok(timestamp) => Ok(timestamp.0.map(i64::from)),
+        Err(said) => Err(ConfigureArgsError::Epoch { value, said }),
+    }
+}
+
+fn ccache(workspace: &Workspace) -> PathBuf {
+    variable("BR2_CCACHE_DIR").map_or_else(|| workspace.ccache(), PathBuf::from)
+}
+
+/// Buildroot's make for a workspace, with the directory of downloads that all workspaces share.
+fn make(workspace: &Workspace, source: &Source) -> Make {
+    let downloads = variable("BR2_DL_DIR").unwrap_or_else(|| workspace.downloads().into_os_string());
+    let environment = vec![("BR2_DL_DIR".into(), downloads)];
+    Make { source: source.path.clone(), output: workspace.output(), environment }
+}
+
+/// A path as text for a document.
+pub fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

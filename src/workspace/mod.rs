@@ -1,0 +1,90 @@
+//! A workspace: a directory in which one system is configured and built, and what is remembered about it.
+//!
+//! Below the project root, as SkiffOS has it: `workspaces/NAME` is Buildroot's output directory (`O=`),
+//! `workspaces/.config_NAME` the *configuration directory*, `overrides/workspaces/NAME` the user's own layer for it,
+//! `workspaces/.ccache/NAME` its compiler cache. Workspaces share nothing but downloads, so they are built side by side;
+//! two runs in one workspace exclude each other by a [`Lock`].
+
+mod lock;
+mod removal;
+mod selection;
+mod state;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+pub use lock::{Lock, LockError};
+pub use removal::{Removal, RemovalError};
+pub use selection::{Asked, Order, Selection, SelectionError, Used};
+pub use state::State;
+pub use write::{replace, write_changed};
+
+use crate::error::Io;
+
+/// Everything that all workspaces of a project share is in one of these, below `workspaces/`.
+const BUILDROOT: &str = ".buildroot";
+const DOWNLOADS: &str = ".downloads";
+const CCACHE: &str = ".ccache";
+
+/// Where a workspace is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    root: PathBuf,
+    name: String,
+}
+
+impl Workspace {
+    /// The workspace of a name, as [`crate::layer::Environment::workspace`] makes it, in the project at `root`. Paths
+    /// are without links from there up, because Buildroot wants them so.
+    pub fn of(root: &Path, name: &str) -> Result<Workspace, Io> {
+        let root = std::fs::canonicalize(root).map_err(Io::on("find", root))?;
+        Ok(Workspace { root, name: name.into() })
+    }
+
+    /// The project root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Buildroot's output directory.
+    pub fn output(&self) -> PathBuf {
+        self.root.join("workspaces").join(&self.name)
+    }
+
+    /// The configuration directory.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("workspaces").join(format!(".config_{}", self.name))
+    }
+
+    /// The layer of the user for this workspace alone.
+    pub fn overrides(&self) -> PathBuf {
+        self.root.join("overrides/workspaces").join(&self.name)
+    }
+
+    /// Its compiler cache.
+    pub fn ccache(&self) -> PathBuf {
+        self.root.join("workspaces").join(CCACHE).join(&self.name)
+    }
+
+    /// Where Buildroot's downloads are when no variable says so: beside the source tree of a SkiffOS checkout, if they
+    /// are there, else below `workspaces/`.
+    pub fn downloads(&self) -> PathBuf {
+        let of_tree = self.root.join("buildroot/dl");
+        if of_tree.is_dir() { of_tree } else { self.root.join("workspaces").join(DOWNLOADS) }
+    }
+
+    /// Where source trees of Buildroot are that were fetched or patched.
+    pub fn trees(&self) -> PathBuf {
+        self.root.join("workspaces").join(BUILDROOT)
+    }
+
+    /// A path as messages show it: from the project root on.
+    pub fn short<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
+    }
+}

@@ -1,0 +1,201 @@
+//! What a workspace remembers of its last configure, so that later runs need no flags.
+//!
+//! `selection.json` in the configuration directory is ours. `skiff_config` (the chain, expanded) and
+//! `skiff_extra_configs_path` are as SkiffOS writes them, for its scripts; they are read when there is nothing of ours,
+//! so that a workspace of SkiffOS goes on as it was.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Workspace, write_changed};
+use crate::error::{Family, Io, Report};
+
+/// Version of the file.
+const FORMAT: u32 = 1;
+const FILE: &str = "selection.json";
+const CHAIN: &str = "skiff_config";
+const EXTRA: &str = "skiff_extra_configs_path";
+
+/// What was asked for, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selection {
+    format: u32,
+    /// What the user gave.
+    pub asked: Asked,
+    /// What was used.
+    pub used: Used,
+}
+
+/// What the user gave by flags and variables; a later run takes from here what it is not given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// The chain as it was typed.
+    pub chain: String,
+    /// `SKIFF_EXTRA_CONFIGS_PATH`.
+    pub extra: Option<String>,
+    /// The `SKIFF_CONFIG_PATH_*` variables of layers in the chain.
+    pub variables: BTreeMap<String, String>,
+    /// How layers are ordered.
+    pub order: Order,
+    /// The Buildroot source tree, as an absolute path.
+    pub buildroot: Option<PathBuf>,
+    /// Whether that may be another version than the pinned one, or changed.
+    pub any_buildroot: bool,
+    /// Whether Buildroot makes its own images too.
+    pub keep_images: bool,
+    /// `SOURCE_DATE_EPOCH`, in seconds since 1970.
+    pub source_date_epoch: Option<i64>,
+}
+
+/// In which order layers are applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// Dependencies before dependents.
+    #[default]
+    Dependencies,
+    /// As the scripts of SkiffOS do it.
+    SkiffOs,
+}
+
+/// What was used for what was not asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Used {
+    /// Names of the layers of the chain, in order, without overrides and base layers.
+    pub layers: Vec<String>,
+    /// The source tree of Buildroot, as an absolute path.
+    pub buildroot: PathBuf,
+    /// Its version.
+    pub buildroot_version: String,
+}
+
+/// Why what is remembered cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectionError {
+    /// The operating system failed.
+    #[error(transparent)]
+    Io(#[from] Io),
+    /// It is not what was written.
+    #[error("`{}:{}:{}` does not say what was selected: {source}", path.display(), source.line(), source.column())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Another version of this program has written it.
+    #[error("`{}` has format {found}, this program knows {FORMAT}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+}
+
+impl Report for SelectionError {
+    fn family(&self) -> Family {
+        match self {
+            SelectionError::Io(error) => error.family(),
+            _ => Family::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            SelectionError::Io(error) => error.hint(),
+            SelectionError::Malformed { path, .. } | SelectionError::Format { path, .. } => {
+                Some(format!("remove `{}` and configure again with the chain of layers", path.display()))
+            }
+        }
+    }
+}
+
+impl Selection {
+    /// What is to be remembered.
+    pub fn new(asked: Asked, used: Used) -> Selection {
+        Selection { format: FORMAT, asked, used }
+    }
+
+    /// What the workspace remembers; nothing if it was never configured.
+    pub fn read(workspace: &Workspace) -> Result<Option<Selection>, SelectionError> {
+        Selection::read_in(&workspace.config())
+    }
+
+    /// The same for a configuration directory.
+    pub fn read_in(directory: &Path) -> Result<Option<Selection>, SelectionError> {
+        let path = directory.join(FILE);
+        match read(&path)? {
+            Some(text) => parse(&path, &text).map(Some),
+            None => Selection::of_skiffos(directory),
+        }
+    }
+
+    /// The file of a configuration directory that says so.
+    pub fn file_in(directory: &Path) -> PathBuf {
+        let own = directory.join(FILE);
+        if own.exists() { own } else { directory.join(CHAIN) }
+    }
+
+    /// What SkiffOS remembers, which is less.
+    fn of_skiffos(directory: &Path) -> Result<Option<Selection>, SelectionError> {
+        let line = |name| Ok::<_, Io>(read(&directory.join(name))?.map(|text| text.trim().to_owned()));
+        let Some(chain) = line(CHAIN)?.filter(|chain| !chain.is_empty()) else { return Ok(None) };
+        let extra = line(EXTRA)?.filter(|extra| !extra.is_empty());
+        Ok(Some(Selection::new(Asked { chain, extra, ..Asked::default() }, Used::default())))
+    }
+
+    /// Remembers it; says which files changed.
+    pub fn write(&self, workspace: &Workspace) -> Result<Vec<PathBuf>, Io> {
+        let json = serde_json::to_string_pretty(self).expect("it has string keys");
+        let line = |text: &str| format!("{text}\n").into_bytes();
+        let mut files = vec![(FILE, line(&json)), (CHAIN, line(&self.used.layers.join(",")))];
+        files.extend(self.asked.extra.as_ref().map(|extra| (EXTRA, line(extra))));
+        let mut changed = Vec::new();
+        for (name, bytes) in files {
+            let path = workspace.config().join(name);
+            if write_changed(&path, &bytes, false)? {
+                changed.push(path);
+            }
+        }
+        if self.asked.extra.is_none() {
+            remove(&workspace.config().join(EXTRA))?;
+        }
+        Ok(changed)
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Selection, SelectionError> {
+    let malformed = |source| SelectionError::Malformed { path: path.into(), source };
+    // First of all: another format may differ in any other field.
+    #[derive(Deserialize)]
+    struct Formatted {
+        format: u64,
+    }
+    let Formatted { format: found } = serde_json::from_str(text).map_err(malformed)?;
+    if found != u64::from(FORMAT) {
+        return Err(SelectionError::Format { path: path.into(), found });
+    }
+    serde_json::from_str(text).map_err(malformed)
+}
+
+fn read(path: &Path) -> Result<Option<String>, Io> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Io::on("read", path)(error)),
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Io> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Io::on("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
