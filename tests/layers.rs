@@ -18,7 +18,7 @@ fn project_root() -> PathBuf {
 }
 
 fn registry() -> Registry {
-    let roots = Roots { configs: project_root().join("configs"), overrides: project_root().join("none") };
+    let roots = Roots { overrides: project_root().join("none"), ..Roots::of(project_root()) };
     discover(&Environment::default(), &roots).unwrap()
 }
 

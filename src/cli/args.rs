@@ -10,7 +10,7 @@ use crate::board::{Board, Registry, TableKind};
 use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
 use crate::error::{Family, Result};
 use crate::fs::squashfs::Resources;
-use crate::layer::{self, Environment, Layer, Roots};
+use crate::layer::{self, Chain, Environment, Layer, Order, Roots};
 use crate::persist::PreSeed;
 use crate::plan::KnownIds;
 use crate::report::Report;
@@ -86,6 +86,11 @@ pub struct LayerArgs {
     #[arg(long, value_name = "NAME", env = "SKIFF_WORKSPACE", default_value = "default")]
     workspace: String,
 
+    /// Order layers as SkiffOS does, which leaves a dependency that is in the list already behind its dependents;
+    /// SKIFF_ORDER=skiffos asks for it too.
+    #[arg(long, env = "SKIFF_ORDER", hide_env = true, value_parser = is_skiffos_order)]
+    skiffos_order: bool,
+
     /// Directory with configs/, overrides/ and workspaces/.
     #[arg(long, value_name = "DIR", default_value = ".")]
     root: PathBuf,
@@ -116,7 +121,7 @@ impl LayerArgs {
         // What is set goes before.
         let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
         let variables = remembered.chain(set).chain([("SKIFF_WORKSPACE".into(), self.workspace().into())]);
-        let roots = Roots { configs: self.below("configs"), overrides: self.below("overrides") };
+        let roots = Roots::of(self.below(""));
         Ok(layer::discover(&variables.collect::<Environment>(), &roots)?)
     }
 
@@ -160,15 +165,43 @@ impl LayerArgs {
         self.below(format!("workspaces/.config_{}", self.workspace()))
     }
 
-    /// The resolved chain with the implicit override layers.
+    /// How layers are ordered: as asked for, else as at the last configure.
+    pub fn order(&self) -> Result<Order> {
+        if self.skiffos_order {
+            return Ok(Order::Skiffos);
+        }
+        let remembered = self.remembered()?.map(|selection| selection.asked.order);
+        Ok(remembered.filter(|_| !self.is_order_given()).unwrap_or_default())
+    }
+
+    /// Whether flag or variable give an order.
+    pub fn is_order_given(&self) -> bool {
+        self.skiffos_order || std::env::var_os("SKIFF_ORDER").is_some_and(|order| !order.is_empty())
+    }
+
+    /// The resolved chain with all its layers in order.
     pub fn resolve(&self) -> Result<Vec<Layer>> {
+        Ok(self.resolved()?.into_layers())
+    }
+
+    /// The resolved chain with the base and the overrides.
+    pub fn resolved(&self) -> Result<Chain> {
         let chain = self.chain()?;
         // A board can be composed for without any layer, from a directory that has none.
         if chain.is_none() && !self.below("configs").is_dir() {
-            return Ok(Vec::new());
+            return Ok(Chain::default());
         }
         let (chain, asked_by) = chain.unwrap_or_default();
-        Ok(self.registry()?.resolve(&chain, &asked_by)?)
+        Ok(self.registry()?.chain(&chain, &asked_by, self.order()?)?)
+    }
+}
+
+/// Parses SKIFF_ORDER. The flag itself comes here as `true`.
+fn is_skiffos_order(text: &str) -> std::result::Result<bool, String> {
+    match text {
+        "true" | "skiffos" => Ok(true),
+        "" | "dependencies" => Ok(false),
+        _ => Err("SKIFF_ORDER is `skiffos` or `dependencies`".into()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::buildroot::make::Make;
 use crate::buildroot::source::{self, NamedBy, Places, Source};
 use crate::error::{Family, Io, Result};
 use crate::interrupt::Interrupt;
-use crate::layer::{self, Found, Layer};
+use crate::layer::{self, Chain, Found, Layer, Order};
 use crate::report::Report;
 use crate::workspace::{Asked, Lock, Selection, Used, Workspace};
 
@@ -39,6 +39,7 @@ pub struct Ready {
     pub workspace: Workspace,
     pub source: Source,
     pub selection: Selection,
+    pub chain: Chain,
     pub layers: Vec<Layer>,
     pub configured: Configured,
     /// For more goals of the same make.
@@ -94,19 +95,21 @@ impl ConfigureArgs {
             return Err(ConfigureArgsError::NoChain { workspace: workspace.name().into() }.into());
         };
         self.tell_remembered(before.as_ref(), report);
-        let layers = self.layers.resolve()?;
+        let resolved = self.layers.resolved()?;
+        let layers: Vec<Layer> = resolved.layers().cloned().collect();
         let lock = Lock::take(&workspace, verb)?;
         let source = Source::find(&workspace, &self.places(before.as_ref()), interrupt)?;
         source.warnings.iter().for_each(|warning| report.warn(warning));
         let asked = self.asked(chain, &layers, &source, before.as_ref())?;
-        let chosen = layers.iter().filter(|layer| !matches!(layer.found, Found::Overrides));
         let used = Used {
-            layers: chosen.map(|layer| layer.name.clone()).collect(),
+            layers: resolved.chosen.iter().map(|layer| layer.name.clone()).collect(),
             buildroot: source.path.clone(),
             buildroot_version: source.version.clone(),
         };
         let selection = Selection::new(asked, used);
         let make = make(&workspace, &source);
+        let version = layer::Version::of(workspace.root())?;
+        let version = version.as_ref().map_or(("unknown", "unknown"), |found| (&found.name, &found.commit));
         let program = std::env::current_exe().map_err(Io::on("find", "this program"))?;
         let inputs = Inputs {
             workspace: &workspace,
@@ -114,12 +117,12 @@ impl ConfigureArgs {
             source: &source,
             selection: &selection,
             program: &program,
-            version: ("0", "0"),
+            version,
             ccache: &ccache(&workspace),
             make: &make,
         };
         let configured = configure(&inputs, &lock, interrupt, line)?;
-        Ok(Ready { workspace, source, selection, layers, configured, make, lock })
+        Ok(Ready { workspace, source, selection, chain: resolved, layers, configured, make, lock })
     }
 
     fn places(&self, before: Option<&Selection>) -> Places {
@@ -153,7 +156,7 @@ impl ConfigureArgs {
             chain,
             extra: extra.or(earlier.extra),
             variables,
-            order: earlier.order,
+            order: self.layers.order()?,
             buildroot: matches!(source.named_by, NamedBy::Flag | NamedBy::Variable | NamedBy::Remembered)
                 .then(|| source.original.clone()),
             any_buildroot: self.any_buildroot || earlier.any_buildroot,
@@ -171,6 +174,9 @@ impl ConfigureArgs {
         }
         if let Some(extra) = asked.extra.as_ref().filter(|_| variable(layer::EXTRA_VARIABLE).is_none()) {
             told.push(format!("{}={extra}", layer::EXTRA_VARIABLE));
+        }
+        if asked.order == Order::Skiffos && !self.layers.is_order_given() {
+            told.push("`--skiffos-order`".into());
         }
         let unset = asked.variables.iter().filter(|(name, _)| variable(name).is_none());
         told.extend(unset.map(|(name, path)| format!("{name}={path}")));

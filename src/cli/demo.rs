@@ -113,7 +113,8 @@ fn ensure_empty(directory: &Path) -> Result<()> {
 
 fn inputs(directory: &Path) -> Result<Inputs> {
     let demo = demo::write(directory)?;
-    let roots = layer::Roots { configs: demo.layers, overrides: directory.join("overrides") };
+    let overrides = directory.join("overrides");
+    let roots = layer::Roots { configs: demo.layers, overrides, project: directory.into() };
     let layers = layer::discover(&Environment::default(), &roots)?.resolve(demo.chain, "demo")?;
     let board = demo::board()?;
     let (arch, images) = (board.pick_arch(None)?, demo.output.join("images"));

@@ -1,14 +1,21 @@
 //! Configuration layers: directories `NAMESPACE/NAME` below a configs root, found, ordered and read.
 //!
 //! The layout is SkiffOS's; the order is not. SkiffOS leaves a dependency that is already in the list where it is,
-//! even behind its dependent; here dependencies always come first. What SkiffOS ignores silently (a malformed
-//! name, a missing root, a cycle) is an error here.
+//! even behind its dependent; here dependencies always come first, unless SkiffOS' order is asked for ([`Order`]). What
+//! SkiffOS ignores silently (a malformed name, a missing root, a file where a directory belongs, a cycle) is an error
+//! here, and dependencies may stand on lines of their own.
+//!
+//! Names are looked up as they are written, then whatever their case, as SkiffOS does.
 
+mod chain;
+pub mod environment;
 pub mod fragment;
 pub mod merge;
 mod registry;
 mod resolve;
+mod skiffos;
 pub mod symbols;
+mod version;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -16,7 +23,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub use chain::{Chain, Order};
 pub use registry::{Registry, Roots, discover};
+pub use skiffos::{Displaced, displaced};
+pub use version::Version;
 
 use crate::error::{Family, Io, Report};
 
@@ -26,6 +36,11 @@ pub const CONFIG_VARIABLE: &str = "SKIFF_CONFIG";
 pub const EXTRA_VARIABLE: &str = "SKIFF_EXTRA_CONFIGS_PATH";
 /// Start of the variables that give one layer a directory: `SKIFF_CONFIG_PATH_NAMESPACE_NAME`.
 pub const PATH_PREFIX: &str = "SKIFF_CONFIG_PATH_";
+/// The variable that tells programs of layers the directories of the chosen layers. `SKIFF_CONFIG_PATH_VAR` is another
+/// such list, which SkiffOS exports beside it: no layer's.
+const PATH_LIST: &str = "SKIFF_CONFIG_PATH_VAR";
+/// Start of the variables that tell programs of layers what a layer is called: `SKIFF_CONFIG_NAME_NAMESPACE_NAME`.
+pub const NAME_PREFIX: &str = "SKIFF_CONFIG_NAME_";
 /// The variable with the workspace.
 const WORKSPACE_VARIABLE: &str = "SKIFF_WORKSPACE";
 
@@ -73,9 +88,18 @@ impl LayerName {
         &self.0
     }
 
-    /// The variable that gives this layer a directory.
+    /// The variable that gives this layer a directory. `-`, which no shell takes in a variable, is `_` in it.
     pub fn path_variable(&self) -> String {
-        format!("{PATH_PREFIX}{}", self.0.replacen('/', "_", 1).to_uppercase())
+        format!("{PATH_PREFIX}{}", self.in_variables())
+    }
+
+    /// The variable that tells programs of layers what this layer is called.
+    pub fn name_variable(&self) -> String {
+        format!("{NAME_PREFIX}{}", self.in_variables())
+    }
+
+    fn in_variables(&self) -> String {
+        self.0.replace(['/', '-'], "_").to_uppercase()
     }
 }
 
@@ -108,14 +132,16 @@ pub enum Found {
     Extra(PathBuf),
     /// Below the configs root of the project.
     InTree,
-    /// It is `overrides/` or a workspace's overrides, which always come last.
+    /// It is `overrides/` or a workspace's overrides, which come after what was chosen.
     Overrides,
+    /// It is `configs-base/pre` or `configs-base/post`, which come first and last.
+    Base,
 }
 
 /// A configuration layer.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Layer {
-    /// `NAMESPACE/NAME`, `overrides` or `overrides/workspaces/NAME`.
+    /// `NAMESPACE/NAME`, `overrides`, `overrides/workspaces/NAME`, `configs-base/pre` or `configs-base/post`.
     pub name: String,
     /// Its directory.
     pub path: PathBuf,
@@ -129,6 +155,24 @@ pub struct Layer {
     pub shadows: Vec<PathBuf>,
 }
 
+/// Directories that a layer can have.
+const PARTS: [&str; 14] = [
+    "buildroot",
+    "buildroot_ext",
+    "buildroot_patches",
+    "busybox",
+    "cflags",
+    "extensions",
+    "hooks",
+    "kernel",
+    "kernel_patches",
+    "metadata",
+    "root_overlay",
+    "uboot",
+    "uboot_patches",
+    "users",
+];
+
 impl Layer {
     /// A file or directory of the layer, if it exists.
     pub fn file(&self, name: impl AsRef<Path>) -> Option<PathBuf> {
@@ -139,6 +183,19 @@ impl Layer {
     /// The directory that is laid over the root filesystem, if there is one.
     pub fn root_overlay(&self) -> Option<PathBuf> {
         self.file("root_overlay").filter(|path| path.is_dir())
+    }
+
+    fn ensure_parts_are_directories(&self) -> Result<(), LayerError> {
+        // One list instead of a look for each part: most layers have few of them.
+        let entries = self.path.read_dir().map_err(Io::on("list", &self.path))?;
+        for entry in entries {
+            let entry = entry.map_err(Io::on("list", &self.path))?;
+            let is_part = PARTS.iter().any(|part| entry.file_name() == *part);
+            if is_part && !entry.path().is_dir() {
+                return Err(LayerError::NoPart { path: entry.path(), layer: self.name.clone() });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -178,6 +235,38 @@ pub enum LayerError {
         variable: String,
         /// What it names.
         path: PathBuf,
+    },
+    /// A layer is not a directory.
+    #[error("layer `{name}` is not a directory: `{}`", path.display())]
+    NoLayer {
+        /// Its name.
+        name: String,
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A part of a layer is not a directory.
+    #[error("`{}` of layer `{layer}` is not a directory", path.display())]
+    NoPart {
+        /// What is there.
+        path: PathBuf,
+        /// The layer.
+        layer: String,
+    },
+    /// A variable stands for more than one layer.
+    #[error("`{variable}` is the variable of {}", list(names))]
+    Ambiguous {
+        /// The variable.
+        variable: String,
+        /// The layers.
+        names: Vec<String>,
+    },
+    /// A file with names is no text.
+    #[error("`{}:{line}` is not UTF-8", file.display())]
+    NoText {
+        /// The file.
+        file: PathBuf,
+        /// Line, from 1.
+        line: usize,
     },
     /// A name is malformed.
     #[error("{source} (asked for by {asked_by})")]
@@ -221,6 +310,16 @@ impl Report for LayerError {
             LayerError::NoDirectory { variable, .. } => {
                 format!("correct `{variable}`, or make the directory")
             }
+            LayerError::NoLayer { .. } => {
+                "a layer is a directory NAMESPACE/NAME: rename what is there".into()
+            }
+            LayerError::NoPart { .. } => "make it a directory with the file in it, or rename it".into(),
+            LayerError::Ambiguous { .. } => {
+                "rename one of them, or give a directory with both in SKIFF_EXTRA_CONFIGS_PATH".into()
+            }
+            LayerError::NoText { .. } => {
+                "write the names of layers in it, with commas, spaces or line ends between them".into()
+            }
             LayerError::Name { .. } => {
                 "separate layers by commas or spaces, for example `pi/4,skiff/core`".into()
             }
@@ -230,9 +329,16 @@ impl Report for LayerError {
             LayerError::Unknown { .. } => {
                 format!("add the directory that holds it to {EXTRA_VARIABLE}, or correct the name")
             }
-            LayerError::Cycle { asked_by, .. } => format!("remove the dependency in {asked_by}"),
+            LayerError::Cycle { asked_by, .. } => {
+                format!("remove the dependency in {asked_by}, or take SkiffOS' order with `--skiffos-order`")
+            }
         })
     }
+}
+
+/// Names as messages give them.
+fn list(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and of ")
 }
 
 #[cfg(test)]

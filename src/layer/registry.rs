@@ -5,57 +5,79 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{EXTRA_VARIABLE, Environment, Found, Layer, LayerError, LayerName, PATH_PREFIX};
+use super::{
+    Chain, EXTRA_VARIABLE, Environment, Found, Layer, LayerError, LayerName, PATH_LIST, PATH_PREFIX,
+};
 use crate::error::Io;
 
 /// The directories of the project that hold layers.
 #[derive(Clone, Debug)]
 pub struct Roots {
+    /// The project root, which relative paths of variables are relative to; may hold `configs-base/`.
+    pub project: PathBuf,
     /// `configs/`; must exist.
     pub configs: PathBuf,
     /// `overrides/`, the user's own; may be missing.
     pub overrides: PathBuf,
 }
 
+impl Roots {
+    /// Those of a project root; an empty path is the current directory.
+    pub fn of(project: impl Into<PathBuf>) -> Roots {
+        let project = project.into();
+        Roots { configs: project.join("configs"), overrides: project.join("overrides"), project }
+    }
+}
+
 /// Every layer that can be asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Registry {
     layers: BTreeMap<LayerName, Layer>,
+    /// `configs-base/pre`, if there is one.
+    pre: Option<Layer>,
     /// `overrides/` and the workspace's overrides, as far as they exist.
     overrides: Vec<Layer>,
+    /// `configs-base/post`, if there is one.
+    post: Option<Layer>,
+    /// The entries of `SKIFF_EXTRA_CONFIGS_PATH`.
+    extra: Vec<PathBuf>,
+    /// All configs roots, the strongest first.
+    roots: Vec<PathBuf>,
     /// Directories by the variable that names them, for layers below no root.
     by_variable: BTreeMap<String, PathBuf>,
     notes: Vec<String>,
 }
 
 /// Finds all layers. First hit wins: a `SKIFF_CONFIG_PATH_*` variable, then the entries of
-/// `SKIFF_EXTRA_CONFIGS_PATH` in order, then `configs/`. Layers of one name are never merged.
+/// `SKIFF_EXTRA_CONFIGS_PATH` in order, then `configs/`. Layers of one name are never merged. Relative paths in these
+/// variables are relative to the project root.
 pub fn discover(environment: &Environment, roots: &Roots) -> Result<Registry, LayerError> {
-    let mut registry = Registry {
-        layers: BTreeMap::new(),
-        overrides: Vec::new(),
-        by_variable: variables(environment)?,
-        notes: Vec::new(),
-    };
+    let mut registry = Registry { by_variable: variables(environment, roots)?, ..Registry::default() };
     let extra = environment.get(EXTRA_VARIABLE).map(std::env::split_paths).into_iter().flatten();
     for root in extra.filter(|root| !root.as_os_str().is_empty()) {
+        let root = roots.project.join(root);
         ensure_directory(EXTRA_VARIABLE, &root)?;
         registry.add_root(&root, &Found::Extra(root.clone()))?;
+        registry.extra.push(root);
     }
     ensure_directory("configs", &roots.configs)?;
     registry.add_root(&roots.configs, &Found::InTree)?;
+    registry.reject_ambiguous()?;
     registry.add_overrides(roots, environment)?;
+    registry.pre = implied("configs-base/pre", roots.project.join("configs-base/pre"), Found::Base)?;
+    registry.post = implied("configs-base/post", roots.project.join("configs-base/post"), Found::Base)?;
     Ok(registry)
 }
 
-/// The `SKIFF_CONFIG_PATH_*` variables. `SKIFF_CONFIG_PATH` itself is what hooks of SkiffOS get, not ours.
-fn variables(environment: &Environment) -> Result<BTreeMap<String, PathBuf>, LayerError> {
+/// The `SKIFF_CONFIG_PATH_*` variables. `SKIFF_CONFIG_PATH` itself is what programs of layers get, not ours.
+fn variables(environment: &Environment, roots: &Roots) -> Result<BTreeMap<String, PathBuf>, LayerError> {
     let mut found = BTreeMap::new();
     for (name, value) in environment.iter() {
         let name = name.to_string_lossy();
-        if name.starts_with(PATH_PREFIX) && !value.is_empty() {
-            ensure_directory(&name, Path::new(value))?;
-            found.insert(name.into_owned(), value.into());
+        if name.starts_with(PATH_PREFIX) && name != PATH_LIST && !value.is_empty() {
+            let path = roots.project.join(value);
+            ensure_directory(&name, &path)?;
+            found.insert(name.into_owned(), path);
         }
     }
     Ok(found)
@@ -66,6 +88,17 @@ fn ensure_directory(variable: &str, path: &Path) -> Result<(), LayerError> {
         return Ok(());
     }
     Err(LayerError::NoDirectory { variable: variable.into(), path: path.into() })
+}
+
+/// A layer that nobody has to ask for, if it exists.
+fn implied(name: &str, path: PathBuf, found: Found) -> Result<Option<Layer>, LayerError> {
+    if path.is_dir() {
+        return read_layer(name, &path, found).map(Some);
+    }
+    match path.symlink_metadata() {
+        Ok(_) => Err(LayerError::NoLayer { name: name.into(), path }),
+        Err(_) => Ok(None),
+    }
 }
 
 impl Registry {
@@ -79,13 +112,36 @@ impl Registry {
         &self.overrides
     }
 
+    /// The entries of `SKIFF_EXTRA_CONFIGS_PATH`.
+    pub fn extra(&self) -> &[PathBuf] {
+        &self.extra
+    }
+
+    /// Directories by the variable that names them.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.by_variable.iter().map(|(variable, path)| (variable.as_str(), path.as_path()))
+    }
+
+    /// A chain of these layers, with the base and the overrides.
+    pub(super) fn around(&self, chosen: Vec<Layer>) -> Chain {
+        let Registry { pre, overrides, post, .. } = self;
+        Chain {
+            pre: pre.clone(),
+            chosen,
+            overrides: overrides.clone(),
+            post: post.clone(),
+            ..Chain::default()
+        }
+    }
+
     /// What was left out, as sentences without a full stop.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// The layer of a name.
+    /// The layer of a name: as it is written, else whatever its case if there is one only.
     pub fn get(&self, name: &LayerName) -> Result<Option<Layer>, LayerError> {
+        let name = self.known(name);
         let variable = name.path_variable();
         let listed = self.layers.get(name);
         let Some(path) = self.by_variable.get(&variable) else { return Ok(listed.cloned()) };
@@ -95,6 +151,41 @@ impl Registry {
         Ok(Some(layer))
     }
 
+    /// How a name is written that was given in another case.
+    pub(super) fn known<'a>(&'a self, name: &'a LayerName) -> &'a LayerName {
+        if self.layers.contains_key(name) {
+            return name;
+        }
+        let mut same = self.names().filter(|known| known.as_str().eq_ignore_ascii_case(name.as_str()));
+        match (same.next(), same.next()) {
+            (Some(only), None) => only,
+            _ => name,
+        }
+    }
+
+    /// What is in the place of a layer that is not a directory.
+    pub(super) fn no_directory(&self, name: &LayerName) -> Option<PathBuf> {
+        let below = |root: &PathBuf| root.join(name.as_str());
+        self.roots.iter().map(below).find(|path| path.symlink_metadata().is_ok() && !path.is_dir())
+    }
+
+    /// Names that differ only in what a variable does not tell share one, and SkiffOS knows only one of them.
+    fn reject_ambiguous(&mut self) -> Result<(), LayerError> {
+        let mut names = BTreeMap::<String, Vec<String>>::new();
+        for name in self.layers.keys() {
+            names.entry(name.path_variable()).or_default().push(name.to_string());
+        }
+        for (variable, names) in names.into_iter().filter(|(_, names)| names.len() > 1) {
+            if self.by_variable.contains_key(&variable) {
+                return Err(LayerError::Ambiguous { variable, names });
+            }
+            let names = super::list(&names);
+            self.notes
+                .push(format!("`{variable}` is the variable of {names}: SkiffOS knows only one of them"));
+        }
+        Ok(())
+    }
+
     /// Every name that can be asked for without a variable, for suggestions.
     pub(super) fn names(&self) -> impl Iterator<Item = &LayerName> {
         self.layers.keys()
@@ -102,6 +193,7 @@ impl Registry {
 
     /// Adds the directories two levels below `root`.
     fn add_root(&mut self, root: &Path, found: &Found) -> Result<(), LayerError> {
+        self.roots.push(root.into());
         for namespace in directories(root)? {
             for name in directories(&root.join(&namespace))? {
                 let text = format!("{namespace}/{name}");
@@ -128,13 +220,10 @@ impl Registry {
 
     fn add_overrides(&mut self, roots: &Roots, environment: &Environment) -> Result<(), LayerError> {
         let workspace = format!("workspaces/{}", environment.workspace());
-        let all = (String::from("overrides"), roots.overrides.clone());
-        let own = (format!("overrides/{workspace}"), roots.overrides.join(&workspace));
-        for (name, path) in [all, own] {
-            if path.is_dir() {
-                self.overrides.push(read_layer(&name, &path, Found::Overrides)?);
-            }
-        }
+        let all = implied("overrides", roots.overrides.clone(), Found::Overrides)?;
+        let path = roots.overrides.join(&workspace);
+        let own = implied(&format!("overrides/{workspace}"), path, Found::Overrides)?;
+        self.overrides.extend(all.into_iter().chain(own));
         Ok(())
     }
 }
@@ -167,12 +256,21 @@ fn read_layer(name: &str, path: &Path, found: Found) -> Result<Layer, LayerError
 }
 
 /// A file of a layer's `metadata/`; nothing if it does not exist.
-pub(super) fn read_metadata(layer: &Path, name: &str) -> Result<Option<String>, LayerError> {
+fn read_metadata(layer: &Path, name: &str) -> Result<Option<String>, LayerError> {
     let path = layer.join("metadata").join(name);
-    match fs::read(&path) {
-        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Io::on("read", &path)(error).into()),
+    let bytes = read_if_there(&path)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The bytes of a file; nothing if it does not exist.
+pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, LayerError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        // Where a file is in the place of `metadata/`, that is told when the layer is used.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(Io::on("read", path)(error).into()),
     }
 }
 
@@ -210,7 +308,7 @@ mod tests {
             ("SKIFF_CONFIG_PATH_A_D", overridden.to_str().unwrap()),
             ("SKIFF_CONFIG_PATH_NEW_ONE", overridden.to_str().unwrap()),
         ]);
-        let roots = Roots { configs: configs.clone(), overrides: dir.path().join("overrides") };
+        let roots = Roots::of(dir.path());
         let registry = discover(&environment, &roots).unwrap();
         assert_eq!((described(&registry, "a/b"), described(&registry, "a/c")), ("one".into(), "two".into()));
         assert_eq!(
@@ -232,7 +330,8 @@ mod tests {
     #[test]
     fn a_root_that_is_no_directory_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let roots = Roots { configs: dir.path().into(), overrides: dir.path().join("overrides") };
+        fs::create_dir(dir.path().join("configs")).unwrap();
+        let roots = Roots::of(dir.path());
         for variable in [EXTRA_VARIABLE, "SKIFF_CONFIG_PATH_A_B"] {
             let error = discover(&Environment::from_iter([(variable, "/none")]), &roots).unwrap_err();
             assert_eq!(error.to_string(), format!("`{variable}` names `/none`, which is not a directory"));

@@ -1,78 +1,168 @@
 //! Orders layers: dependencies before dependents, otherwise as asked for. Later layers win.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 
-use super::registry::read_metadata;
-use super::{AskedBy, Layer, LayerError, LayerName, Registry};
+use super::registry::read_if_there;
+use super::{AskedBy, Chain, Layer, LayerError, LayerName, Order, Registry, skiffos};
 
 impl Registry {
-    /// The layers of a list such as `pi/4,skiff/core` with all they depend on, each once, followed by the overrides.
+    /// The layers of a list such as `pi/4,skiff/core` with all they depend on, each once, with the base and the
+    /// overrides around them.
     ///
-    /// The order is a depth-first walk of the list: each layer stands right after those of its dependencies that
-    /// were not needed before. `asked_by` names the list in messages, for example `SKIFF_CONFIG`.
+    /// `asked_by` names the list in messages, for example `SKIFF_CONFIG`.
+    pub fn chain(&self, list: &str, asked_by: &str, order: Order) -> Result<Chain, LayerError> {
+        let mut graph = Graph::load(self, list, asked_by)?;
+        let mut chain = Chain { order, notes: std::mem::take(&mut graph.notes), ..self.around(Vec::new()) };
+        let names = match (order, graph.dependencies_first()) {
+            (Order::Dependencies, names) => names?,
+            (Order::Skiffos, names) => {
+                chain.warnings.extend(names.err().map(|cycle| cycle.to_string()));
+                skiffos::ordered(&graph)
+            }
+        };
+        chain.chosen = names.iter().map(|name| graph.layer(name)).collect();
+        chain.ensure_parts_are_directories()?;
+        Ok(chain)
+    }
+
+    /// All layers of [`Registry::chain`] in our order.
     pub fn resolve(&self, list: &str, asked_by: &str) -> Result<Vec<Layer>, LayerError> {
-        let asked_by = AskedBy::User(asked_by.into());
-        let mut walk = Walk { registry: self, done: BTreeSet::new(), open: Vec::new(), ordered: Vec::new() };
-        for name in parse_names(list, |_| asked_by.clone())? {
-            walk.visit(name)?;
-        }
-        walk.ordered.extend_from_slice(self.overrides());
-        Ok(walk.ordered)
+        Ok(self.chain(list, asked_by, Order::Dependencies)?.into_layers())
     }
 
     /// The known name with the smallest edit distance, if it is near enough to be meant.
-    fn suggestion(&self, name: &LayerName) -> Option<String> {
+    pub(super) fn suggestion(&self, name: &LayerName) -> Option<String> {
         let wanted = name.as_str().to_lowercase();
         let near =
             self.names().map(|known| (distance(&wanted, &known.as_str().to_lowercase()), known.as_str()));
         let (distance, known) = near.min()?;
         (distance <= wanted.len() / 3).then(|| known.to_owned())
     }
+
+    /// The layer of a name that must be there.
+    pub fn find(&self, name: &LayerName, asked_by: &AskedBy) -> Result<Layer, LayerError> {
+        if let Some(layer) = self.get(name)? {
+            return Ok(layer);
+        }
+        if let Some(path) = self.no_directory(name) {
+            return Err(LayerError::NoLayer { name: name.to_string(), path });
+        }
+        let suggestion = self.suggestion(name);
+        Err(LayerError::Unknown { name: name.clone(), asked_by: asked_by.clone(), suggestion })
+    }
 }
 
 /// A name and where it stands.
-struct Wanted {
-    name: LayerName,
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub name: LayerName,
     asked_by: AskedBy,
 }
 
-struct Walk<'a> {
-    registry: &'a Registry,
-    done: BTreeSet<LayerName>,
-    /// Layers whose dependencies are being visited.
-    open: Vec<LayerName>,
-    ordered: Vec<Layer>,
+#[derive(Debug)]
+struct Node {
+    layer: Layer,
+    dependencies: Vec<Wanted>,
 }
 
-impl Walk<'_> {
-    fn visit(&mut self, Wanted { name, asked_by }: Wanted) -> Result<(), LayerError> {
-        if self.done.contains(&name) {
+/// What was asked for, and all it depends on.
+#[derive(Debug)]
+pub(super) struct Graph {
+    list: Vec<Wanted>,
+    nodes: BTreeMap<LayerName, Node>,
+    notes: Vec<String>,
+}
+
+impl Graph {
+    pub fn load(registry: &Registry, list: &str, asked_by: &str) -> Result<Graph, LayerError> {
+        let asked_by = AskedBy::User(asked_by.into());
+        let mut graph = Graph { list: Vec::new(), nodes: BTreeMap::new(), notes: Vec::new() };
+        graph.list = graph.as_known(registry, parse_names(list, |_| asked_by.clone())?);
+        let mut unseen = VecDeque::from(graph.list.clone());
+        while let Some(Wanted { name, asked_by }) = unseen.pop_front() {
+            if graph.nodes.contains_key(&name) {
+                continue;
+            }
+            let layer = registry.find(&name, &asked_by)?;
+            let dependencies = graph.as_known(registry, dependencies(&layer.path)?);
+            unseen.extend(dependencies.iter().cloned());
+            graph.nodes.insert(name, Node { layer, dependencies });
+        }
+        Ok(graph)
+    }
+
+    /// The same names as the layers that they mean are called.
+    fn as_known(&mut self, registry: &Registry, names: Vec<Wanted>) -> Vec<Wanted> {
+        let mut known = Vec::with_capacity(names.len());
+        for mut wanted in names {
+            let name = registry.known(&wanted.name);
+            if *name != wanted.name {
+                self.notes.push(format!("`{}` in {} is the layer `{name}`", wanted.name, wanted.asked_by));
+                wanted.name = name.clone();
+            }
+            known.push(wanted);
+        }
+        known
+    }
+
+    /// What was asked for, in order.
+    pub fn list(&self) -> impl Iterator<Item = &LayerName> {
+        self.list.iter().map(|wanted| &wanted.name)
+    }
+
+    /// What a layer depends on, in order.
+    pub fn dependencies(&self, name: &LayerName) -> impl Iterator<Item = &LayerName> {
+        self.nodes[name].dependencies.iter().map(|wanted| &wanted.name)
+    }
+
+    fn layer(&self, name: &LayerName) -> Layer {
+        self.nodes[name].layer.clone()
+    }
+
+    /// A depth-first walk of the list: each layer stands right after those of its dependencies that were not needed
+    /// before.
+    pub fn dependencies_first(&self) -> Result<Vec<LayerName>, LayerError> {
+        let mut walk = Walk { graph: self, done: BTreeSet::new(), open: Vec::new(), ordered: Vec::new() };
+        self.list.iter().try_for_each(|wanted| walk.visit(wanted))?;
+        Ok(walk.ordered)
+    }
+}
+
+struct Walk<'a> {
+    graph: &'a Graph,
+    done: BTreeSet<&'a LayerName>,
+    /// Layers whose dependencies are being visited.
+    open: Vec<&'a LayerName>,
+    ordered: Vec<LayerName>,
+}
+
+impl<'a> Walk<'a> {
+    fn visit(&mut self, Wanted { name, asked_by }: &'a Wanted) -> Result<(), LayerError> {
+        if self.done.contains(name) {
             return Ok(());
         }
         if let Some(start) = self.open.iter().position(|open| *open == name) {
-            let cycle = self.open[start..].iter().chain([&name]).map(LayerName::to_string).collect();
-            return Err(LayerError::Cycle { cycle, asked_by });
+            let cycle = self.open[start..].iter().chain([&name]).map(|name| name.to_string()).collect();
+            return Err(LayerError::Cycle { cycle, asked_by: asked_by.clone() });
         }
-        let Some(layer) = self.registry.get(&name)? else {
-            let suggestion = self.registry.suggestion(&name);
-            return Err(LayerError::Unknown { name, asked_by, suggestion });
-        };
-        self.open.push(name.clone());
-        for dependency in dependencies(&layer.path)? {
-            self.visit(dependency)?;
-        }
+        self.open.push(name);
+        self.graph.nodes[name].dependencies.iter().try_for_each(|wanted| self.visit(wanted))?;
         self.open.pop();
-        self.ordered.push(layer);
+        self.ordered.push(name.clone());
         self.done.insert(name);
         Ok(())
     }
 }
 
 fn dependencies(layer: &Path) -> Result<Vec<Wanted>, LayerError> {
-    let text = read_metadata(layer, "dependencies")?.unwrap_or_default();
     let file = layer.join("metadata/dependencies");
-    parse_names(&text, |line| AskedBy::Dependencies { file: file.clone(), line })
+    let bytes = read_if_there(&file)?.unwrap_or_default();
+    let text = str::from_utf8(&bytes).map_err(|error| {
+        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        LayerError::NoText { file: file.clone(), line }
+    })?;
+    parse_names(text, |line| AskedBy::Dependencies { file: file.clone(), line })
 }
 
 /// Names separated by commas, spaces or newlines; `asked_by` is given the line, from 1.
@@ -139,8 +229,8 @@ mod tests {
 
         fn resolve(&self, list: &str) -> Result<Vec<String>, LayerError> {
             let root = self.dir.path();
-            let roots = Roots { configs: root.join("configs"), overrides: root.join("overrides") };
-            let registry = discover(&Environment::from_iter([("SKIFF_WORKSPACE", "w")]), &roots)?;
+            let variables = Environment::from_iter([("SKIFF_WORKSPACE", "w")]);
+            let registry = discover(&variables, &Roots::of(root))?;
             let layers = registry.resolve(list, "SKIFF_CONFIG")?;
             Ok(layers.into_iter().map(|layer| layer.name).collect())
         }
@@ -208,7 +298,13 @@ mod tests {
         let error = configs.resolve("a/a").unwrap_err();
         assert_eq!(error.to_string(), "layers depend on each other: a/b -> a/c -> a/b");
         let file = configs.dependencies("a/c");
-        assert_eq!(error.hint().unwrap(), format!("remove the dependency in `{}:2`", file.display()));
+        assert_eq!(
+            error.hint().unwrap(),
+            format!(
+                "remove the dependency in `{}:2`, or take SkiffOS' order with `--skiffos-order`",
+                file.display()
+            )
+        );
     }
 
     #[test]

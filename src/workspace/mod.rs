@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use lock::{Lock, LockError};
 pub use removal::{Removal, RemovalError};
-pub use selection::{Asked, Order, Selection, SelectionError, Used};
+pub use selection::{Asked, Selection, SelectionError, Used};
 pub use state::State;
 pub use write::{replace, write_changed};
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Workspace, write_changed};
 use crate::error::{Family, Io, Report};
+use crate::layer::Order;
 
 /// Version of the file.
 const FORMAT: u32 = 1;
@@ -50,17 +51,6 @@ pub struct Asked {
     pub keep_images: bool,
     /// `SOURCE_DATE_EPOCH`, in seconds since 1970.
     pub source_date_epoch: Option<i64>,
-}
-
-/// In which order layers are applied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Order {
-    /// Dependencies before dependents.
-    #[default]
-    Dependencies,
-    /// As the scripts of SkiffOS do it.
-    SkiffOs,
 }
 
 /// What was used for what was not asked for.
