@@ -200,7 +200,7 @@ impl LayerArgs {
 fn is_skiffos_order(text: &str) -> std::result::Result<bool, String> {
     match text {
         "true" | "skiffos" => Ok(true),
-        "" | "dependencies" => Ok(false),
+        "" | "false" | "dependencies" => Ok(false),
         _ => Err("SKIFF_ORDER is `skiffos` or `dependencies`".into()),
     }
 }
