@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::config::Config;
 use super::kconfig::{Definition, Definitions, Type, Unmet, Values, number};
 use crate::layer::merge::{Assignment, Merged, Setting};
+use crate::layer::symbols::nearest;
 
 /// A setting that did not become effective.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -95,6 +96,16 @@ pub fn compare(request: &Merged, config: &Config, definitions: &Definitions) -> 
     request.settings().filter_map(|setting| comparison.dropped(setting)).collect()
 }
 
+/// Why one symbol that is asked for has another value, if it has.
+pub fn explain(
+    request: &Merged,
+    symbol: &str,
+    config: &Config,
+    definitions: &Definitions,
+) -> Option<Dropped> {
+    Comparison { request, config, definitions }.dropped(request.setting(symbol)?)
+}
+
 struct Comparison<'a> {
     request: &'a Merged,
     config: &'a Config,
@@ -128,7 +139,8 @@ impl Comparison<'_> {
     fn why(&self, symbol: &str, requested: &Assignment) -> Why {
         let definitions = self.definitions.of(symbol);
         if definitions.is_empty() {
-            return Why::Unknown { nearest: self.nearest(symbol) };
+            let nearest = nearest(symbol, self.definitions.symbols()).map(String::from);
+            return Why::Unknown { nearest };
         }
         if let Some(invalid) = invalid(definitions, requested) {
             return invalid;
@@ -186,12 +198,6 @@ impl Comparison<'_> {
         let winner = others.find(|member| self.config.is_set(member))?.clone();
         let by = self.request.setting(&winner).map(|setting| setting.winner.clone());
         Some(Why::Chosen { by: by.filter(is_wanted), winner })
-    }
-
-    fn nearest(&self, symbol: &str) -> Option<String> {
-        let near = self.definitions.symbols().map(|known| (strsim::osa_distance(symbol, known), known));
-        let (distance, known) = near.min()?;
-        (distance <= (symbol.len() / 6).max(2)).then(|| known.into())
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod capability;
 pub mod config;
 pub mod configure;
+pub mod configured;
 pub mod device_table;
 pub mod effective;
 pub mod finish;

@@ -126,7 +126,7 @@ impl LayerArgs {
     }
 
     /// The workspace, named as SkiffOS does.
-    fn workspace(&self) -> String {
+    pub fn workspace(&self) -> String {
         Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace()
     }
 

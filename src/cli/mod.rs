@@ -9,6 +9,7 @@ mod cache_args;
 mod clean;
 mod configure;
 mod configure_args;
+mod config;
 mod demo;
 mod devices;
 mod explain;
@@ -85,6 +86,9 @@ enum Verb {
     /// Configuration layers.
     #[command(subcommand)]
     Layers(layers::Layers),
+    /// Settings that layers ask for, who won, and what became of them.
+    #[command(subcommand)]
+    Config(config::ConfigVerb),
     /// Make one filesystem from a directory or tar archive.
     #[command(subcommand)]
     Mkfs(mkfs::Mkfs),
@@ -112,6 +116,7 @@ impl Cli {
             Verb::Explain(verb) => verb.run(report),
             Verb::Boards(verb) => verb.run(report),
             Verb::Layers(verb) => verb.run(report),
+            Verb::Config(verb) => verb.run(report),
             Verb::Mkfs(verb) => verb.run(report),
             Verb::Cache(verb) => verb.run(report),
             Verb::Demo(verb) => verb.run(report),

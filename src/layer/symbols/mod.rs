@@ -164,14 +164,14 @@ fn problem(tree: Kind, definitions: &Definitions, symbol: Option<&str>) -> Optio
     if let Some(says) = definitions.removed(symbol) {
         return Some(Problem::Removed { symbol: named, says: says.into() });
     }
-    let nearest = nearest(symbol, definitions).map(String::from);
+    let nearest = nearest(symbol, definitions.known()).map(String::from);
     Some(Problem::Unknown { symbol: named, nearest })
 }
 
-/// The symbol with the smallest edit distance, if it is near enough to be meant. All begin alike, which is what other
-/// measures go by.
-fn nearest<'a>(symbol: &str, definitions: &'a Definitions) -> Option<&'a str> {
-    let near = definitions.known().map(|known| (strsim::osa_distance(symbol, known), known));
+/// The name with the smallest edit distance, if it is near enough to be meant. Symbols all begin alike, which is what
+/// other measures go by.
+pub fn nearest<'a>(symbol: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.map(|known| (strsim::osa_distance(symbol, known), known));
     let (distance, known) = near.min()?;
     (distance <= (symbol.len() / 6).max(2)).then_some(known)
 }
