@@ -31,7 +31,7 @@ fn what_layers_ask_for_is_configured_once() {
         stdout,
         format!(
             "workspace  default (`{}`)\nchain      a/b\nBuildroot  2026.05.1 (`{}`)\n\
-             settings   15, .config made anew (the workspace was not configured)\n\
+             settings   15; .config made anew (the workspace was not configured)\n\
              changed    workspaces/.config_default/DO_NOT_EDIT, workspaces/.config_default/buildroot/config, \
              workspaces/.config_default/busybox/config, workspaces/.config_default/cflags, \
              workspaces/.config_default/kernel/config, workspaces/.config_default/post_build.sh, \
@@ -77,6 +77,7 @@ fn what_layers_ask_for_is_configured_once() {
             "made": null,
             "edited": null,
             "settings": 15,
+            "dropped": [],
         })
     );
     assert_eq!(project.times("workspaces"), before, "nothing is written");
@@ -614,8 +615,8 @@ fn two_runs_exclude_each_other_and_an_ended_one_is_made_up_for() {
     assert!(!project.path("workspaces/.config_default/configured.json").exists());
     assert_eq!(json(&mut project.configure())["made"], "new");
     assert_eq!(
-        project.read("workspaces/default/.config").replace("/default", "/other"),
-        project.read("workspaces/other/.config").replace("_default", "_other"),
+        project.read("workspaces/default/.config").replace("_default", "_other"),
+        project.read("workspaces/other/.config"),
         "as if nothing had happened"
     );
 }
@@ -673,6 +674,40 @@ fn what_make_says_is_shown_when_it_fails() {
 }
 
 #[test]
+fn what_did_not_become_effective_is_told() {
+    if !oracle("configure", KCONFIG) {
+        return;
+    }
+    let project = Configured::new();
+    project.write(
+        "configs/a/b/buildroot/more",
+        "BR2_PACKAGE_HELLO_COLORS=y\nBR2_PACKAGE_HELO=y\nBR2_TARGET_ROOTFS_CPIO_LZ4=y\nBR2_x86_64=y\nBR2_aarch64=y\n",
+    );
+    let warnings = "warning: configs/a/b/buildroot/more:1: `BR2_PACKAGE_HELLO_COLORS=y` is dropped: it depends on \
+         `BR2_PACKAGE_HELLO`, which is `n`\n  hint: set `BR2_PACKAGE_HELLO` too\n\
+         warning: configs/a/b/buildroot/more:2: `BR2_PACKAGE_HELO=y` is dropped: no such symbol\n\
+         \u{20} hint: did you mean `BR2_PACKAGE_HELLO`?\n";
+    let images = "Buildroot's own images are left out (cpio lz4): `assemble` composes them; `--keep-images` keeps them\n";
+    for made in ["new", ""] {
+        let (stdout, stderr) = succeed(&mut project.configure());
+        assert_eq!(stderr, format!("{images}{warnings}"), "{made}");
+        assert!(stdout.contains("settings   19, 2 of them not effective; "), "{stdout}");
+    }
+    let (stdout, stderr, code) = run(project.configure().arg("--strict"));
+    assert_eq!((stdout.as_str(), code), ("", 1));
+    assert_eq!(
+        stderr,
+        format!(
+            "{images}{warnings}error: 2 of 19 settings are not effective, and the workspace is not configured\n\
+             hint: correct what the warnings name, or leave `--strict` out\n"
+        )
+    );
+    assert!(!project.path("workspaces/.config_default/configured.json").exists());
+    project.write("configs/a/b/buildroot/more", "BR2_PACKAGE_HELLO=y\n");
+    succeed(project.configure().arg("--strict"));
+}
+
+#[test]
 fn changed_compiler_flags_have_the_compiler_built_again() {
     if !oracle("configure", KCONFIG) {
         return;
@@ -703,16 +738,23 @@ fn changed_compiler_flags_have_the_compiler_built_again() {
 #[test]
 fn a_file_where_a_directory_belongs_is_told() {
     let project = Configured::new();
-    project.write("workspaces", "");
-    let root = project.root();
-    expect_failure(
-        &mut project.configure(),
-        1,
-        &format!(
-            "error: cannot make the directory `{}/workspaces/.config_default`: Not a directory (os error 20)",
-            root.display()
-        ),
-    );
+    for name in ["workspaces/default", "workspaces/.config_default", "workspaces"] {
+        project.write(name, "");
+        for mut command in [project.configure(), project.command(&["clean", "--yes"])] {
+            let path = project.path(name);
+            expect_failure(
+                &mut command,
+                1,
+                &format!(
+                    "error: `{}` is not a directory\n\
+                     hint: move it away: a workspace, its configuration and what holds them are directories",
+                    path.display()
+                ),
+            );
+        }
+        fs::remove_file(project.path(name)).unwrap();
+        fs::remove_dir_all(project.path("workspaces")).ok();
+    }
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 
-use super::configure_args::{ConfigureArgs, Ready, shown};
+use super::configure_args::{ConfigureArgs, Ready, VERB, shown};
 use crate::buildroot::configure::{Edited, Why};
+use crate::buildroot::effective::Dropped;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::report::Report;
@@ -36,6 +37,7 @@ struct Document {
     made: Option<Why>,
     edited: Option<Edited>,
     settings: usize,
+    dropped: Vec<Dropped>,
 }
 
 impl Configure {
@@ -46,31 +48,11 @@ impl Configure {
                 report.note(line);
             }
         };
-        let ready = self.args.ready("configure", report, &interrupt, &mut said)?;
-        tell(&ready, report);
+        let ready = self.args.ready(VERB, report, &interrupt, &mut said)?;
         let document = Document::of(&ready);
         report.document(&document, &document);
         Ok(())
     }
-}
-
-/// What a user should know about a configuration, whatever it is made for.
-pub fn tell(ready: &Ready, report: &Report) {
-    let configured = &ready.configured;
-    configured.notes.iter().for_each(|note| report.note(note));
-    configured.warnings.iter().for_each(|warning| report.warn(warning));
-    if let Some(edited) = &configured.edited {
-        report.warn(told_edited(edited, ready));
-    }
-}
-
-fn told_edited(Edited { symbols, kept }: &Edited, ready: &Ready) -> String {
-    let kept = ready.workspace.short(kept).display();
-    format!(
-        "`.config` was edited by hand ({}): it is made anew from the layers, and the edited one is kept as `{kept}`; \
-         `skiff-image buildroot menuconfig` keeps changes in overrides/",
-        symbols.join(", ")
-    )
 }
 
 impl Document {
@@ -87,6 +69,7 @@ impl Document {
             made: configured.made,
             edited: configured.edited.clone(),
             settings: configured.request.settings().count(),
+            dropped: configured.dropped.clone().unwrap_or_default(),
         }
     }
 }
@@ -100,10 +83,14 @@ impl fmt::Display for Document {
             writeln!(f, "external   {}", self.externals.join(", "))?;
         }
         let made = match self.made {
-            None => "nothing to do".into(),
+            None => "nothing to do".to_owned(),
             Some(why) => format!(".config made anew ({})", reason(why)),
         };
-        writeln!(f, "settings   {}, {made}", self.settings)?;
+        let dropped = match self.dropped.len() {
+            0 => String::new(),
+            dropped => format!(", {dropped} of them not effective"),
+        };
+        writeln!(f, "settings   {}{dropped}; {made}", self.settings)?;
         let changed = if self.changed.is_empty() { "no file".into() } else { self.changed.join(", ") };
         write!(f, "changed    {changed}")
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::LayerArgs;
-use crate::buildroot::configure::{Configured, Inputs, configure};
+use crate::buildroot::configure::{Configured, Edited, Inputs, configure};
 use crate::buildroot::make::Make;
 use crate::buildroot::source::{self, NamedBy, Places, Source};
 use crate::error::{Family, Io, Result};
@@ -32,7 +32,14 @@ pub struct ConfigureArgs {
     /// Have Buildroot make its own images too, for layers whose hooks need them.
     #[arg(long)]
     keep_images: bool,
+
+    /// Fail if a setting of a layer does not become effective.
+    #[arg(long)]
+    strict: bool,
 }
+
+/// The verb that looks at dropped settings even if nothing changed.
+pub const VERB: &str = "configure";
 
 /// A configured workspace, and that nobody else changes it.
 pub struct Ready {
@@ -59,6 +66,9 @@ pub enum ConfigureArgsError {
     /// It could not be remembered.
     #[error("`{}` of `{name}` is not UTF-8", value.display())]
     NotText { name: String, value: OsString },
+    /// Kconfig has dropped something, which is told.
+    #[error("{dropped} of {settings} settings are not effective, and the workspace is not configured")]
+    Strict { dropped: usize, settings: usize },
     /// A time that is none.
     #[error("SOURCE_DATE_EPOCH is `{value}`: {said}")]
     Epoch { value: String, said: String },
@@ -75,6 +85,9 @@ impl crate::error::Report for ConfigureArgsError {
                 "for example `--config pi/4,skiff/core`; `skiff-image layers list` shows what there is".into()
             }
             ConfigureArgsError::NotText { .. } => "rename the directory".into(),
+            ConfigureArgsError::Strict { .. } => {
+                "correct what the warnings name, or leave `--strict` out".into()
+            }
             ConfigureArgsError::Epoch { .. } => "unset it, or set it to a number".into(),
         })
     }
@@ -96,6 +109,8 @@ impl ConfigureArgs {
         };
         self.tell_remembered(before.as_ref(), report);
         let resolved = self.layers.resolved()?;
+        resolved.notes.iter().for_each(|note| report.note(note));
+        resolved.warnings.iter().for_each(|warning| report.warn(warning));
         let layers: Vec<Layer> = resolved.layers().cloned().collect();
         let lock = Lock::take(&workspace, verb)?;
         let source = Source::find(&workspace, &self.places(before.as_ref()), interrupt)?;
@@ -120,9 +135,22 @@ impl ConfigureArgs {
             version,
             ccache: &ccache(&workspace),
             make: &make,
+            again: self.strict || verb == VERB,
+            strict: self.strict,
         };
         let configured = configure(&inputs, &lock, interrupt, line)?;
+        tell(&configured, &workspace, report);
+        self.ensure_effective(&configured)?;
         Ok(Ready { workspace, source, selection, chain: resolved, layers, configured, make, lock })
+    }
+
+    fn ensure_effective(&self, configured: &Configured) -> Result<()> {
+        let dropped = configured.dropped.as_ref().map_or(0, Vec::len);
+        if dropped == 0 || !self.strict {
+            return Ok(());
+        }
+        let settings = configured.request.settings().count();
+        Err(ConfigureArgsError::Strict { dropped, settings }.into())
     }
 
     fn places(&self, before: Option<&Selection>) -> Places {
@@ -197,6 +225,20 @@ impl ConfigureArgs {
             report
                 .note(format!("as at the last configure: {} (`--forget` uses none of it)", told.join(", ")));
         }
+    }
+}
+
+/// What a user should know about a configuration, whatever it is made for.
+fn tell(configured: &Configured, workspace: &Workspace, report: &Report) {
+    configured.notes.iter().for_each(|note| report.note(note));
+    configured.warnings.iter().for_each(|warning| report.warn(warning));
+    configured.dropped.iter().flatten().for_each(|dropped| report.warn(dropped));
+    if let Some(Edited { symbols, kept }) = &configured.edited {
+        let (symbols, kept) = (symbols.join(", "), workspace.short(kept).display());
+        report.warn(format!(
+            "`.config` was edited by hand ({symbols}): it is made anew from the layers, and the edited one is kept as \
+             `{kept}`; `skiff-image buildroot menuconfig` keeps changes in overrides/"
+        ));
     }
 }
 

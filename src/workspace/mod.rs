@@ -19,7 +19,7 @@ pub use selection::{Asked, Selection, SelectionError, Used};
 pub use state::State;
 pub use write::{replace, write_changed};
 
-use crate::error::Io;
+use crate::error::{Family, Io, Report};
 
 /// Everything that all workspaces of a project share is in one of these, below `workspaces/`.
 const BUILDROOT: &str = ".buildroot";
@@ -33,12 +33,50 @@ pub struct Workspace {
     name: String,
 }
 
+/// Why there can be no workspace.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// The operating system failed.
+    #[error(transparent)]
+    Io(#[from] Io),
+    /// Something else has its name.
+    #[error("`{}` is not a directory", path.display())]
+    NoDirectory {
+        /// What is there.
+        path: PathBuf,
+    },
+}
+
+impl Report for WorkspaceError {
+    fn family(&self) -> Family {
+        match self {
+            WorkspaceError::Io(error) => error.family(),
+            WorkspaceError::NoDirectory { .. } => Family::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            WorkspaceError::Io(error) => error.hint(),
+            WorkspaceError::NoDirectory { .. } => Some(
+                "move it away: a workspace, its configuration and what holds them are directories".into(),
+            ),
+        }
+    }
+}
+
 impl Workspace {
     /// The workspace of a name, as [`crate::layer::Environment::workspace`] makes it, in the project at `root`. Paths
     /// are without links from there up, because Buildroot wants them so.
-    pub fn of(root: &Path, name: &str) -> Result<Workspace, Io> {
+    pub fn of(root: &Path, name: &str) -> Result<Workspace, WorkspaceError> {
         let root = std::fs::canonicalize(root).map_err(Io::on("find", root))?;
-        Ok(Workspace { root, name: name.into() })
+        let workspace = Workspace { root, name: name.into() };
+        for path in [workspace.root.join("workspaces"), workspace.output(), workspace.config()] {
+            if path.exists() && !path.is_dir() {
+                return Err(WorkspaceError::NoDirectory { path });
+            }
+        }
+        Ok(workspace)
     }
 
     /// The project root.

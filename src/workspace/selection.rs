@@ -178,7 +178,7 @@ fn parse(path: &Path, text: &str) -> Result<Selection, SelectionError> {
 fn read(path: &Path) -> Result<Option<String>, Io> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(Io::on("read", path)(error)),
     }
 }

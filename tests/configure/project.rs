@@ -63,6 +63,8 @@ impl Configured {
         for kept in ["PATH", "TMPDIR"] {
             std::env::var_os(kept).map(|value| command.env(kept, value));
         }
+        // It is in our own checkout.
+        command.env("GIT_CEILING_DIRECTORIES", env!("CARGO_TARGET_TMPDIR"));
         command
     }
 

@@ -7,6 +7,7 @@
 //! last, so a run that ends in between is made up for by the next one.
 
 mod closing;
+mod dropped;
 mod error;
 mod external;
 mod files;
@@ -25,6 +26,7 @@ pub use kconfig::{Edited, Why};
 pub use patches::PatchError;
 pub use paths::{PathError, reject_unsafe};
 
+use super::effective::Dropped;
 use super::make::Make;
 use super::source::Source;
 use crate::error::Result;
@@ -52,6 +54,10 @@ pub struct Inputs<'a> {
     pub ccache: &'a Path,
     /// Buildroot's make.
     pub make: &'a Make,
+    /// Whether dropped settings are looked for even if nothing changed.
+    pub again: bool,
+    /// Whether a dropped setting leaves the workspace unconfigured.
+    pub strict: bool,
 }
 
 /// A workspace that is configured.
@@ -63,6 +69,8 @@ pub struct Configured {
     pub made: Option<Why>,
     /// What Kconfig was asked for.
     pub request: Merged,
+    /// Settings that did not become effective; nothing if they were not looked for.
+    pub dropped: Option<Vec<Dropped>>,
     /// External trees of Buildroot, in order.
     pub externals: Vec<External>,
     /// What somebody had changed in `.config`.
@@ -100,8 +108,14 @@ pub fn configure(
     if why.is_some() {
         kconfig::keep_edited(workspace, edited.as_ref())?;
         kconfig::defconfig(workspace, &configuration, inputs.make, interrupt, line)?;
-        State::new(request).write(workspace)?;
+    }
+    let look = why.is_some() || inputs.again;
+    let dropped = look.then(|| dropped::find(inputs, &configuration.request)).transpose()?;
+    match dropped.as_ref().is_some_and(|dropped| inputs.strict && !dropped.is_empty()) {
+        true => State::remove(workspace)?,
+        false if why.is_some() => State::new(request).write(workspace)?,
+        false => {}
     }
     let Configuration { request, externals, notes, warnings, .. } = configuration;
-    Ok(Configured { changed, made: why, request, externals, edited, notes, warnings })
+    Ok(Configured { changed, made: why, request, dropped, externals, edited, notes, warnings })
 }

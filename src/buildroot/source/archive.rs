@@ -66,23 +66,25 @@ impl Report for ArchiveError {
     }
 
     fn hint(&self) -> Option<String> {
-        match self {
-            ArchiveError::Io(error) => error.hint(),
-            ArchiveError::Fetch(_) => Some(
-                "fetch the archive by other means and give it with `--from FILE`, or give an unpacked tree to \
-                 `configure` with `--buildroot DIR`"
-                    .into(),
-            ),
-            _ => Some("give a release of Buildroot as it is published, buildroot-VERSION.tar.xz".into()),
-        }
+        const OTHERWISE: &str = "fetch the archive by other means and give it with `--from FILE`, or give an unpacked \
+                                 tree to `configure` with `--buildroot DIR`";
+        Some(match self {
+            ArchiveError::Io(error) => return error.hint(),
+            ArchiveError::Fetch(_) => OTHERWISE.into(),
+            ArchiveError::Unreadable { archive, .. } if is_address(archive) => OTHERWISE.into(),
+            _ => "give a release of Buildroot as it is published, buildroot-VERSION.tar.xz".into(),
+        })
     }
+}
+
+fn is_address(text: &str) -> bool {
+    ["http://", "https://"].iter().any(|start| text.starts_with(start))
 }
 
 impl From {
     /// A file, unless it begins as an address does.
     pub fn of(text: &str) -> From {
-        let is_url = ["http://", "https://"].iter().any(|start| text.starts_with(start));
-        if is_url { From::Url(text.into()) } else { From::File(text.into()) }
+        if is_address(text) { From::Url(text.into()) } else { From::File(text.into()) }
     }
 
     fn name(&self) -> String {
