@@ -621,6 +621,81 @@ fn two_runs_exclude_each_other_and_an_ended_one_is_made_up_for() {
     );
 }
 
+/// Whether a process has this text on its command line.
+fn runs_with(text: &str) -> bool {
+    fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(text)
+    })
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_is_made_up_for() {
+    if !oracle("configure", KCONFIG) {
+        return;
+    }
+    let project = Configured::new();
+    let all = |project: &Configured, number: u32| {
+        external(project, "configs/a/b", "ONE");
+        project.write("configs/a/b/buildroot/more", &format!("BR2_PACKAGE_OF_ONE=y\nBR2_JLEVEL={number}\n"));
+        project.write("configs/a/b/kernel/base", &format!("CONFIG_X={number}\n"));
+        project.write("configs/a/b/users/users", &format!("a -1 a -1 * - - - {number}\n"));
+    };
+    for number in 0..20 {
+        all(&project, number);
+        let mut child = project.configure().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // As long as all of it takes, more or less.
+        std::thread::sleep(Duration::from_millis(4 * u64::from(number)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Nobody was left to end what it had started.
+        let root = project.root().display().to_string();
+        let begun = Instant::now();
+        while runs_with(&root) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "make ends by itself");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let kernel = fs::read_to_string(project.path("workspaces/.config_default/kernel/config"));
+        assert!(kernel.is_err() || kernel.is_ok_and(|text| text.ends_with('\n')), "what is there is whole");
+    }
+    all(&project, 20);
+    succeed(&mut project.configure());
+    succeed(project.configure().args(["--workspace", "other"]));
+    for file in ["buildroot/config", "kernel/config", "users", "final/buildroot"] {
+        let of_other = project.read(&format!("workspaces/.config_other/{file}"));
+        let own = project.read(&format!("workspaces/.config_default/{file}"));
+        assert_eq!(
+            own.replace("_default", "_other").replace(".ccache/default", ".ccache/other"),
+            of_other,
+            "{file}"
+        );
+    }
+    assert_eq!(json(&mut project.configure())["made"], json!(null));
+}
+
+#[test]
+fn workspaces_are_configured_side_by_side() {
+    if !oracle("configure", KCONFIG) {
+        return;
+    }
+    let project = Configured::new();
+    let diff =
+        "--- a/package/hello.sh\n+++ b/package/hello.sh\n@@ -1 +1,2 @@\n+# patched\n echo \"hello at $1\"\n";
+    project.write("buildroot/patches/1.patch", diff);
+    let names = ["one", "two", "three"];
+    let children = names.map(|name| {
+        let mut command = project.configure();
+        command.args(["--workspace", name]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    });
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let config =
+        |name: &str| project.read(&format!("workspaces/{name}/.config")).replace(&format!("_{name}"), "_");
+    assert_eq!((config("one"), config("one")), (config("two"), config("three")));
+}
+
 #[test]
 fn an_edit_by_hand_is_told_and_kept() {
     if !oracle("configure", KCONFIG) {

@@ -38,6 +38,8 @@ pub struct ConfigureArgs {
     strict: bool,
 }
 
+/// Where Buildroot keeps downloads.
+const DOWNLOADS: &str = "BR2_DL_DIR";
 /// The verb that looks at dropped settings even if nothing changed.
 pub const VERB: &str = "configure";
 
@@ -122,7 +124,7 @@ impl ConfigureArgs {
             buildroot_version: source.version.clone(),
         };
         let selection = Selection::new(asked, used);
-        let make = make(&workspace, &source);
+        let mut make = make(&workspace, &source);
         let version = layer::Version::of(workspace.root())?;
         let version = version.as_ref().map_or(("unknown", "unknown"), |found| (&found.name, &found.commit));
         let program = std::env::current_exe().map_err(Io::on("find", "this program"))?;
@@ -141,6 +143,10 @@ impl ConfigureArgs {
         let configured = configure(&inputs, &lock, interrupt, line)?;
         tell(&configured, &workspace, report);
         self.ensure_effective(&configured)?;
+        // The variable would win over a layer that says where downloads are.
+        if variable(DOWNLOADS).is_none() && configured.request.setting(DOWNLOADS).is_some() {
+            make.environment.retain(|(name, _)| name != DOWNLOADS);
+        }
         Ok(Ready { workspace, source, selection, chain: resolved, layers, configured, make, lock })
     }
 
@@ -266,8 +272,8 @@ fn ccache(workspace: &Workspace) -> PathBuf {
 
 /// Buildroot's make for a workspace, with the directory of downloads that all workspaces share.
 fn make(workspace: &Workspace, source: &Source) -> Make {
-    let downloads = variable("BR2_DL_DIR").unwrap_or_else(|| workspace.downloads().into_os_string());
-    let environment = vec![("BR2_DL_DIR".into(), downloads)];
+    let downloads = variable(DOWNLOADS).unwrap_or_else(|| workspace.downloads().into_os_string());
+    let environment = vec![(DOWNLOADS.into(), downloads)];
     Make { source: source.path.clone(), output: workspace.output(), environment }
 }
 

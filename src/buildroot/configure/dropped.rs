@@ -24,6 +24,8 @@ fn is_of_interest(dropped: &Dropped, keep_images: bool) -> bool {
     let is_ours = dropped.requested.layer == WHO;
     // What describes an image that is left out is left out with it.
     let of_image = !keep_images && dropped.symbol.starts_with(IMAGES);
+    // Where a defconfig is from, Kconfig notes itself; SkiffOS' base sets it all the same.
+    let of_kconfig = dropped.symbol == "BR2_DEFCONFIG";
     // A later layer has chosen otherwise.
-    !is_ours && !of_image && !dropped.is_override()
+    !is_ours && !of_image && !of_kconfig && !dropped.is_override()
 }
