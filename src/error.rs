@@ -46,6 +46,11 @@ pub trait Report: std::error::Error + std::any::Any + Send + Sync {
     /// Who is at fault.
     fn family(&self) -> Family;
 
+    /// Exit code of the process: that of the family, but for what passes on the code of a program.
+    fn exit_code(&self) -> u8 {
+        self.family().exit_code()
+    }
+
     /// What the reader can do, as a sentence without a full stop.
     fn hint(&self) -> Option<String> {
         None
@@ -79,6 +84,11 @@ impl Error {
     /// See [`Report::family`].
     pub fn family(&self) -> Family {
         self.0.family()
+    }
+
+    /// See [`Report::exit_code`].
+    pub fn exit_code(&self) -> u8 {
+        self.0.exit_code()
     }
 
     /// See [`Report::hint`].

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use skiff_image::cli::Cli;
 use skiff_image::report::Report;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -16,7 +15,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report.error(&error);
-            ExitCode::from(error.family().exit_code())
+            ExitCode::from(error.exit_code())
         }
     }
 }

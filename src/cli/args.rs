@@ -184,6 +184,14 @@ impl LayerArgs {
         Ok(self.resolved()?.into_layers())
     }
 
+    /// The resolved chain, with what the user should know about it told.
+    pub fn told(&self, report: &Report) -> Result<Chain> {
+        let chain = self.resolved()?;
+        chain.notes.iter().for_each(|note| report.note(note));
+        chain.warnings.iter().for_each(|warning| report.warn(warning));
+        Ok(chain)
+    }
+
     /// The resolved chain with the base and the overrides.
     pub fn resolved(&self) -> Result<Chain> {
         let chain = self.chain()?;
@@ -256,7 +264,7 @@ impl InputArgs {
         fit: impl FnOnce(Board) -> Result<(Board, KnownIds)>,
     ) -> Result<Inputs> {
         let boards = self.boards.registry()?;
-        let layers = self.layers.resolve()?;
+        let layers = self.layers.told(report)?.into_layers();
         let mut board = boards.board(&self.board_name(&boards, &layers)?)?;
         board.choose(&layers)?;
         if self.partuuid.is_some() && board.table != TableKind::None {

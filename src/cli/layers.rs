@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::args::LayerArgs;
+use super::compat;
 use crate::error::Result;
 use crate::layer::Layer;
 use crate::layer::fragment::Kind;
@@ -28,6 +29,9 @@ pub enum Layers {
     Resolve {
         #[command(flatten)]
         layers: LayerArgs,
+        /// Show SkiffOS' order beside ours, and which dependencies make the difference.
+        #[arg(long)]
+        compat: bool,
     },
     /// Check that every symbol which the fragments of layers set exists: in all layers, or in those of the chain.
     Check(Check),
@@ -79,9 +83,11 @@ impl Layers {
             Layers::Check(check) => return check.run(report),
             Layers::List { layers, all } => {
                 let registry = layers.registry()?;
+                registry.notes().iter().for_each(|note| report.note(note));
                 registry.layers().filter(|layer| *all || !layer.unlisted).map(row).collect()
             }
-            Layers::Resolve { layers } => layers.resolve()?.iter().map(row).collect(),
+            Layers::Resolve { layers, compat: true } => return compat::run(layers, report),
+            Layers::Resolve { layers, compat: false } => layers.told(report)?.layers().map(row).collect(),
         };
         report.document(&rows, Rows(&rows));
         Ok(())

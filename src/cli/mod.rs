@@ -7,11 +7,14 @@ mod boards;
 mod cache;
 mod cache_args;
 mod clean;
+mod cmd;
+mod compat;
 mod config;
 mod configure;
 mod configure_args;
 mod demo;
 mod devices;
+mod env;
 mod explain;
 mod fetch;
 mod flash;
@@ -19,13 +22,16 @@ mod grow_args;
 mod image_args;
 mod inspect;
 mod install;
+mod layer_program;
 mod layers;
 mod mkfs;
 mod output_args;
 mod plan;
 mod preseed_args;
 mod proof;
+mod shell;
 mod simulate_args;
+mod status;
 mod target_args;
 mod verify;
 mod workspace_args;
@@ -51,8 +57,9 @@ pub struct Cli {
     #[arg(long, short, global = true)]
     pub quiet: bool,
 
+    /// Without one the state of the workspace is shown, as by `status`.
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,6 +96,14 @@ enum Verb {
     /// Settings that layers ask for, who won, and what became of them.
     #[command(subcommand)]
     Config(config::ConfigVerb),
+    /// Show the project, the chosen layers, how far the workspace is, and what to do next.
+    Status(status::Status),
+    /// Run a command of a layer, or list them.
+    Cmd(cmd::Cmd),
+    /// Start a shell in the workspace with the environment of programs of layers.
+    Shell(shell::Shell),
+    /// Print the environment of programs of layers, as a shell reads it.
+    Env(env::Env),
     /// Make one filesystem from a directory or tar archive.
     #[command(subcommand)]
     Mkfs(mkfs::Mkfs),
@@ -100,9 +115,18 @@ enum Verb {
 }
 
 impl Cli {
+    /// Reads the command line of this process.
+    pub fn read() -> std::result::Result<Cli, clap::Error> {
+        let cli = Cli::try_parse()?;
+        match cli.verb {
+            Some(_) => Ok(cli),
+            None => Cli::try_parse_from(std::env::args_os().chain(["status".into()])),
+        }
+    }
+
     /// Runs the verb.
     pub fn run(self, report: &Report) -> Result<()> {
-        match self.verb {
+        match self.verb.expect("without a verb it is `status`") {
             Verb::Configure(verb) => verb.run(report),
             Verb::Fetch(verb) => verb.run(report),
             Verb::Clean(verb) => verb.run(report),
@@ -117,6 +141,10 @@ impl Cli {
             Verb::Boards(verb) => verb.run(report),
             Verb::Layers(verb) => verb.run(report),
             Verb::Config(verb) => verb.run(report),
+            Verb::Status(verb) => verb.run(report),
+            Verb::Cmd(verb) => verb.run(report),
+            Verb::Shell(verb) => verb.run(report),
+            Verb::Env(verb) => verb.run(report),
             Verb::Mkfs(verb) => verb.run(report),
             Verb::Cache(verb) => verb.run(report),
             Verb::Demo(verb) => verb.run(report),

@@ -88,7 +88,9 @@ impl Surroundings<'_> {
             found.insert(name.path_variable().into(), self.absolute(&layer.path));
             found.insert(name.name_variable().into(), layer.name.clone().into());
         }
-        for (variable, path) in self.registry.variables() {
+        // A shell takes no other name for a variable.
+        let is_word = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        for (variable, path) in self.registry.variables().filter(|(variable, _)| is_word(variable)) {
             found.insert(variable.into(), self.absolute(path));
         }
         found

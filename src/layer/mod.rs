@@ -8,6 +8,7 @@
 //! Names are looked up as they are written, then whatever their case, as SkiffOS does.
 
 mod chain;
+mod commands;
 pub mod environment;
 pub mod fragment;
 pub mod merge;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use chain::{Chain, Order};
+pub use commands::{Command, CommandName, ParseCommandError};
 pub use registry::{Registry, Roots, discover};
 pub use skiffos::{Displaced, displaced};
 pub use version::Version;
@@ -252,6 +254,14 @@ pub enum LayerError {
         /// The layer.
         layer: String,
     },
+    /// A layer whose command is asked for has none.
+    #[error("layer `{layer}` has no commands: there is no `{}`", path.display())]
+    NoCommands {
+        /// The layer.
+        layer: String,
+        /// Where they would be.
+        path: PathBuf,
+    },
     /// A variable stands for more than one layer.
     #[error("`{variable}` is the variable of {}", list(names))]
     Ambiguous {
@@ -314,6 +324,9 @@ impl Report for LayerError {
                 "a layer is a directory NAMESPACE/NAME: rename what is there".into()
             }
             LayerError::NoPart { .. } => "make it a directory with the file in it, or rename it".into(),
+            LayerError::NoCommands { .. } => {
+                "`skiff-image cmd --all` lists the commands of all layers".into()
+            }
             LayerError::Ambiguous { .. } => {
                 "rename one of them, or give a directory with both in SKIFF_EXTRA_CONFIGS_PATH".into()
             }

@@ -44,7 +44,7 @@ impl ErrorDocument {
             code: error.code(),
             causes: causes(error),
             hint: error.hint(),
-            exit_code: error.family().exit_code(),
+            exit_code: error.exit_code(),
         }
     }
 }

@@ -1,0 +1,138 @@
+//! `buildroot`.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use super::compile::prepare;
+use super::configure_args::{ConfigureArgs, Ready};
+use super::surroundings::System;
+use crate::buildroot::delta::{self, Edited, Saved, Settings};
+use crate::error::{Family, Result};
+use crate::interrupt::Interrupt;
+use crate::process::{Ended, Program};
+use crate::report::Report;
+use crate::workspace::State;
+
+/// Runs goals of Buildroot's make in a workspace, on the terminal, after a configure: `buildroot menuconfig`,
+/// `buildroot linux-rebuild`, `buildroot help`. What an editor of a configuration changes is saved below overrides/.
+#[derive(Debug, Args)]
+pub struct BuildrootVerb {
+    #[command(flatten)]
+    args: ConfigureArgs,
+
+    /// Goals, variables and flags of make.
+    #[arg(required = true, value_name = "GOAL", trailing_var_arg = true, allow_hyphen_values = true)]
+    goals: Vec<OsString>,
+}
+
+/// Make says that it failed, which it has explained.
+#[derive(Debug, thiserror::Error)]
+#[error("`make {goals}` ended with exit code {code}")]
+pub struct MakeFailed {
+    goals: String,
+    code: u8,
+}
+
+impl crate::error::Report for MakeFailed {
+    fn family(&self) -> Family {
+        Family::Io
+    }
+
+    fn exit_code(&self) -> u8 {
+        self.code
+    }
+}
+
+/// A configuration that is edited, as it was before.
+struct Before {
+    edited: Edited,
+    settings: Settings,
+}
+
+impl BuildrootVerb {
+    pub fn run(self, report: &Report) -> Result<()> {
+        let interrupt = Interrupt::listen();
+        let ready = self.ready(report, &interrupt)?;
+        let edited = self.goals.iter().filter_map(|goal| Edited::by(goal.to_str()?));
+        let before =
+            edited.map(|edited| Before::of(edited, &ready, &interrupt)).collect::<Result<Vec<Before>>>()?;
+        on_terminal(&ready.make.goals(&self.goals), &shown(&self.goals))?;
+        if before.is_empty() {
+            return Ok(());
+        }
+        let mut all = Vec::new();
+        for before in &before {
+            all.push(before.save(&ready, &interrupt)?);
+        }
+        all.iter().for_each(|saved| tell(saved, &ready, report));
+        if all.iter().all(|saved| saved.changed == 0) {
+            return Ok(());
+        }
+        // What was changed was changed on purpose.
+        State::remove(&ready.workspace)?;
+        let Ready { lock, .. } = ready;
+        drop(lock);
+        self.ready(report, &interrupt)?;
+        Ok(())
+    }
+
+    fn ready(&self, report: &Report, interrupt: &Interrupt) -> Result<Ready> {
+        let mut ready = prepare("buildroot", &self.args, false, report, interrupt)?;
+        ready.make.environment.extend(System::of(&self.args.layers, interrupt)?.for_make());
+        Ok(ready)
+    }
+}
+
+impl Before {
+    /// A package that has no configuration yet is configured first.
+    fn of(edited: Edited, ready: &Ready, interrupt: &Interrupt) -> Result<Before> {
+        let config = edited.config(&ready.make, interrupt)?;
+        if config.is_none() && edited != Edited::Buildroot {
+            let goal = format!("{}-configure", edited.package());
+            on_terminal(&ready.make.goals([&goal]), &goal)?;
+        }
+        Ok(Before { edited, settings: settings(edited, ready, interrupt)? })
+    }
+
+    fn save(&self, ready: &Ready, interrupt: &Interrupt) -> Result<Saved> {
+        let after = settings(self.edited, ready, interrupt)?;
+        Ok(delta::save(self.edited, &ready.workspace.overrides(), &self.settings, &after)?)
+    }
+}
+
+fn settings(edited: Edited, ready: &Ready, interrupt: &Interrupt) -> Result<Settings> {
+    let config = edited.config(&ready.make, interrupt)?;
+    Ok(config.as_deref().map(Settings::read).transpose()?.unwrap_or_default())
+}
+
+fn tell(saved: &Saved, ready: &Ready, report: &Report) {
+    let Saved { path, changed, settings, kept } = saved;
+    let path = ready.workspace.short(path).display();
+    match (changed, settings) {
+        (0, _) => report.note("nothing was changed"),
+        (_, 0) => report.note(format!("nothing is left to save: `{path}` is removed")),
+        (_, _) => {
+            report.note(format!("{changed} settings are saved in `{path}`, which keeps {kept} of earlier"))
+        }
+    }
+}
+
+fn on_terminal(make: &Program, goals: &str) -> Result<()> {
+    let ended = make.on_terminal()?;
+    match ended.succeeded() {
+        true => Ok(()),
+        false => Err(MakeFailed { goals: goals.into(), code: code(ended) }.into()),
+    }
+}
+
+/// As a shell gives it: behind a signal 128 and its number.
+fn code(ended: Ended) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = ended.status.code().or_else(|| ended.status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+fn shown(goals: &[OsString]) -> String {
+    goals.iter().map(|goal| goal.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}

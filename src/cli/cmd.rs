@@ -1,0 +1,79 @@
+//! `cmd`: lists and runs commands of layers.
+
+use std::fmt;
+
+use clap::Args;
+
+use super::args::LayerArgs;
+use super::layer_program::{Given, run};
+use crate::error::Result;
+use crate::layer::environment::of_layer;
+use crate::layer::{Command, CommandName};
+use crate::process::Program;
+use crate::report::Report;
+
+#[derive(Debug, Args)]
+pub struct Cmd {
+    /// Command as NAMESPACE/NAME/TARGET, of any layer; without it all commands of the chain are listed.
+    command: Option<CommandName>,
+
+    /// List the commands of all layers.
+    #[arg(long, conflicts_with = "command")]
+    all: bool,
+
+    #[command(flatten)]
+    layers: LayerArgs,
+}
+
+/// Commands for people.
+pub struct Commands<'a>(pub &'a [Command]);
+
+impl fmt::Display for Commands<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|command| command.command.len()).max().unwrap_or(0);
+        let text = |command: &Command| command.description.clone().unwrap_or_default();
+        let line = |command: &Command| format!("{:<width$}  {}", command.command, text(command));
+        let lines: Vec<String> = self.0.iter().map(|command| line(command).trim_end().to_owned()).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl Cmd {
+    pub fn run(&self, report: &Report) -> Result<()> {
+        match &self.command {
+            Some(command) => self.start(command, report),
+            None => self.list(report),
+        }
+    }
+
+    /// Those of the chain, if there is one and not all are wanted.
+    fn list(&self, report: &Report) -> Result<()> {
+        let layers = match self.all || self.layers.chain()?.is_none() {
+            true => self.layers.registry()?.layers().cloned().collect(),
+            false => self.layers.told(report)?.chosen,
+        };
+        let mut found = Vec::new();
+        for layer in layers {
+            found.extend(layer.commands()?);
+        }
+        if found.is_empty() {
+            report.note(
+                "no layer of the chain has commands; `skiff-image cmd --all` lists those of all layers",
+            );
+        }
+        report.document(&found, Commands(&found));
+        Ok(())
+    }
+
+    fn start(&self, command: &CommandName, report: &Report) -> Result<()> {
+        let given = Given::load(&self.layers, report)?;
+        let (layer, extensions) = given.registry.command(command)?;
+        let own = of_layer(&layer, &given.absolute(&layer.path));
+        let variables = given.variables().into_iter().chain(own);
+        let program = Program::new("make").arg(&command.target).directory(given.absolute(&extensions));
+        // Their scripts read what parted and its like print.
+        let program =
+            variables.fold(program.env("LC_ALL", "C"), |program, (name, value)| program.env(name, value));
+        run(&program, format!("cmd {}/{}", command.layer, command.target))
+    }
+}

@@ -1,0 +1,65 @@
+//! `hook`, which Buildroot calls through the scripts that `configure` writes.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::args::LayerArgs;
+use super::surroundings::System;
+use crate::buildroot::hooks::{Hooks, Phase};
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+use crate::layer::Layer;
+use crate::layer::environment;
+use crate::report::Report;
+
+/// The variable with the time that a hook may take, which goes through make.
+pub const LIMIT_VARIABLE: &str = "SKIFF_HOOK_TIMEOUT";
+
+#[derive(Debug, Args)]
+pub struct Hook {
+    /// Which hooks: those before the images, or those after them.
+    phase: Phase,
+
+    #[command(flatten)]
+    layers: LayerArgs,
+
+    #[command(flatten)]
+    limit: HookArgs,
+}
+
+/// How long hooks may take.
+#[derive(Debug, Args)]
+pub struct HookArgs {
+    /// End a hook of a layer that has not ended after this time.
+    #[arg(long, value_name = "SECONDS", env = LIMIT_VARIABLE, default_value = "1800")]
+    pub hook_timeout: u32,
+}
+
+impl Hook {
+    pub fn run(self, report: &Report) -> Result<()> {
+        let interrupt = Interrupt::listen_only();
+        let system = System::of(&self.layers, &interrupt)?;
+        let variables = system.variables();
+        let layers: Vec<Layer> = system.chain.layers().cloned().collect();
+        let for_layer = |layer: &Layer| -> Vec<(OsString, OsString)> {
+            let directory = std::path::absolute(&layer.path).unwrap_or_else(|_| layer.path.clone());
+            let of_layer = environment::of_layer(layer, &directory);
+            variables.clone().into_iter().chain(of_layer).collect()
+        };
+        let hooks = Hooks {
+            layers: &layers,
+            phase: self.phase,
+            root: system.workspace.root(),
+            directory: &system.workspace.output(),
+            environment: &for_layer,
+            limit: Duration::from_secs(self.limit.hook_timeout.into()),
+        };
+        hooks.run(&interrupt, &mut |layer, line| report.note(format!("{layer}: {line}")))?;
+        if self.phase == Phase::Pre {
+            system.release.write(&system.workspace.output(), &system.chain.text())?;
+        }
+        Ok(())
+    }
+}

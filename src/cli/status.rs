@@ -1,0 +1,295 @@
+//! `status`, and what is shown without a verb: where one is, what was chosen, how far it is, and what comes next.
+
+use std::fmt;
+use std::path::Path;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::args::{BoardArgs, LayerArgs};
+use crate::board::Registry;
+use crate::error::{Error, Io, Result};
+use crate::layer::{Chain, Command, Order};
+use crate::report::Report;
+
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    layers: LayerArgs,
+
+    #[command(flatten)]
+    boards: BoardArgs,
+}
+
+/// How far a workspace is.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Progress {
+    /// There is nothing in it.
+    Empty,
+    /// Buildroot is configured.
+    Configured,
+    /// There are images of Buildroot, a kernel for example.
+    Compiled,
+    /// There is an image for a medium.
+    Assembled,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    version: &'static str,
+    root: String,
+    /// Whether there is a project at all.
+    project: bool,
+    workspace: String,
+    progress: Progress,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain: Option<Selected>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    board: Option<BoardRow>,
+    /// Images for media.
+    images: Vec<String>,
+    /// Of the layers of the chain.
+    commands: Vec<Command>,
+    next: Vec<Next>,
+}
+
+#[derive(Serialize)]
+struct Selected {
+    /// As it was given.
+    text: String,
+    /// By which flag, variable or file.
+    by: String,
+    order: Order,
+    layers: Vec<LayerRow>,
+}
+
+#[derive(Serialize)]
+struct LayerRow {
+    name: String,
+    description: Option<String>,
+}
+
+#[derive(Serialize)]
+struct BoardRow {
+    name: String,
+    description: String,
+    /// Why there is no medium for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+/// A command line and what it is for.
+#[derive(Serialize)]
+struct Next {
+    command: String,
+    does: &'static str,
+}
+
+impl Status {
+    pub fn run(&self, report: &Report) -> Result<()> {
+        let mut shown = self.surroundings()?;
+        let failed = match shown.project {
+            true => self.look(&mut shown, report).err(),
+            false => None,
+        };
+        shown.next = if failed.is_none() { next(&shown) } else { Vec::new() };
+        report.document(&shown, shown.to_string().trim_end());
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// What can be told whatever is wrong with the project.
+    fn surroundings(&self) -> Result<Shown> {
+        let given = self.layers.below(".");
+        let root = given.canonicalize().map_err(Io::on("find", &given))?;
+        let is_project =
+            ["configs", "configs-base", "workspaces"].iter().any(|name| root.join(name).exists());
+        Ok(Shown {
+            version: env!("CARGO_PKG_VERSION"),
+            root: root.display().to_string(),
+            project: is_project,
+            workspace: self.layers.workspace(),
+            progress: Progress::Empty,
+            chain: None,
+            board: None,
+            images: Vec::new(),
+            commands: Vec::new(),
+            next: Vec::new(),
+        })
+    }
+
+    fn look(&self, shown: &mut Shown, report: &Report) -> Result<()> {
+        let output = self.layers.below(format!("workspaces/{}", shown.workspace));
+        shown.progress = progress(&output)?;
+        let Some((text, by)) = self.layers.chain()? else { return Ok(()) };
+        shown.chain = Some(Selected { text, by, order: self.layers.order()?, layers: Vec::new() });
+        let chain = self.layers.told(report)?;
+        shown.add_layers(&chain)?;
+        shown.board = board(&self.boards.registry()?, &chain)?;
+        shown.images = images(&output.join("images"), shown.board.as_ref())?;
+        if !shown.images.is_empty() {
+            shown.progress = Progress::Assembled;
+        }
+        Ok(())
+    }
+}
+
+impl Shown {
+    fn add_layers(&mut self, chain: &Chain) -> Result<()> {
+        let row = |layer: &crate::layer::Layer| LayerRow {
+            name: layer.name.clone(),
+            description: layer.description.clone(),
+        };
+        self.chain.as_mut().expect("it was put there").layers = chain.layers().map(row).collect();
+        for layer in &chain.chosen {
+            self.commands.extend(layer.commands()?);
+        }
+        Ok(())
+    }
+}
+
+fn progress(output: &Path) -> Result<Progress> {
+    Ok(match () {
+        () if !names(&output.join("images"))?.is_empty() => Progress::Compiled,
+        () if output.join(".config").exists() => Progress::Configured,
+        () => Progress::Empty,
+    })
+}
+
+/// The board of the last layer that is called as one.
+fn board(boards: &Registry, chain: &Chain) -> Result<Option<BoardRow>> {
+    let Some(layer) = chain.chosen.iter().rev().find(|layer| boards.contains(&layer.name)) else {
+        return Ok(None);
+    };
+    let name = layer.name.clone();
+    Ok(Some(match boards.refusal(&name)? {
+        Some(refusal) => BoardRow { name, description: refusal.description, refused: Some(refusal.refused) },
+        None => BoardRow { description: boards.board(&name)?.description, name, refused: None },
+    }))
+}
+
+/// Images for media of a board: those that a manifest stands beside.
+fn images(directory: &Path, board: Option<&BoardRow>) -> Result<Vec<String>> {
+    let Some(board) = board else { return Ok(Vec::new()) };
+    let start = format!("skiff-{}.", board.name.replace('/', "-"));
+    let names = names(directory)?;
+    let manifests = names.iter().filter(|name| name.starts_with(&start));
+    let images = manifests.filter_map(|name| name.strip_suffix(".manifest.json"));
+    let images = images.filter(|image| names.iter().any(|name| name == image));
+    Ok(images.map(|image| directory.join(image).display().to_string()).collect())
+}
+
+/// Names in a directory that may not be there, in byte order.
+fn names(directory: &Path) -> Result<Vec<String>, Error> {
+    let entries = match directory.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Io::on("list", directory)(error).into()),
+    };
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    let mut names = names.collect::<std::io::Result<Vec<String>>>().map_err(Io::on("list", directory))?;
+    names.sort();
+    Ok(names)
+}
+
+/// What to do next, the likeliest first.
+fn next(shown: &Shown) -> Vec<Next> {
+    let next = |command: &str, does| Next { command: format!("skiff-image {command}"), does };
+    if !shown.project {
+        let elsewhere = next("status --root DIR", "look at the project in DIR");
+        return vec![
+            next("demo", "compose, flash and verify a small built-in system"),
+            next("--help", "all verbs"),
+            elsewhere,
+        ];
+    }
+    if shown.chain.is_none() {
+        let list = next("layers list", "layers that can be chosen");
+        return vec![list, next("compile --config BOARD,LAYER", "build a system of these layers")];
+    }
+    let compose = shown.board.as_ref().is_some_and(|board| board.refused.is_none());
+    match shown.progress {
+        Progress::Empty => vec![
+            next("compile", "configure Buildroot and build the system"),
+            next("configure", "only configure it"),
+        ],
+        Progress::Configured => vec![next("compile", "build the system")],
+        Progress::Compiled if compose => {
+            vec![next("assemble", "make an image"), next("devices", "list what it can be flashed to")]
+        }
+        Progress::Compiled => {
+            vec![next("boards list", "boards that images are made for, to be given as `--board`")]
+        }
+        Progress::Assembled => vec![
+            next("devices", "list what the image can be flashed to"),
+            next("flash /dev/...", "write the system to a medium"),
+        ],
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "skiff-image {}", self.version)?;
+        match self.project {
+            true => self.fmt_project(f)?,
+            false => writeln!(f, "no project in {}: there is no configs/", self.root)?,
+        }
+        if !self.commands.is_empty() {
+            let commands = self.commands.iter().map(|command| {
+                let description = command.description.as_deref().unwrap_or_default();
+                (format!("skiff-image cmd {}", command.command), description)
+            });
+            writeln!(f, "\ncommands of layers\n{}", columns(commands))?;
+        }
+        let next = self.next.iter().map(|next| (next.command.clone(), next.does));
+        if self.next.is_empty() { Ok(()) } else { write!(f, "\nnext\n{}", columns(next)) }
+    }
+}
+
+impl Shown {
+    fn fmt_project(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "project    {}", self.root)?;
+        writeln!(f, "workspace  {}: {}", self.workspace, self.progress)?;
+        for image in &self.images {
+            writeln!(f, "image      {image}")?;
+        }
+        match &self.board {
+            Some(BoardRow { name, refused: Some(reason), .. }) => writeln!(f, "board      {name}: {reason}")?,
+            Some(BoardRow { name, description, .. }) => writeln!(f, "board      {name}: {description}")?,
+            None => {}
+        }
+        match &self.chain {
+            None => writeln!(f, "layers     none are chosen"),
+            Some(chain) => write!(f, "{chain}"),
+        }
+    }
+}
+
+impl fmt::Display for Selected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let order = if self.order == Order::Skiffos { ", in SkiffOS' order" } else { "" };
+        writeln!(f, "layers     {} (from {}{order})", self.text.trim(), self.by)?;
+        let rows =
+            self.layers.iter().map(|row| (row.name.clone(), row.description.as_deref().unwrap_or_default()));
+        if self.layers.is_empty() { Ok(()) } else { writeln!(f, "{}", columns(rows)) }
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Progress::Empty => "not configured",
+            Progress::Configured => "configured, not compiled",
+            Progress::Compiled => "compiled",
+            Progress::Assembled => "compiled, with an image",
+        })
+    }
+}
+
+/// Two columns, indented.
+fn columns<'a>(rows: impl Iterator<Item = (String, &'a str)>) -> String {
+    let rows: Vec<(String, &str)> = rows.collect();
+    let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
+    let line = |(left, right): &(String, &str)| format!("  {left:<width$}  {right}").trim_end().to_owned();
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
