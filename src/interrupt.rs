@@ -32,6 +32,15 @@ impl Interrupt {
         interrupt
     }
 
+    /// The same, but a second signal changes nothing: for what make runs, which is told twice.
+    pub fn listen_only() -> Interrupt {
+        let interrupt = Interrupt::default();
+        for signal in [SIGINT, SIGTERM] {
+            flag::register(signal, Arc::clone(&interrupt.0)).expect("these signals can be listened to");
+        }
+        interrupt
+    }
+
     /// Interrupts the run.
     pub fn raise(&self) {
         self.0.store(true, Ordering::SeqCst);

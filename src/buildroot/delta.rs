@@ -11,10 +11,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::make::Make;
 use crate::error::Io;
-use crate::interrupt::Interrupt;
-use crate::process::ProcessError;
+use crate::layer::fragment::Kind;
 
 /// Symbols that Buildroot sets itself whatever a fragment says.
 const NOT_SAVED: [&str; 3] = ["BR2_DEFCONFIG", "BR2_VERSION", "BR2_HAVE_DOT_CONFIG"];
@@ -65,19 +63,14 @@ impl Edited {
         }
     }
 
-    /// The configuration, as far as it exists. Of a package it is where Buildroot builds it.
-    pub fn config(self, make: &Make, interrupt: &Interrupt) -> Result<Option<PathBuf>, ProcessError> {
-        if self == Edited::Buildroot {
-            return Ok(Some(make.output.join(".config")).filter(|path| path.is_file()));
+    /// Whose fragments they are.
+    pub fn kind(self) -> Kind {
+        match self {
+            Edited::Buildroot => Kind::Buildroot,
+            Edited::Linux => Kind::Kernel,
+            Edited::UBoot => Kind::UBoot,
+            Edited::Busybox => Kind::Busybox,
         }
-        let variable = format!("{}_DIR", self.package().to_uppercase());
-        let asked = make.goals(["-s".to_owned(), "printvars".to_owned(), format!("VARS={variable}")]);
-        let mut directory = None;
-        asked.run(interrupt, None, &mut |line| {
-            let value = line.strip_prefix(&variable).and_then(|rest| rest.strip_prefix('='));
-            directory = value.map(PathBuf::from).or_else(|| directory.take());
-        })?;
-        Ok(directory.map(|directory| directory.join(".config")).filter(|path| path.is_file()))
     }
 }
 

@@ -6,11 +6,13 @@ use clap::Args;
 
 use super::compile::prepare;
 use super::configure_args::{ConfigureArgs, Ready};
+use super::layer_program;
 use super::surroundings::System;
+use crate::buildroot::configured::Configured;
 use crate::buildroot::delta::{self, Edited, Saved, Settings};
-use crate::error::{Family, Result};
+use crate::error::Result;
 use crate::interrupt::Interrupt;
-use crate::process::{Ended, Program};
+use crate::process::Program;
 use crate::report::Report;
 use crate::workspace::State;
 
@@ -26,24 +28,6 @@ pub struct BuildrootVerb {
     goals: Vec<OsString>,
 }
 
-/// Make says that it failed, which it has explained.
-#[derive(Debug, thiserror::Error)]
-#[error("`make {goals}` ended with exit code {code}")]
-pub struct MakeFailed {
-    goals: String,
-    code: u8,
-}
-
-impl crate::error::Report for MakeFailed {
-    fn family(&self) -> Family {
-        Family::Io
-    }
-
-    fn exit_code(&self) -> u8 {
-        self.code
-    }
-}
-
 /// A configuration that is edited, as it was before.
 struct Before {
     edited: Edited,
@@ -55,15 +39,14 @@ impl BuildrootVerb {
         let interrupt = Interrupt::listen();
         let ready = self.ready(report, &interrupt)?;
         let edited = self.goals.iter().filter_map(|goal| Edited::by(goal.to_str()?));
-        let before =
-            edited.map(|edited| Before::of(edited, &ready, &interrupt)).collect::<Result<Vec<Before>>>()?;
+        let before = edited.map(|edited| Before::of(edited, &ready)).collect::<Result<Vec<Before>>>()?;
         on_terminal(&ready.make.goals(&self.goals), &shown(&self.goals))?;
         if before.is_empty() {
             return Ok(());
         }
         let mut all = Vec::new();
         for before in &before {
-            all.push(before.save(&ready, &interrupt)?);
+            all.push(before.save(&ready)?);
         }
         all.iter().for_each(|saved| tell(saved, &ready, report));
         if all.iter().all(|saved| saved.changed == 0) {
@@ -86,24 +69,23 @@ impl BuildrootVerb {
 
 impl Before {
     /// A package that has no configuration yet is configured first.
-    fn of(edited: Edited, ready: &Ready, interrupt: &Interrupt) -> Result<Before> {
-        let config = edited.config(&ready.make, interrupt)?;
-        if config.is_none() && edited != Edited::Buildroot {
+    fn of(edited: Edited, ready: &Ready) -> Result<Before> {
+        if Configured::find(&ready.make.output, edited.kind())?.is_none() {
             let goal = format!("{}-configure", edited.package());
             on_terminal(&ready.make.goals([&goal]), &goal)?;
         }
-        Ok(Before { edited, settings: settings(edited, ready, interrupt)? })
+        Ok(Before { edited, settings: settings(edited, ready)? })
     }
 
-    fn save(&self, ready: &Ready, interrupt: &Interrupt) -> Result<Saved> {
-        let after = settings(self.edited, ready, interrupt)?;
+    fn save(&self, ready: &Ready) -> Result<Saved> {
+        let after = settings(self.edited, ready)?;
         Ok(delta::save(self.edited, &ready.workspace.overrides(), &self.settings, &after)?)
     }
 }
 
-fn settings(edited: Edited, ready: &Ready, interrupt: &Interrupt) -> Result<Settings> {
-    let config = edited.config(&ready.make, interrupt)?;
-    Ok(config.as_deref().map(Settings::read).transpose()?.unwrap_or_default())
+fn settings(edited: Edited, ready: &Ready) -> Result<Settings> {
+    let configured = Configured::find(&ready.make.output, edited.kind())?;
+    Ok(configured.map(|configured| Settings::read(&configured.file)).transpose()?.unwrap_or_default())
 }
 
 fn tell(saved: &Saved, ready: &Ready, report: &Report) {
@@ -119,18 +101,7 @@ fn tell(saved: &Saved, ready: &Ready, report: &Report) {
 }
 
 fn on_terminal(make: &Program, goals: &str) -> Result<()> {
-    let ended = make.on_terminal()?;
-    match ended.succeeded() {
-        true => Ok(()),
-        false => Err(MakeFailed { goals: goals.into(), code: code(ended) }.into()),
-    }
-}
-
-/// As a shell gives it: behind a signal 128 and its number.
-fn code(ended: Ended) -> u8 {
-    use std::os::unix::process::ExitStatusExt;
-    let code = ended.status.code().or_else(|| ended.status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+    layer_program::run(make, format!("make {goals}"))
 }
 
 fn shown(goals: &[OsString]) -> String {

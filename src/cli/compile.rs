@@ -8,16 +8,19 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::configure;
 use super::configure_args::{ConfigureArgs, Ready};
 use super::hook::{HookArgs, LIMIT_VARIABLE};
 use super::output_args::OutputArgs;
 use super::surroundings::System;
 use crate::buildroot::Output;
+use crate::buildroot::configured::Configured;
+use crate::buildroot::delta::Edited;
 use crate::buildroot::drive::{Build, Built};
+use crate::buildroot::effective::{self, Dropped};
 use crate::error::{Io, Result};
 use crate::interrupt::Interrupt;
-use crate::layer::Layer;
+use crate::layer::merge::Merged;
+use crate::layer::{Layer, fragment};
 use crate::report::Report;
 use crate::value::Span;
 
@@ -67,6 +70,7 @@ struct Document {
     images: Vec<String>,
     version: String,
     log: String,
+    dropped: Vec<Dropped>,
 }
 
 #[derive(Serialize)]
@@ -95,7 +99,10 @@ impl Compile {
         let steps = report.steps(self.verbose);
         let built = build.run(&interrupt, &steps);
         steps.finish();
-        let document = Document::of(&ready, built?, &system, &build.log)?;
+        let built = built?;
+        let dropped = dropped(&ready, &built)?;
+        dropped.iter().for_each(|dropped| report.warn(dropped));
+        let document = Document::of(&ready, built, dropped, &system, &build.log)?;
         report.document(&document, &document);
         report.note("next: `skiff-image assemble --out FILE`, or `skiff-image flash DEVICE`");
         Ok(())
@@ -111,7 +118,7 @@ impl Compile {
     }
 }
 
-/// Configures if anything changed, and tells what a user should know about it.
+/// Configures if anything changed.
 pub fn prepare(
     verb: &str,
     args: &ConfigureArgs,
@@ -124,9 +131,7 @@ pub fn prepare(
             report.note(line);
         }
     };
-    let ready = args.ready(verb, report, interrupt, &mut line)?;
-    configure::tell(&ready, report);
-    Ok(ready)
+    args.ready(verb, report, interrupt, &mut line)
 }
 
 /// What the first layer that has a say wants built, else all.
@@ -136,6 +141,24 @@ fn target(layers: &[Layer]) -> Result<Vec<String>> {
     };
     let text = fs::read_to_string(&path).map_err(Io::on("read", &path))?;
     Ok(text.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Settings of the kernel and others that were built now which did not become effective. One that another layer wants
+/// otherwise is no loss.
+fn dropped(ready: &Ready, built: &Built) -> Result<Vec<Dropped>> {
+    let mut found = Vec::new();
+    for edited in [Edited::Linux, Edited::UBoot, Edited::Busybox] {
+        let kind = edited.kind();
+        let is_built = built.packages.iter().any(|(name, _)| name == edited.package());
+        let Some(configured) = Configured::find(&ready.make.output, kind)?.filter(|_| is_built) else {
+            continue;
+        };
+        let Some(definitions) = configured.definitions(kind, Some(&ready.source.path)) else { continue };
+        let request = Merged::of(&fragment::read(&ready.layers, kind)?);
+        found.extend(effective::compare(&request, &configured.config, &definitions));
+    }
+    found.retain(|dropped| !dropped.is_override());
+    Ok(found)
 }
 
 /// The other workspaces, which may know how long packages take.
@@ -154,7 +177,13 @@ fn others(ready: &Ready) -> Vec<PathBuf> {
 }
 
 impl Document {
-    fn of(ready: &Ready, built: Built, system: &System, log: &Path) -> Result<Document> {
+    fn of(
+        ready: &Ready,
+        built: Built,
+        dropped: Vec<Dropped>,
+        system: &System,
+        log: &Path,
+    ) -> Result<Document> {
         // It is read as `assemble` will read it.
         let output = Output::open(&ready.workspace.output())?;
         let package =
@@ -167,6 +196,7 @@ impl Document {
             images: files(&output.path.join("images"))?,
             version: system.release.version.clone(),
             log: log.display().to_string(),
+            dropped,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::args::LayerArgs;
+use super::layer_program::ProgramError;
 use super::surroundings::System;
 use crate::buildroot::hooks::{Hooks, Phase};
 use crate::error::Result;
@@ -41,6 +42,11 @@ impl Hook {
     pub fn run(self, report: &Report) -> Result<()> {
         let interrupt = Interrupt::listen_only();
         let system = System::of(&self.layers, &interrupt)?;
+        let directory = system.workspace.output();
+        if !directory.is_dir() {
+            let name = system.workspace.name().into();
+            return Err(ProgramError::NoWorkspace { name, path: directory }.into());
+        }
         let variables = system.variables();
         let layers: Vec<Layer> = system.chain.layers().cloned().collect();
         let for_layer = |layer: &Layer| -> Vec<(OsString, OsString)> {
@@ -52,13 +58,13 @@ impl Hook {
             layers: &layers,
             phase: self.phase,
             root: system.workspace.root(),
-            directory: &system.workspace.output(),
+            directory: &directory,
             environment: &for_layer,
             limit: Duration::from_secs(self.limit.hook_timeout.into()),
         };
         hooks.run(&interrupt, &mut |layer, line| report.note(format!("{layer}: {line}")))?;
         if self.phase == Phase::Pre {
-            system.release.write(&system.workspace.output(), &system.chain.text())?;
+            system.release.write(&directory, &system.chain.text())?;
         }
         Ok(())
     }

@@ -64,7 +64,7 @@ impl LegalInfo {
 fn add(directory: &Path, ready: &Ready, system: &System) -> Result<PathBuf> {
     let layers = Layers::of(
         ready.workspace.root(),
-        (&ready.selection.asked.chain, &system.chain),
+        (&ready.selection.asked.chain, &ready.chain),
         &system.release,
         &ready.source.version,
     )?;

@@ -4,11 +4,13 @@
 mod args;
 mod assemble;
 mod boards;
+mod buildroot;
 mod cache;
 mod cache_args;
 mod clean;
 mod cmd;
 mod compat;
+mod compile;
 mod config;
 mod configure;
 mod configure_args;
@@ -19,11 +21,13 @@ mod explain;
 mod fetch;
 mod flash;
 mod grow_args;
+mod hook;
 mod image_args;
 mod inspect;
 mod install;
 mod layer_program;
 mod layers;
+mod legal_info;
 mod mkfs;
 mod output_args;
 mod plan;
@@ -32,6 +36,7 @@ mod proof;
 mod shell;
 mod simulate_args;
 mod status;
+mod surroundings;
 mod target_args;
 mod verify;
 mod workspace_args;
@@ -67,6 +72,15 @@ pub struct Cli {
 enum Verb {
     /// Make the configuration of a workspace from layers.
     Configure(configure::Configure),
+    /// Build the system of a workspace with Buildroot.
+    Compile(compile::Compile),
+    /// Run goals of Buildroot's make in a workspace: menuconfig, linux-rebuild, help.
+    Buildroot(buildroot::BuildrootVerb),
+    /// Collect sources, licenses and manifests of a system.
+    LegalInfo(legal_info::LegalInfo),
+    /// Run hooks of layers; called by Buildroot.
+    #[command(hide = true)]
+    Hook(hook::Hook),
     /// Get the source tree of Buildroot that the project is made for.
     Fetch(fetch::Fetch),
     /// Remove what was built in a workspace, and its configuration.
@@ -128,6 +142,10 @@ impl Cli {
     pub fn run(self, report: &Report) -> Result<()> {
         match self.verb.expect("without a verb it is `status`") {
             Verb::Configure(verb) => verb.run(report),
+            Verb::Compile(verb) => verb.run(report),
+            Verb::Buildroot(verb) => verb.run(report),
+            Verb::LegalInfo(verb) => verb.run(report),
+            Verb::Hook(verb) => verb.run(report),
             Verb::Fetch(verb) => verb.run(report),
             Verb::Clean(verb) => verb.run(report),
             Verb::Assemble(verb) => verb.run(report),

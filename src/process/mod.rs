@@ -1,18 +1,25 @@
 //! Programs that are started: Buildroot's make, and hooks and commands of layers. Nothing else here starts one.
 //!
 //! A program is a process group of its own, so that what it starts ends with it: at Ctrl-C, when its time is over,
-//! and when this process fails. What it prints is read line by line, stdout and stderr in the order in which they were
+//! and when this process fails. One is told to end, too, when this process is gone, however that came. What it prints is read line by line, stdout and stderr in the order in which they were
 //! written. One that talks to the user ([`Program::on_terminal`]) stays in our group, and has the terminal.
 
 mod wait;
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::Mode;
+use rustix::process::Signal;
+
 use crate::error::{Family, Io, Report};
 use crate::interrupt::Interrupt;
+
+/// How long a program that is told to end may take for it, if nothing else is said.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A program with all it is given.
 #[derive(Clone, Debug)]
@@ -23,6 +30,7 @@ pub struct Program {
     /// Changes of our own environment; none takes a variable away.
     environment: Vec<(OsString, Option<OsString>)>,
     umask: Option<u16>,
+    grace: Duration,
 }
 
 /// How a program ended by itself.
@@ -89,6 +97,7 @@ impl Program {
             directory: None,
             environment: Vec::new(),
             umask: None,
+            grace: GRACE,
         }
     }
 
@@ -127,6 +136,12 @@ impl Program {
         self
     }
 
+    /// How long it may take to end when it is told to, before it is ended with all it started.
+    pub fn grace(mut self, grace: Duration) -> Program {
+        self.grace = grace;
+        self
+    }
+
     /// How messages call it.
     pub fn name(&self) -> String {
         self.name.to_string_lossy().into_owned()
@@ -145,12 +160,12 @@ impl Program {
     /// Runs it to its end with the terminal, or whatever stdin, stdout and stderr are, as its own.
     pub fn on_terminal(&self) -> Result<Ended, ProcessError> {
         let begun = Instant::now();
-        let status = self.command()?.status().map_err(|error| self.not_started(error))?;
+        let status = self.command().status().map_err(|error| self.not_started(error))?;
         Ok(Ended { status, time: begun.elapsed() })
     }
 
-    fn command(&self) -> Result<Command, ProcessError> {
-        let mut command = self.bare_command()?;
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.name);
         command.args(&self.arguments);
         for (name, value) in &self.environment {
             match value {
@@ -159,26 +174,19 @@ impl Program {
             };
         }
         self.directory.as_ref().map(|directory| command.current_dir(directory));
-        Ok(command)
-    }
-
-    /// The umask of a process is that of all its threads, so a shell sets it for the program that it becomes.
-    fn bare_command(&self) -> Result<Command, ProcessError> {
-        let Some(umask) = self.umask else { return Ok(Command::new(&self.name)) };
-        if self.is_by_name() && !in_path(&self.name) {
-            return Err(ProcessError::Missing { name: self.name() });
-        }
-        let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(format!("umask {umask:04o} && exec \"$0\" \"$@\"")).arg(&self.name);
-        Ok(shell)
-    }
-
-    fn is_by_name(&self) -> bool {
-        !self.name.as_encoded_bytes().contains(&b'/')
+        let umask = self.umask.map(|umask| Mode::from_raw_mode(umask.into()));
+        let prepare = move || {
+            umask.map(rustix::process::umask);
+            Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?)
+        };
+        // SAFETY: between fork and exec two system calls are made; nothing is allocated, and no lock is taken.
+        unsafe { command.pre_exec(prepare) };
+        command
     }
 
     fn not_started(&self, source: std::io::Error) -> ProcessError {
-        if self.is_by_name() && source.kind() == std::io::ErrorKind::NotFound {
+        let by_name = !self.name.as_encoded_bytes().contains(&b'/');
+        if by_name && source.kind() == std::io::ErrorKind::NotFound {
             return ProcessError::Missing { name: self.name() };
         }
         Io::on("start", Path::new(&self.name))(source).into()
@@ -190,10 +198,4 @@ impl Ended {
     pub fn succeeded(&self) -> bool {
         self.status.success()
     }
-}
-
-/// Whether one of the directories of PATH has it.
-fn in_path(name: &OsStr) -> bool {
-    let directories = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&directories).any(|directory| directory.join(name).is_file())
 }

@@ -11,8 +11,6 @@ use super::{Duration, Ended, Instant, Interrupt, Io, ProcessError, Program, Stdi
 
 /// How often the interruption and the clock are looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a program that is told to end may take for it.
-const GRACE: Duration = Duration::from_secs(5);
 /// How long what a program has left behind may go on printing after its end.
 const REST: Duration = Duration::from_millis(500);
 
@@ -55,6 +53,7 @@ pub(super) fn run(
 struct Group {
     child: Child,
     over: bool,
+    grace: Duration,
 }
 
 impl Group {
@@ -62,14 +61,14 @@ impl Group {
         let name = program.name();
         let (reader, writer) = std::io::pipe().map_err(Io::on("start", &name))?;
         let second = writer.try_clone().map_err(Io::on("start", &name))?;
-        let mut command = program.command()?;
+        let mut command = program.command();
         command.stdin(Stdio::null()).stdout(writer).stderr(second).process_group(0);
         let child = command.spawn().map_err(|error| program.not_started(error))?;
         // Ours are closed with it: the pipe ends when the program's ends do.
         drop(command);
         let (sender, lines) = channel();
         std::thread::spawn(move || pass_lines(reader, &sender));
-        Ok((Group { child, over: false }, lines))
+        Ok((Group { child, over: false, grace: program.grace }, lines))
     }
 
     fn signal(&self, signal: Signal) {
@@ -87,7 +86,7 @@ impl Drop for Group {
         }
         self.signal(Signal::TERM);
         let told = Instant::now();
-        while told.elapsed() < GRACE && matches!(self.child.try_wait(), Ok(None)) {
+        while told.elapsed() < self.grace && matches!(self.child.try_wait(), Ok(None)) {
             std::thread::sleep(TICK);
         }
         // What it started may not have listened, whether it did or not.

@@ -1,4 +1,4 @@
-//! What happens, as JSON Lines for programs: `flash --events FILE`.
+//! What happens, as JSON Lines for programs: `flash --events FILE`, `compile --events FILE`.
 //!
 //! Each line is an object that was written at once, with `schema` (`skiff-image.events/1`; a field may be added to
 //! it, and what changes its meaning changes the number), `event`, `seconds` since the stream began and, where it is
@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `phase` | `phase`, `total` | a phase begins; `total` is left out where it is not known |
 //! | `progress` | `phase`, `bytes`, `total`, `rate` (of the last ten seconds), `mean`, `left` (seconds) | at most once a second, and when a phase ends; `total` and `left` are left out where they are not known |
+//! | `step` | `package`, `version` (both empty for what is of no package), `step`, `done`, `total` (packages), `left` (seconds) | Buildroot begins a step; `total` and `left` are left out where they are not known |
 //! | `retry` | `attempt`, `of`, `extents`, `bytes` | ranges were read back wrong and are written again |
 //! | `stall` | `verb`, `offset`, `len`, `waited` (seconds) | an operation takes long, and again each time it has taken as long again |
 //! | `warning` | `text` | something the user should change |
@@ -97,6 +98,16 @@ pub(super) enum Told {
         total: Option<u64>,
         rate: u64,
         mean: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        left: Option<u64>,
+    },
+    Step {
+        package: String,
+        version: String,
+        step: String,
+        done: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<usize>,
         #[serde(skip_serializing_if = "Option::is_none")]
         left: Option<u64>,
     },

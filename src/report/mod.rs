@@ -3,6 +3,7 @@
 pub mod events;
 mod pace;
 mod progress;
+mod steps;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -15,6 +16,7 @@ use events::Told;
 pub use events::{Events, EventsError};
 use progress::Look;
 pub use progress::Progress;
+pub use steps::Steps;
 
 use crate::error::{Error, Family};
 
@@ -161,6 +163,12 @@ impl Report {
     /// The same for one of several media, whose name stands before each line.
     pub fn progress_of(&self, medium: &str) -> Progress {
         Progress::new(Some(medium), self.look(), self.events.clone())
+    }
+
+    /// Progress of a build, or with `verbose` all it prints.
+    pub fn steps(&self, verbose: bool) -> Steps {
+        let look = if verbose && !self.quiet { Look::Lines } else { self.look() };
+        Steps::new(look, verbose, self.events.clone())
     }
 
     fn look(&self) -> Look {

@@ -7,6 +7,7 @@ mod identity;
 mod nearest;
 mod position;
 mod size;
+mod span;
 
 pub use arch::{Arch, ForArch, ParseArchError};
 pub use date::Utc;
@@ -16,6 +17,7 @@ pub use identity::Seed;
 pub use nearest::nearest;
 pub use position::seek;
 pub use size::{ByteSize, ParseByteSizeError};
+pub use span::Span;
 
 /// Seconds since the Unix epoch, as `SOURCE_DATE_EPOCH` gives them.
 pub type Timestamp = i64;

@@ -65,6 +65,8 @@ impl Built {
         for kept in ["PATH", "TMPDIR"] {
             std::env::var_os(kept).map(|value| command.env(kept, value));
         }
+        // The directory may be in a checkout.
+        command.env("GIT_CEILING_DIRECTORIES", self.directory.path());
         command.env("SOURCE_DATE_EPOCH", "1577934245");
         command
     }

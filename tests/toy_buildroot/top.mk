@@ -126,11 +126,20 @@ rootfs-common: target-finalize
 source:
 	@echo sources are there
 show-build-order:
-	@echo $(foreach p,$(packages),$(call name,$(p)))
+	@:
+	$(foreach p,$(packages),$(info $(call name,$(p))))
 legal-info:
-	@mkdir -p $(O)/legal-info && echo '"PACKAGE","VERSION"' >$(O)/legal-info/manifest.csv
+	@rm -rf $(O)/legal-info && mkdir -p $(O)/legal-info && echo '"PACKAGE","VERSION"' >$(O)/legal-info/manifest.csv
+	@cd $(O)/legal-info && find * -type f -exec sha256sum {} + | LC_ALL=C sort -k2 >.sums && mv .sums legal-info.sha256
 printvars:
 	@$(foreach v,$(VARS),printf '%s=%s\n' '$(v)' '$($(v))';)
+# The configuration of the kernel, which its user edits in a directory of its own.
+LINUX_DIR := $(BUILD_DIR)/linux-6.12
+.PHONY: linux-configure linux-menuconfig
+linux-configure:
+	@mkdir -p $(LINUX_DIR) && $(SHELL) $(TOPDIR)/package/linux.sh configure
+linux-menuconfig:
+	@cd $(LINUX_DIR) && sh -c "$(TOY_MENUCONFIG)"
 clean:
 	rm -rf $(BUILD_DIR) $(TARGET_DIR) $(BINARIES_DIR) $(HOST_DIR) $(O)/legal-info
 distclean: clean

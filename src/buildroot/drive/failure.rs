@@ -117,7 +117,9 @@ impl Trace {
         let begun = self.begun.iter().rev().find(|(line, message)| {
             *line < end && stamp.is_none_or(|(directory, _)| message.directory() == *directory)
         });
-        let start = begun.map_or(1, |(line, _)| line + 1);
+        // A step may say nothing, as one that finds a wrong file among the downloads.
+        let before = self.begun.iter().rev().find(|(line, _)| *line < end);
+        let start = begun.or(before).map_or(1, |(line, _)| line + 1);
         let (part, mixed) = self.part(start, end, stamp.map(|(directory, _)| directory.as_str()));
         let told = told(&part);
         let downloads = stamp.is_some_and(|(_, step)| step.contains("download"))
@@ -156,10 +158,13 @@ impl Trace {
 
     /// The other packages that failed.
     fn others(&self, first: Option<&(String, String)>) -> Vec<String> {
-        let all =
-            self.failed.iter().filter_map(|stop| stop.stamp.as_ref()).filter(|stamp| Some(*stamp) != first);
-        let mut names: Vec<String> = all.map(|(directory, _)| directory.clone()).collect();
-        names.dedup();
+        let all = self.failed.iter().filter_map(|stop| stop.stamp.as_ref()).map(|(directory, _)| directory);
+        let mut names: Vec<String> = Vec::new();
+        for name in all.filter(|name| first.is_none_or(|(first, _)| first != *name)) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
         names
     }
 }
@@ -290,8 +295,13 @@ mod tests {
                  Stop.\n  {place} 1"
             )
         );
-        let told = failure(&["make: *** [x.mk:1: /w/build/toolchain/.stamp_downloaded] Error 1"]);
-        assert_eq!(told, format!("`toolchain` failed at `downloaded`\n  {place} 1"));
+        let told = failure(&[
+            ">>> zlib 1.3 Building",
+            "ERROR: x.tar.gz has wrong sha256 hash:",
+            "make: *** [x.mk:1: /w/build/x-1/.stamp_downloaded] Error 1",
+        ]);
+        let hash = "ERROR: x.tar.gz has wrong sha256 hash:";
+        assert_eq!(told, format!("`x-1` failed at `downloaded`\n    {hash}\n  {place} 2"));
         assert_eq!(failure(&[]), format!("make failed before anything was built\n  {place} 1"));
     }
 
