@@ -123,7 +123,9 @@ fn our_environment(tree: &Path, chain: &str) -> BTreeMap<String, String> {
     command
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("GIT_CEILING_DIRECTORIES", tree.parent().unwrap());
-    serde_json::from_value(json(&mut command)).unwrap()
+    let mut found: BTreeMap<String, String> = serde_json::from_value(json(&mut command)).unwrap();
+    assert_eq!(found.remove("SKIFF_ORDER").as_deref(), Some("skiffos"));
+    found
 }
 
 #[test]

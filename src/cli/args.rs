@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::env::quoted;
 use super::preseed_args::PreSeedArgs;
 use crate::board::{Board, Registry, TableKind};
 use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
@@ -88,7 +89,7 @@ pub struct LayerArgs {
 
     /// Order layers as SkiffOS does, which leaves a dependency that is in the list already behind its dependents;
     /// SKIFF_ORDER=skiffos asks for it too.
-    #[arg(long, env = "SKIFF_ORDER", hide_env = true, value_parser = is_skiffos_order)]
+    #[arg(long, env = layer::ORDER_VARIABLE, hide_env = true, value_parser = is_skiffos_order)]
     skiffos_order: bool,
 
     /// Directory with configs/, overrides/ and workspaces/.
@@ -144,6 +145,25 @@ impl LayerArgs {
         }
         let remembered = self.remembered()?.map(|selection| selection.asked.chain);
         Ok(remembered.map(|chain| (chain, Selection::file_in(&self.configuration()).display().to_string())))
+    }
+
+    /// Those of the flags that another verb has to be given too, as a shell reads them, with a space in front.
+    pub fn repeated(&self) -> Result<String> {
+        let is_set = |name: &str, value: &str| std::env::var(name).is_ok_and(|set| set == value);
+        let chain = self.chain()?.filter(|(_, asked_by)| asked_by == "--config").map(|(chain, _)| chain);
+        let workspace =
+            Some(&self.workspace).filter(|name| *name != "default" && !is_set("SKIFF_WORKSPACE", name));
+        let root = Some(&self.root).filter(|root| *root != Path::new("."));
+        let order = self.skiffos_order && !is_set(layer::ORDER_VARIABLE, "skiffos");
+        let mut flags = String::new();
+        for (flag, value) in [
+            ("config", chain.map(OsString::from)),
+            ("workspace", workspace.map(OsString::from)),
+            ("root", root.map(OsString::from)),
+        ] {
+            flags.extend(value.map(|value| format!(" --{flag} {}", quoted(&value))));
+        }
+        Ok(flags + if order { " --skiffos-order" } else { "" })
     }
 
     /// What the workspace remembers of its last configure, if that is to be used.
@@ -204,12 +224,12 @@ impl LayerArgs {
     }
 }
 
-/// Parses SKIFF_ORDER. The flag itself comes here as `true`.
+/// Parses SKIFF_ORDER. The flag itself comes here as `true`, and its absence as `false`.
 fn is_skiffos_order(text: &str) -> std::result::Result<bool, String> {
     match text {
         "true" | "skiffos" => Ok(true),
-        "" | "false" | "dependencies" => Ok(false),
-        _ => Err("SKIFF_ORDER is `skiffos` or `dependencies`".into()),
+        "false" | "" | "dependencies" => Ok(false),
+        _ => Err(format!("{} is `skiffos` or `dependencies`", layer::ORDER_VARIABLE)),
     }
 }
 

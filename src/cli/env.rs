@@ -42,7 +42,7 @@ impl fmt::Display for Exports<'_> {
 }
 
 /// A word of a shell; bytes that are no text are told as bash reads them.
-fn quoted(value: &OsStr) -> String {
+pub fn quoted(value: &OsStr) -> String {
     match value.to_str() {
         Some(text) if !text.is_empty() && text.chars().all(is_plain) => text.into(),
         Some(text) => format!("'{}'", text.replace('\'', r"'\''")),

@@ -65,6 +65,10 @@ struct Row {
     path: String,
     description: String,
     root_overlay: bool,
+    /// How it was found.
+    found: String,
+    /// Directories of the same name that it replaces.
+    replaces: Vec<String>,
 }
 
 struct Rows<'a>(&'a [Row]);
@@ -72,7 +76,10 @@ struct Rows<'a>(&'a [Row]);
 impl fmt::Display for Rows<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.0.iter().map(|row| row.name.len()).max().unwrap_or(0);
-        let line = |row: &Row| format!("{:<width$}  {}", row.name, row.description).trim_end().to_owned();
+        let line = |row: &Row| {
+            let replaced: String = row.replaces.iter().map(|path| format!(" (replaces `{path}`)")).collect();
+            format!("{:<width$}  {}{replaced}", row.name, row.description).trim_end().to_owned()
+        };
         f.write_str(&self.0.iter().map(line).collect::<Vec<_>>().join("\n"))
     }
 }
@@ -100,6 +107,8 @@ fn row(layer: &Layer) -> Row {
         path: layer.path.display().to_string(),
         description: layer.description.clone().unwrap_or_default(),
         root_overlay: layer.root_overlay().is_some(),
+        found: layer.found.to_string(),
+        replaces: layer.shadows.iter().map(|path| path.display().to_string()).collect(),
     }
 }
 

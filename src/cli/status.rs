@@ -93,7 +93,7 @@ impl Status {
             true => self.look(&mut shown, report).err(),
             false => None,
         };
-        shown.next = if failed.is_none() { next(&shown) } else { Vec::new() };
+        shown.next = if failed.is_none() { next(&shown, &self.layers.repeated()?) } else { Vec::new() };
         report.document(&shown, shown.to_string().trim_end());
         failed.map_or(Ok(()), Err)
     }
@@ -192,38 +192,30 @@ fn names(directory: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// What to do next, the likeliest first.
-fn next(shown: &Shown) -> Vec<Next> {
-    let next = |command: &str, does| Next { command: format!("skiff-image {command}"), does };
+/// What to do next, the likeliest first; `flags` are those that have to be given again.
+fn next(shown: &Shown, flags: &str) -> Vec<Next> {
+    let plain = |command: &str, does| Next { command: format!("skiff-image {command}"), does };
+    let next = |command: &str, does| Next { command: format!("skiff-image {command}{flags}"), does };
     if !shown.project {
-        let elsewhere = next("status --root DIR", "look at the project in DIR");
-        return vec![
-            next("demo", "compose, flash and verify a small built-in system"),
-            next("--help", "all verbs"),
-            elsewhere,
-        ];
+        let demo = plain("demo", "compose, flash and verify a small built-in system");
+        let elsewhere = plain("status --root DIR", "look at the project in DIR");
+        return vec![demo, plain("--help", "all verbs"), elsewhere];
     }
     if shown.chain.is_none() {
-        let list = next("layers list", "layers that can be chosen");
-        return vec![list, next("compile --config BOARD,LAYER", "build a system of these layers")];
+        let chosen = next("compile --config BOARD,LAYER", "build a system of these layers");
+        return vec![next("layers list", "layers that can be chosen"), chosen];
     }
-    let compose = shown.board.as_ref().is_some_and(|board| board.refused.is_none());
+    let is_composed = shown.board.as_ref().is_some_and(|board| board.refused.is_none());
+    let devices = || plain("devices", "list what it can be flashed to");
     match shown.progress {
-        Progress::Empty => vec![
-            next("compile", "configure Buildroot and build the system"),
-            next("configure", "only configure it"),
-        ],
+        Progress::Empty => {
+            let only = next("configure", "only configure it");
+            vec![next("compile", "configure Buildroot and build the system"), only]
+        }
         Progress::Configured => vec![next("compile", "build the system")],
-        Progress::Compiled if compose => {
-            vec![next("assemble", "make an image"), next("devices", "list what it can be flashed to")]
-        }
-        Progress::Compiled => {
-            vec![next("boards list", "boards that images are made for, to be given as `--board`")]
-        }
-        Progress::Assembled => vec![
-            next("devices", "list what the image can be flashed to"),
-            next("flash /dev/...", "write the system to a medium"),
-        ],
+        Progress::Compiled if is_composed => vec![next("assemble", "make an image"), devices()],
+        Progress::Compiled => vec![plain("boards list", "boards that images are made for, for `--board`")],
+        Progress::Assembled => vec![devices(), next("flash DEVICE", "write the system to a medium")],
     }
 }
 

@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::version::Version;
-use super::{Chain, EXTRA_VARIABLE, Layer, LayerName, PATH_PREFIX, Registry};
+use super::{Chain, EXTRA_VARIABLE, Layer, LayerName, ORDER_VARIABLE, Order, PATH_PREFIX, Registry};
 
 /// Variables by their names.
 pub type Variables = BTreeMap<OsString, OsString>;
@@ -115,6 +115,9 @@ impl Surroundings<'_> {
             ("SKIFF_CONFIG_PATH".into(), paths.join(OsStr::new(" "))),
             ("SKIFF_CONFIG_PATH_VAR".into(), variables.join(OsStr::new(" "))),
         ]);
+        if self.chain.order == Order::Skiffos {
+            found.insert(ORDER_VARIABLE.into(), "skiffos".into());
+        }
         if !extra.is_empty() {
             found.insert(EXTRA_VARIABLE.into(), extra.join(OsStr::new(":")));
         }

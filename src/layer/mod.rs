@@ -41,6 +41,8 @@ pub const PATH_PREFIX: &str = "SKIFF_CONFIG_PATH_";
 /// The variable that tells programs of layers the directories of the chosen layers. `SKIFF_CONFIG_PATH_VAR` is another
 /// such list, which SkiffOS exports beside it: no layer's.
 const PATH_LIST: &str = "SKIFF_CONFIG_PATH_VAR";
+/// The variable with the order of layers, `skiffos` or `dependencies`.
+pub const ORDER_VARIABLE: &str = "SKIFF_ORDER";
 /// Start of the variables that tell programs of layers what a layer is called: `SKIFF_CONFIG_NAME_NAMESPACE_NAME`.
 pub const NAME_PREFIX: &str = "SKIFF_CONFIG_NAME_";
 /// The variable with the workspace.
@@ -138,6 +140,18 @@ pub enum Found {
     Overrides,
     /// It is `configs-base/pre` or `configs-base/post`, which come first and last.
     Base,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Found::Variable(variable) => f.write_str(variable),
+            Found::Extra(root) => write!(f, "{}", root.display()),
+            Found::InTree => f.write_str("configs"),
+            Found::Overrides => f.write_str("overrides"),
+            Found::Base => f.write_str("configs-base"),
+        }
+    }
 }
 
 /// A configuration layer.
@@ -328,7 +342,7 @@ impl Report for LayerError {
                 "`skiff-image cmd --all` lists the commands of all layers".into()
             }
             LayerError::Ambiguous { .. } => {
-                "rename one of them, or give a directory with both in SKIFF_EXTRA_CONFIGS_PATH".into()
+                format!("unset it, and add the directory that holds the layer to {EXTRA_VARIABLE}")
             }
             LayerError::NoText { .. } => {
                 "write the names of layers in it, with commas, spaces or line ends between them".into()

@@ -62,6 +62,7 @@ pub fn discover(environment: &Environment, roots: &Roots) -> Result<Registry, La
     }
     ensure_directory("configs", &roots.configs)?;
     registry.add_root(&roots.configs, &Found::InTree)?;
+    registry.forget_what_is_listed();
     registry.reject_ambiguous()?;
     registry.add_overrides(roots, environment)?;
     registry.pre = implied("configs-base/pre", roots.project.join("configs-base/pre"), Found::Base)?;
@@ -167,6 +168,16 @@ impl Registry {
     pub(super) fn no_directory(&self, name: &LayerName) -> Option<PathBuf> {
         let below = |root: &PathBuf| root.join(name.as_str());
         self.roots.iter().map(below).find(|path| path.symlink_metadata().is_ok() && !path.is_dir())
+    }
+
+    /// Programs of layers are given the variables of all layers; where one of them is this program, that changes nothing.
+    fn forget_what_is_listed(&mut self) {
+        let same = |one: &Path, other: &Path| one.canonicalize().ok() == other.canonicalize().ok();
+        let Registry { layers, by_variable, .. } = self;
+        by_variable.retain(|variable, path| {
+            let mut listed = layers.iter().filter(|(name, _)| name.path_variable() == *variable);
+            listed.all(|(_, layer)| !same(path, &layer.path))
+        });
     }
 
     /// Names that differ only in what a variable does not tell share one, and SkiffOS knows only one of them.
