@@ -12,8 +12,9 @@ use common::{command, oracle};
 use project::{NAMES, Project, expect_failure, json, run, succeed};
 use serde_json::Value;
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 15] = [
     "assemble", "plan", "flash", "verify", "inspect", "explain", "boards", "layers", "mkfs", "cache", "demo",
+    "status", "cmd", "shell", "env",
 ];
 
 fn text(value: &Value) -> &str {

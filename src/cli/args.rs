@@ -131,6 +131,11 @@ impl LayerArgs {
         Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace()
     }
 
+    /// The project root, from that of the filesystem on and without links.
+    pub fn absolute_root(&self) -> Result<PathBuf> {
+        Ok(self.root.canonicalize().map_err(crate::error::Io::on("find", &self.root))?)
+    }
+
     /// A path of the project, short if that is the current directory.
     pub fn below(&self, path: impl AsRef<Path>) -> PathBuf {
         if self.root == Path::new(".") { path.as_ref().into() } else { self.root.join(path) }

@@ -24,8 +24,7 @@ pub struct Given {
 
 impl Given {
     pub fn load(layers: &LayerArgs, report: &crate::report::Report) -> Result<Given> {
-        let given_root = layers.below(".");
-        let root = given_root.canonicalize().map_err(Io::on("find", &given_root))?;
+        let root = layers.absolute_root()?;
         // A project has an external tree of this name; that of a SkiffOS checkout is Buildroot itself.
         let buildroot = root.join("buildroot");
         Ok(Given {

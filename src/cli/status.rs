@@ -100,8 +100,7 @@ impl Status {
 
     /// What can be told whatever is wrong with the project.
     fn surroundings(&self) -> Result<Shown> {
-        let given = self.layers.below(".");
-        let root = given.canonicalize().map_err(Io::on("find", &given))?;
+        let root = self.layers.absolute_root()?;
         let is_project =
             ["configs", "configs-base", "workspaces"].iter().any(|name| root.join(name).exists());
         Ok(Shown {

@@ -245,7 +245,10 @@ fn directories(path: &Path) -> Result<Vec<String>, LayerError> {
     for entry in fs::read_dir(path).map_err(Io::on("list", path))? {
         let entry = entry.map_err(Io::on("list", path))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && entry.path().is_dir() {
+        let kind = entry.file_type().map_err(Io::on("look at", entry.path()))?;
+        // Only links have to be followed.
+        let is_directory = kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
+        if !name.starts_with('.') && is_directory {
             names.push(name);
         }
     }
