@@ -480,7 +480,7 @@ fn a_circle_of_layers_is_told() {
     project.write("configs/demo/site/metadata/dependencies", "demo/other\n");
     project.write("configs/demo/other/metadata/dependencies", "\ndemo/site\n");
     let circle = "error: layers depend on each other: demo/site -> demo/other -> demo/site\n\
-                  hint: remove the dependency in `configs/demo/other/metadata/dependencies:2`";
+                  hint: remove the dependency in `configs/demo/other/metadata/dependencies:2`, or take SkiffOS' order with `--skiffos-order`";
     expect_no_image(&project, &[], 1, circle);
     let mut by_variable = project.command(&["assemble", "--board", "virt/qemu", "--source", "output"]);
     expect_failure(by_variable.env("SKIFF_CONFIG", "demo/site"), 1, circle);
