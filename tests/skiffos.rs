@@ -14,7 +14,7 @@ use std::process::Command;
 
 use project::{PROGRAM, json};
 use skiff_image::layer::{Environment, Order, Registry, Roots, discover, displaced};
-use skiffos::{CHAINS, skiffos_copy, skiffos_environment, skiffos_tree};
+use skiffos::{CHAINS, skiffos_copy, skiffos_environment, skiffos_environment_with, skiffos_tree};
 
 fn names(registry: &Registry, chain: &str, order: Order) -> Vec<String> {
     let chain = registry.chain(chain, "the test", order).unwrap_or_else(|error| panic!("{chain}: {error}"));
@@ -117,12 +117,11 @@ fn of_layers(environment: BTreeMap<String, String>) -> BTreeMap<String, String> 
     environment.into_iter().filter(|(name, _)| wanted(name)).collect()
 }
 
-fn our_environment(tree: &Path, chain: &str) -> BTreeMap<String, String> {
+fn our_environment(tree: &Path, chain: &str, variables: &[(&str, &str)]) -> BTreeMap<String, String> {
     let mut command = Command::new(PROGRAM);
     command.args(["env", "--skiffos-order", "--config", chain]).current_dir(tree).env_clear();
-    command
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("GIT_CEILING_DIRECTORIES", tree.parent().unwrap());
+    command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("GIT_CEILING_DIRECTORIES", tree.parent().unwrap()).envs(variables.iter().copied());
     let mut found: BTreeMap<String, String> = serde_json::from_value(json(&mut command)).unwrap();
     assert_eq!(found.remove("SKIFF_ORDER").as_deref(), Some("skiffos"));
     found
@@ -133,10 +132,36 @@ fn programs_of_layers_find_the_environment_of_skiffos() {
     let Some(tree) = skiffos_tree("the environment") else { return };
     let copy = skiffos_copy(&tree);
     let tree = copy.path().canonicalize().unwrap();
-    for chain in ["pine64/phone,core/gentoo", "pi/4"] {
-        let theirs = of_layers(skiffos_environment(&tree, chain));
-        let ours = of_layers(our_environment(&tree, chain));
-        assert!(theirs.len() > 280, "{}", theirs.len());
-        assert_eq!(ours, theirs, "{chain}");
-    }
+    let theirs = of_layers(skiffos_environment(&tree, "pine64/phone,core/gentoo"));
+    assert!(theirs.len() > 280, "{}", theirs.len());
+    assert_eq!(of_layers(our_environment(&tree, "pine64/phone,core/gentoo", &[])), theirs);
+}
+
+#[test]
+fn an_extension_repository_is_used_unchanged() {
+    let Some(tree) = skiffos_tree("an extension repository") else { return };
+    let copy = skiffos_copy(&tree);
+    let tree = copy.path().canonicalize().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = tree.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    // One replaces a layer of the tree, one is named by its own variable.
+    write("one/apps/docker/metadata/dependencies", "apps/crun");
+    write("one/mine/robot/metadata/dependencies", "skiff/core mine/arm");
+    write("two/mine/robot/metadata/dependencies", "apps/kodi");
+    write("two/mine/arm/metadata/description", "x");
+    write("elsewhere/metadata/dependencies", "apps/ttyd");
+    let path = |name: &str| tree.join(name).to_str().unwrap().to_owned();
+    let extra = format!("{}:{}", path("one"), path("two"));
+    let own = path("elsewhere");
+    let variables = [("SKIFF_EXTRA_CONFIGS_PATH", extra.as_str()), ("SKIFF_CONFIG_PATH_MINE_ARM", &own)];
+    let mut ours = of_layers(our_environment(&tree, "pi/4,mine/robot", &variables));
+    let theirs = of_layers(skiffos_environment_with(&tree, "pi/4,mine/robot", &variables));
+    assert_eq!(ours["SKIFF_CONFIG"], theirs["SKIFF_CONFIG"]);
+    assert!(theirs["SKIFF_CONFIG"].contains("apps/crun,apps/docker"), "{}", theirs["SKIFF_CONFIG"]);
+    // SkiffOS does not know how to call what only a variable names.
+    assert_eq!(ours.remove("SKIFF_CONFIG_NAME_MINE_ARM").as_deref(), Some("mine/arm"));
+    assert_eq!(ours, theirs);
 }

@@ -92,7 +92,8 @@ pub struct LayerArgs {
     #[arg(long, env = layer::ORDER_VARIABLE, hide_env = true, value_parser = is_skiffos_order)]
     skiffos_order: bool,
 
-    /// Directory with configs/, overrides/ and workspaces/.
+    /// Directory with configs/, overrides/ and workspaces/, which relative paths in SKIFF_EXTRA_CONFIGS_PATH and
+    /// SKIFF_CONFIG_PATH_* are relative to.
     #[arg(long, value_name = "DIR", default_value = ".")]
     root: PathBuf,
 

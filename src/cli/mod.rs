@@ -138,7 +138,7 @@ impl Cli {
         }
     }
 
-    /// Runs the verb.
+    /// Runs the verb of what [`Cli::read`] has read.
     pub fn run(self, report: &Report) -> Result<()> {
         match self.verb.expect("without a verb it is `status`") {
             Verb::Configure(verb) => verb.run(report),

@@ -59,11 +59,20 @@ pub fn skiffos_copy(tree: &Path) -> tempfile::TempDir {
 
 /// The environment that SkiffOS gives to programs of layers, for a chain.
 pub fn skiffos_environment(tree: &Path, chain: &str) -> BTreeMap<String, String> {
+    skiffos_environment_with(tree, chain, &[])
+}
+
+/// The same with more variables set.
+pub fn skiffos_environment_with(
+    tree: &Path,
+    chain: &str,
+    variables: &[(&str, &str)],
+) -> BTreeMap<String, String> {
     let mut make = Command::new("make");
     make.args(["-s", "env"]).current_dir(tree).env_clear().env("SKIFF_CONFIG", chain);
     make.env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("GIT_CEILING_DIRECTORIES", tree.parent().unwrap());
-    let output = make.output().expect("make starts");
+    let output = make.envs(variables.iter().copied()).output().expect("make starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("the environment is text");
     text.lines()
