@@ -60,7 +60,7 @@ impl Configured {
             Kind::Busybox => "Config.in",
         };
         let variables = BTreeMap::from([("SRCARCH".to_owned(), self.arch.clone())]);
-        Some(Definitions::read(directory, top, "CONFIG_", &variables))
+        Some(Definitions::read(directory, top, "CONFIG_", variables))
     }
 }
 

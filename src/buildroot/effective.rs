@@ -188,7 +188,9 @@ impl Comparison<'_> {
             .iter()
             .map(|definition| definition.conditions.iter().find_map(|condition| condition.unmet(self)));
         let Unmet { part, symbol, value } = unmet.collect::<Option<Vec<_>>>()?.into_iter().next()?;
-        Some(Why::Unmet { part, symbol: self.definitions.named(&symbol), value })
+        let named = self.definitions.named(&symbol);
+        let part = if part == symbol { named.clone() } else { part };
+        Some(Why::Unmet { part, symbol: named, value })
     }
 
     /// The other member of a choice that is on.
@@ -221,10 +223,16 @@ fn invalid(definitions: &[Definition], requested: &Assignment) -> Option<Why> {
         Type::Bool => matches!(value, "y" | "n"),
         Type::Tristate => matches!(value, "y" | "m" | "n"),
         Type::String => value.starts_with('"'),
-        Type::Int => value.parse::<i64>().is_ok(),
+        Type::Int => is_decimal(value),
         Type::Hex => i64::from_str_radix(value.trim_start_matches("0x").trim_start_matches("0X"), 16).is_ok(),
     };
     (!fits).then(|| Why::Invalid { expects: kind.expects() })
+}
+
+/// Kconfig takes no leading zeros.
+fn is_decimal(value: &str) -> bool {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    value.parse::<i64>().is_ok() && (digits == "0" || !digits.starts_with('0'))
 }
 
 fn no_prompt(definitions: &[Definition]) -> Option<Why> {
@@ -267,7 +275,7 @@ impl fmt::Display for Why {
             }
             Why::Chosen { winner, by: None } => write!(f, "`{winner}` is chosen"),
             Why::OnlyChoice => f.write_str("one member of its choice must be on, and no other was asked for"),
-            Why::Selected { by } => write!(f, "{} selects it", list(by)),
+            Why::Selected { by } => write!(f, "it is selected by {}", list(by)),
             Why::NoPrompt => f.write_str("its value follows from other symbols only"),
             Why::Invalid { expects } => write!(f, "{expects} is expected"),
             Why::Unexplained => f.write_str("the Kconfig files do not tell why"),

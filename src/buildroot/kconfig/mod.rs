@@ -52,7 +52,7 @@ impl Type {
             Type::Bool => "`y` or `n`",
             Type::Tristate => "`y`, `m` or `n`",
             Type::String => "a text in quotes",
-            Type::Int => "a number",
+            Type::Int => "a decimal number without leading zeros",
             Type::Hex => "a hexadecimal number",
         }
     }
@@ -103,8 +103,9 @@ impl Definitions {
     /// Reads Buildroot's tree at `directory` as it is configured in `output` (`O=`): the external trees that Buildroot
     /// noted there are read too.
     pub fn of_buildroot(directory: &Path, output: &Path) -> Definitions {
+        let output = std::path::absolute(output).unwrap_or_else(|_| output.into());
         let variables = [("BR2_BASE_DIR".into(), output.display().to_string())];
-        Definitions::read(directory, "Config.in", "", &variables.into())
+        Definitions::read(directory, "Config.in", "", variables.into())
     }
 
     /// Reads the files from `directory/top` on. `prefix` (`CONFIG_`) is put in front of all names; `variables` are
@@ -113,7 +114,7 @@ impl Definitions {
         directory: &Path,
         top: &str,
         prefix: &'static str,
-        variables: &BTreeMap<String, String>,
+        variables: BTreeMap<String, String>,
     ) -> Definitions {
         let mut definitions = Definitions { prefix, ..Definitions::default() };
         reader::Reader::new(directory, variables, &mut definitions).read(top);

@@ -11,7 +11,8 @@ use super::{Definition, Definitions, Expression, LEGACY, Selector};
 
 pub(super) struct Reader<'a> {
     directory: &'a Path,
-    variables: &'a BTreeMap<String, String>,
+    /// Values for paths behind `source`; texts that are defaults of symbols are added on the way.
+    variables: BTreeMap<String, String>,
     definitions: &'a mut Definitions,
     /// What encloses the line that is read: `if`, `menu` and `choice`, from the outermost.
     open: Vec<Block>,
@@ -39,7 +40,7 @@ enum Entry {
 impl<'a> Reader<'a> {
     pub(super) fn new(
         directory: &'a Path,
-        variables: &'a BTreeMap<String, String>,
+        variables: BTreeMap<String, String>,
         definitions: &'a mut Definitions,
     ) -> Reader<'a> {
         let (open, reading) = (Vec::new(), BTreeSet::new());
@@ -47,7 +48,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn read(&mut self, source: &str) {
-        let path = self.directory.join(self.expanded(source).as_ref());
+        let path = self.directory.join(self.expanded(source));
         if !self.reading.insert(path.clone()) {
             return;
         }
@@ -66,14 +67,20 @@ impl<'a> Reader<'a> {
     }
 
     /// Replaces `$NAME` and `$(NAME)`; what has no value stays as it is.
-    fn expanded<'s>(&self, text: &'s str) -> Cow<'s, str> {
-        if !text.contains('$') {
-            return text.into();
+    fn expanded(&self, text: &str) -> String {
+        let mut parts = text.split('$');
+        let mut expanded = String::from(parts.next().unwrap_or_default());
+        for part in parts {
+            let bare = part.strip_prefix('(').unwrap_or(part);
+            let end = bare.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(bare.len());
+            let rest =
+                if bare.len() < part.len() { bare[end..].strip_prefix(')') } else { Some(&bare[end..]) };
+            match (self.variables.get(&bare[..end]), rest) {
+                (Some(value), Some(rest)) => expanded.extend([value, rest]),
+                _ => expanded.extend(["$", part]),
+            }
         }
-        let replaced = self.variables.iter().rev().fold(text.to_owned(), |text, (name, value)| {
-            text.replace(&format!("$({name})"), value).replace(&format!("${name}"), value)
-        });
-        replaced.into()
+        expanded
     }
 
     fn take(&mut self, statement: Statement<'_>, legacy: bool) {
@@ -101,6 +108,7 @@ impl<'a> Reader<'a> {
                 self.prompt(prompt);
             }
             Statement::Prompt(prompt) => self.prompt(Some(prompt)),
+            Statement::Default(text) => self.default(text),
             Statement::Environment => self.with(|definition| definition.environment = true),
         }
     }
@@ -138,6 +146,13 @@ impl<'a> Reader<'a> {
         let condition = condition.and_then(Expression::parse);
         self.with(|definition| definition.selects.push(selected.clone()));
         self.definitions.selectors.entry(selected).or_default().push(Selector { symbol, condition });
+    }
+
+    /// Paths of external trees are defaults of symbols.
+    fn default(&mut self, text: &str) {
+        if let Entry::Symbol(symbol) = &self.entry {
+            self.variables.entry(symbol.clone()).or_insert_with(|| text.into());
+        }
     }
 
     fn prompt(&mut self, prompt: Option<Prompt<'_>>) {

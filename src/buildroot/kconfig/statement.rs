@@ -27,6 +27,8 @@ pub(super) enum Statement<'a> {
     Prompt(Prompt<'a>),
     /// `select NAME if CONDITION`.
     Select(&'a str, Option<&'a str>),
+    /// `default "..."` without a condition.
+    Default(&'a str),
     /// `option env=...`: the value comes from the environment.
     Environment,
 }
@@ -99,6 +101,7 @@ fn statement(line: &str) -> Option<Statement<'_>> {
             let (name, condition) = conditional(rest);
             Statement::Select(name, condition)
         }
+        "default" => Statement::Default(rest.strip_prefix('"')?.strip_suffix('"')?),
         "option" if rest.starts_with("env") => Statement::Environment,
         "def_bool" => Statement::Type(Type::Bool, None),
         "def_tristate" => Statement::Type(Type::Tristate, None),
