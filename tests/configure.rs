@@ -881,6 +881,34 @@ fn a_workspace_is_removed_with_what_belongs_to_it() {
 }
 
 #[test]
+fn who_is_asked_has_to_say_yes() {
+    if !oracle("who_is_asked_has_to_say_yes", "script") || !oracle("who_is_asked_has_to_say_yes", KCONFIG) {
+        return;
+    }
+    let project = Configured::new();
+    succeed(&mut project.configure());
+    let answer = |answer: &str| {
+        let line = format!("'{}' clean", project::PROGRAM);
+        let mut terminal = common::command("script");
+        terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(project.root());
+        let mut terminal = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut input = terminal.stdin.take().unwrap();
+        std::io::Write::write_all(&mut input, format!("{answer}\n").as_bytes()).unwrap();
+        let output = terminal.wait_with_output().unwrap();
+        drop(input);
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n"))
+    };
+    let (code, text) = answer("y");
+    assert!(text.contains("Remove workspace `default`? [yes/no] "), "{text}");
+    assert!(text.ends_with("refused: workspace `default` is not removed\n"), "{text}");
+    assert_eq!(code, Some(4), "{text}");
+    assert!(project.path("workspaces/default/.config").exists());
+    let (code, text) = answer("yes");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!project.path("workspaces/default").exists());
+}
+
+#[test]
 fn what_is_no_workspace_is_not_removed() {
     let project = Configured::new();
     project.write("workspaces/default/holiday.jpg", "");

@@ -261,7 +261,7 @@ fn epoch() -> Result<Option<i64>, ConfigureArgsError> {
     let Some(value) = variable("SOURCE_DATE_EPOCH") else { return Ok(None) };
     let value = text("SOURCE_DATE_EPOCH", value)?;
     match super::args::timestamp(&value) {
-        Ok(timestamp) => Ok(timestamp.0.map(i64::from)),
+        Ok(timestamp) => Ok(timestamp.0),
         Err(said) => Err(ConfigureArgsError::Epoch { value, said }),
     }
 }
