@@ -16,6 +16,9 @@
 //!                                          ^    flash: write, sync, read back, commit boot-critical bytes last
 //! ```
 //!
+//! What stands left of it can be made here, too: [`buildroot::configure`] makes a [`workspace`] of layers and of a tree of
+//! Buildroot that [`buildroot::source`] has checked, and is called again before anything is built in it.
+//!
 //! [`stage`] gathers what a plan is about: the root tree, the artifacts (images and boot texts that are composed
 //! first, because a partition that holds them cannot be placed before their length is known), the trees of the
 //! partitions and the raw blobs. [`lint`] holds the layout against the rules of the board's boot ROM and boot loader,

@@ -5,6 +5,7 @@ mod common;
 mod configured;
 #[path = "common/project.rs"]
 mod project;
+#[cfg(feature = "network")]
 #[path = "source/server.rs"]
 mod server;
 mod toy_buildroot;
@@ -19,8 +20,11 @@ use std::process::Command;
 use common::oracle;
 use configured::{Configured, write};
 use project::{expect_failure, json, run, succeed};
+#[cfg(feature = "network")]
 use server::{Server, answer, whole};
-use skiff_image::buildroot::source::{Pin, TreeDigest};
+use skiff_image::buildroot::source::{Pin, Places, Source, TreeDigest};
+use skiff_image::interrupt::Interrupt;
+use skiff_image::workspace::Workspace;
 use toy_buildroot::KCONFIG;
 
 const HINT: &str = "hint: `skiff-image fetch` gets the pinned one; `--any-buildroot` takes this one as it is";
@@ -308,6 +312,7 @@ fn with_name(mut header: tar::Header, path: &str) -> Vec<u8> {
     header.as_bytes().to_vec()
 }
 
+#[cfg(feature = "network")]
 #[test]
 fn a_release_comes_from_its_address() {
     let project = Configured::new();
@@ -384,6 +389,23 @@ fn the_series_is_applied_to_a_copy() {
     assert!(stderr.starts_with(&start), "{stderr}");
     let hint = "hint: adapt the patch, or take the version of Buildroot that it is made for\n";
     assert!(stderr.ends_with(hint), "{stderr}");
+}
+
+#[test]
+fn patching_can_be_interrupted() {
+    let project = Configured::new();
+    project.write("buildroot/patches/1.patch", "");
+    let workspace = Workspace::of(&project.root(), "default").unwrap();
+    let interrupt = Interrupt::default();
+    interrupt.raise();
+    let places = Places { given: Some(project.beside("toy")), ..Places::default() };
+    let error = Source::find(&workspace, &places, &interrupt).unwrap_err();
+    assert_eq!(error.to_string(), "patching Buildroot was interrupted");
+    let left: Vec<_> = fs::read_dir(project.path("workspaces/.buildroot"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["lock"]);
 }
 
 /// The project's pin against a real tree, named by SKIFF_BUILDROOT_TREE; UPDATE_GOLDEN=1 writes it.

@@ -7,9 +7,12 @@ mod configured;
 mod project;
 mod toy_buildroot;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::{Child, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::oracle;
@@ -333,6 +336,21 @@ fn what_is_remembered_must_be_right() {
 }
 
 #[test]
+fn what_cannot_be_remembered_is_told() {
+    let project = Configured::new();
+    let odd = project.beside("extra").join(OsStr::from_bytes(b"\xff"));
+    fs::create_dir_all(&odd).unwrap();
+    expect_failure(
+        project.configure().env("SKIFF_EXTRA_CONFIGS_PATH", &odd),
+        1,
+        &format!(
+            "error: `{}` of `SKIFF_EXTRA_CONFIGS_PATH` is not UTF-8\nhint: rename the directory",
+            odd.display()
+        ),
+    );
+}
+
+#[test]
 fn a_workspace_of_skiffos_goes_on() {
     if !oracle("configure", KCONFIG) {
         return;
@@ -456,6 +474,19 @@ fn a_project_or_buildroot_at_such_a_path_is_told() {
             ),
         );
     }
+    let project = Configured::new();
+    let elsewhere = project.beside("an output");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::create_dir(project.path("workspaces")).unwrap();
+    symlink(&elsewhere, project.path("workspaces/default")).unwrap();
+    expect_failure(
+        &mut project.configure(),
+        1,
+        &format!(
+            "error: Buildroot cannot work with ' ' in a path, and the workspace is at `{}`\n{hint}",
+            elsewhere.display()
+        ),
+    );
     let project = Configured::new();
     let tree = project.beside("to:y");
     fs::rename(project.beside("toy"), &tree).unwrap();
@@ -935,4 +966,40 @@ fn what_is_no_workspace_is_not_removed() {
             elsewhere.display()
         ),
     );
+}
+
+/// The layers of this project with a real Buildroot, named by SKIFF_BUILDROOT_TREE.
+#[test]
+fn a_real_buildroot_is_configured() {
+    let Some(tree) = std::env::var_os("SKIFF_BUILDROOT_TREE").map(PathBuf::from) else {
+        eprintln!(
+            "skipped: a_real_buildroot_is_configured: SKIFF_BUILDROOT_TREE names no source tree of Buildroot"
+        );
+        return;
+    };
+    let project = Configured::new();
+    for part in ["configs", "buildroot"] {
+        let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(part);
+        let copied = Command::new("cp").arg("-r").arg(from).arg(project.root()).status();
+        assert!(copied.unwrap().success());
+    }
+    let odd = "../ex tra@#&$'/x/y";
+    external(&project, odd, "ODD");
+    project.write(&format!("{odd}/buildroot/z"), "BR2_PACKAGE_OF_ODD=y\n");
+    project.write(&format!("{odd}/root_overlay/etc/x"), "");
+    for chain in ["virt/qemu,x/y", "pi/4,x/y", "intel/desktop,x/y"] {
+        let configure = || {
+            let mut command = project.command(&["configure", "--strict", "--config", chain, "--buildroot"]);
+            command.arg(&tree).env("SKIFF_CONFIG_PATH_X_Y", project.path(odd));
+            command
+        };
+        let configured = json(&mut configure());
+        assert_eq!(configured["dropped"], json!([]), "{chain}");
+        assert_eq!(configured["externals"], json!(["SKIFF_IMAGE", "ODD"]));
+        assert_eq!(project.effective("BR2_PACKAGE_OF_ODD").as_deref(), Some("y"));
+        assert_eq!(project.effective("BR2_TARGET_ROOTFS_TAR"), None);
+        let before = project.times("workspaces");
+        assert_eq!(json(&mut configure())["made"], json!(null));
+        assert_eq!(project.times("workspaces"), before);
+    }
 }

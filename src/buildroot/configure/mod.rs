@@ -95,6 +95,9 @@ pub fn configure(
     let workspace = inputs.workspace;
     reject_unsafe("the project", workspace.root())?;
     reject_unsafe("Buildroot", &inputs.source.path)?;
+    // It may be a link to another disk.
+    let output = workspace.output();
+    reject_unsafe("the workspace", &output.canonicalize().unwrap_or(output))?;
     kconfig::reject_other_version(workspace, inputs.source)?;
     let configuration = Configuration::of(inputs)?;
     let request = kconfig::digest(&configuration, inputs.source)?;
