@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::initramfs::startable;
 use super::{Inputs, StageError};
 use crate::board::{self, Place, Recipe, TextRules};
 use crate::boot::{grub, refind, text, uimage};
@@ -65,7 +66,8 @@ pub(super) fn build(
             (content, files, "squashfs")
         }
         Recipe::Cpio { compression, files } if files.is_empty() => {
-            let (content, files) = builder.cpio(root, *compression)?;
+            let root = startable(root, inputs.timestamp);
+            let (content, files) = builder.cpio(&root, *compression)?;
             (content, files, "cpio")
         }
         Recipe::Cpio { compression, files } => {

@@ -3,6 +3,7 @@
 
 mod artifact;
 mod blob;
+mod initramfs;
 mod place;
 mod words;
 

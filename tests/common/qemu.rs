@@ -144,6 +144,19 @@ impl Running {
         }
     }
 
+    /// Waits for `prompt` at the end of what the console printed, and tells how long it took.
+    pub fn expect_prompt(&mut self, prompt: &str) -> Duration {
+        let end = self.started + PATIENCE;
+        while !self.text.trim_end_matches(' ').ends_with(prompt.trim_end()) {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.console.recv_timeout(left) {
+                Ok(bytes) => self.text.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(_) => panic!("no `{prompt}` on the console, which {}", self.end()),
+            }
+        }
+        self.started.elapsed()
+    }
+
     /// Waits until the system is up, with every partition mounted and the modules of its kernel; gives how many
     /// boots `persist` has seen.
     pub fn expect_boot(mut self) -> u32 {
