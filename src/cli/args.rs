@@ -57,7 +57,8 @@ pub struct InputArgs {
     #[arg(long, value_name = "UUID", value_parser = partuuid)]
     partuuid: Option<String>,
 
-    /// Time of every timestamp, in seconds since 1970; without it 1980-01-01.
+    /// Time of every timestamp, in seconds since 1970; without it the one that the workspace was configured with, else
+    /// 1980-01-01.
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", value_parser = timestamp)]
     timestamp: Option<MaybeTimestamp>,
 
@@ -301,8 +302,13 @@ impl InputArgs {
         let arch = board.pick_arch(self.arch.or(output.arch))?;
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
         let seed = self.seed.clone().unwrap_or_else(|| format!("{} {}", board.name, names.join(",")));
-        if self.timestamp().is_none() {
-            report.note("SOURCE_DATE_EPOCH is not set: all timestamps are 1980-01-01");
+        let timestamp = self.timestamp()?;
+        match timestamp {
+            None => report.note("SOURCE_DATE_EPOCH is not set: all timestamps are 1980-01-01"),
+            Some(remembered) if self.given_timestamp().is_none() => {
+                report.note(format!("as at the last configure: SOURCE_DATE_EPOCH={remembered}"));
+            }
+            Some(_) => {}
         }
         let seed = Seed(seed.trim().to_owned());
         let images = self.images.clone().unwrap_or_else(|| output.images());
@@ -314,7 +320,7 @@ impl InputArgs {
             output,
             seed,
             partuuid: self.partuuid.clone(),
-            timestamp: self.timestamp().unwrap_or(DEFAULT_TIMESTAMP),
+            timestamp: timestamp.unwrap_or(DEFAULT_TIMESTAMP),
             preseed,
             resources: Resources { threads: threads(self.threads), ..Default::default() },
             board: words.fill(board)?,
@@ -330,12 +336,18 @@ impl InputArgs {
             output: &output,
             layers: &layers,
             seed: &Seed(self.seed.clone().unwrap_or_default()),
-            epoch: self.timestamp().unwrap_or(DEFAULT_TIMESTAMP),
+            epoch: self.timestamp()?.unwrap_or(DEFAULT_TIMESTAMP),
         })
     }
 
-    fn timestamp(&self) -> Option<Timestamp> {
+    fn given_timestamp(&self) -> Option<Timestamp> {
         self.timestamp.and_then(|MaybeTimestamp(timestamp)| timestamp)
+    }
+
+    /// What is given, else what the workspace was configured with.
+    fn timestamp(&self) -> Result<Option<Timestamp>> {
+        let remembered = || self.layers.remembered().map(|known| known?.asked.source_date_epoch);
+        self.given_timestamp().map_or_else(remembered, |given| Ok(Some(given)))
     }
 
     fn board_name(&self, boards: &Registry, layers: &[Layer]) -> Result<String> {
