@@ -301,6 +301,7 @@ fn the_environment_is_what_a_shell_reads() {
     }
     assert_eq!(document.get("BUILDROOT_DEFAULT_DIR"), None);
     assert_eq!(document.get("SKIFF_ORDER"), None);
+    assert_eq!(json(env().arg("--skiffos-order"))["SKIFF_ORDER"], "skiffos");
     let (text, _) = succeed(&mut env());
     let names: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("export ")?.split('=').next()).collect();
