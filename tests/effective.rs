@@ -3,6 +3,8 @@
 mod common;
 #[path = "common/project.rs"]
 mod project;
+#[path = "common/skiffos.rs"]
+mod skiffos;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,8 @@ use skiff_image::buildroot::effective::{Why, compare};
 use skiff_image::buildroot::kconfig::Definitions;
 use skiff_image::layer::fragment::{self, Kind};
 use skiff_image::layer::merge::Merged;
-use skiff_image::layer::{Environment, Layer, Registry, Roots, discover};
+use skiff_image::layer::{Environment, Found, Layer, Registry, Roots, discover};
+use skiffos::skiffos_tree;
 
 const CONFIG_IN: &str = "mainmenu \"Made up $BR2_VERSION\"\n\
     config BR2_HOSTARCH\n\tstring\n\toption env=\"HOSTARCH\"\n\
@@ -41,6 +44,12 @@ const PACKAGES: &str = "menu \"Packages # all\"\n\
     endif\n\
     config BR2_JLEVEL\n\tint \"jobs\"\n\tdefault 0\n\
     config BR2_START\n\thex \"start\"\n\tdefault 0x0\n\
+    config BR2_HAS_UDEV\n\tbool\n\
+    config BR2_PACKAGE_EUDEV\n\tbool \"eudev\"\n\tselect BR2_HAS_UDEV\n\
+    config BR2_PACKAGE_USB\n\tbool \"usb\"\n\tdepends on BR2_HAS_UDEV\n\
+    config BR2_PACKAGE_IMAGE\n\tbool \"image\"\n\
+    config BR2_PACKAGE_IMAGE_LZ4\n\tbool \"lz4\"\n\tdepends on BR2_PACKAGE_IMAGE\n\
+    config BR2_PACKAGE_BIOS\n\tbool \"bios\"\n\tdepends on BR2_x86_64\n\
     comment \"the end\"\n\tdepends on BR2_arm\n\
     endmenu\n";
 
@@ -209,11 +218,11 @@ fn choices_and_dependencies_that_do_not_hold_are_told() {
         diff(&made_up),
         format!(
             "{second}:4: `BR2_EXTERNAL_TOOL=y` is dropped: it depends on `BR2_PACKAGE_TOOL`, which is `n`\n  \
-               hint: set `BR2_PACKAGE_TOOL` too\n\
+               hint: `BR2_PACKAGE_TOOL` is asked for, and is dropped too\n\
              {second}:3: `BR2_PACKAGE_LIB_PATH=\"/opt\"` is dropped: it depends on `BR2_PACKAGE_LIB`, which is `n`\n  \
                hint: set `BR2_PACKAGE_LIB` too\n\
              {first}:3: `BR2_PACKAGE_TOOL=y` is dropped: it depends on `!BR2_arm`, and `BR2_arm` is `y`\n\
-             {first}:1: `BR2_x86_64=y` is dropped: `BR2_arm` is chosen, set later by {second}:1\n\
+             {first}:1: `BR2_x86_64=y` is dropped: `BR2_arm` is chosen, as {second}:1 asks for\n\
              4 of 8 settings are not effective\n"
         )
     );
@@ -226,13 +235,44 @@ fn choices_and_dependencies_that_do_not_hold_are_told() {
     assert_eq!(
         diff(&made_up),
         format!(
-            "{second}:5: `BR2_PACKAGE_LIB_MORE=y` is dropped: it depends on `BR2_THREADS`, which is `n`\n  \
-               hint: set `BR2_THREADS` too\n\
+            "{second}:5: `BR2_PACKAGE_LIB_MORE=y` is dropped: it depends on `BR2_THREADS`, which is `n`\n\
              {second}:2: `BR2_arm=n` became `y`: one member of its choice must be on, and no other was asked for\n  \
                hint: set another member of the choice to `y`\n\
              2 of 5 settings are not effective\n"
         )
     );
+}
+
+#[test]
+fn what_a_later_layer_turned_off_is_told_from_what_is_missing() {
+    if !oracle("what_a_later_layer_turned_off_is_told_from_what_is_missing", "kconfig-conf") {
+        return;
+    }
+    let made_up = MadeUp::new();
+    let base =
+        "BR2_PACKAGE_IMAGE=y\nBR2_PACKAGE_IMAGE_LZ4=y\nBR2_PACKAGE_USB=y\nBR2_x86_64=y\nBR2_PACKAGE_BIOS=y\n";
+    made_up.write("configs/a/first/buildroot/base", base);
+    made_up.write("configs/a/second/buildroot/base", "# BR2_PACKAGE_IMAGE is not set\nBR2_arm=y\n");
+    let config = made_up.configure();
+    let (first, second) = ("configs/a/first/buildroot/base", "configs/a/second/buildroot/base");
+    let (stdout, _) = succeed(&mut made_up.config(&["diff", "--buildroot", "br"]));
+    assert_eq!(
+        stdout,
+        format!(
+            "{first}:5: `BR2_PACKAGE_BIOS=y` is dropped: it depends on `BR2_x86_64`, which is `n`, as {second}:2 asks for\n\
+             {first}:2: `BR2_PACKAGE_IMAGE_LZ4=y` is dropped: it depends on `BR2_PACKAGE_IMAGE`, which is `n`, as \
+             {second}:1 asks for\n\
+             {first}:3: `BR2_PACKAGE_USB=y` is dropped: it depends on `BR2_HAS_UDEV`, which is `n`\n  \
+               hint: `BR2_HAS_UDEV` is selected by `BR2_PACKAGE_EUDEV`\n\
+             {first}:4: `BR2_x86_64=y` is dropped: `BR2_arm` is chosen, as {second}:2 asks for\n\
+             4 of 6 settings are not effective\n"
+        )
+    );
+    let definitions = Definitions::of_buildroot(&made_up.path("br"), &made_up.path("workspaces/default"));
+    let dropped = compare(&made_up.request(), &config, &definitions);
+    let lost: Vec<&str> =
+        dropped.iter().filter(|one| !one.is_override()).map(|one| one.symbol.as_str()).collect();
+    assert_eq!(lost, ["BR2_PACKAGE_USB"]);
 }
 
 /// What does not follow from the files: a `.config` that somebody edited, and members that nobody asked for.
@@ -442,12 +482,14 @@ fn tree(test: &str) -> Option<PathBuf> {
 }
 
 /// What Buildroot makes of a request with our external tree.
-fn configured(tree: &Path, external: &Path, output: &Path, request: &Merged) -> Config {
+fn configured(tree: &Path, external: &[PathBuf], output: &Path, request: &Merged) -> Config {
     fs::write(output.join("defconfig"), request.text()).unwrap();
     let variable = |name: &str, path: &Path| format!("{name}={}", path.display());
     let mut make = Command::new("make");
     make.arg("-s").arg("-C").arg(tree).arg(variable("O", output)).arg("defconfig");
-    make.arg(variable("BR2_DEFCONFIG", &output.join("defconfig"))).arg(variable("BR2_EXTERNAL", external));
+    let external = std::env::join_paths(external).unwrap();
+    make.arg(variable("BR2_DEFCONFIG", &output.join("defconfig")));
+    make.arg(variable("BR2_EXTERNAL", Path::new(&external)));
     let made = make.env("LC_ALL", "C").output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     Config::parse(&fs::read_to_string(output.join(".config")).unwrap())
@@ -458,10 +500,12 @@ fn differences_of_our_boards_with_buildroot_are_overrides_only() {
     let Some(tree) = tree("differences_of_our_boards_with_buildroot_are_overrides_only") else { return };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    for chain in ["pi/4", "virt/qemu_x86_64", "intel/desktop"] {
+    for chain in ["pi/4", "virt/qemu", "intel/desktop"] {
         let request = Merged::of(&fragment::read(&resolved(root, chain), Kind::Buildroot).unwrap());
-        let config = configured(&tree, &root.join("buildroot"), output.path(), &request);
+        let config = configured(&tree, &[root.join("buildroot")], output.path(), &request);
+        let begun = std::time::Instant::now();
         let definitions = Definitions::of_buildroot(&tree, output.path());
+        eprintln!("{chain}: {} files of Kconfig in {:?}", definitions.files(), begun.elapsed());
         assert!(definitions.missing().is_empty(), "{:?}", definitions.missing());
         assert!(definitions.files() > 3000, "{} files", definitions.files());
         let dropped = compare(&request, &config, &definitions);
@@ -488,7 +532,7 @@ fn dependencies_of_packages_of_buildroot_are_found() {
     let packages = definitions.symbols().filter(|symbol| symbol.starts_with("BR2_PACKAGE_"));
     let mut request = Merged::default();
     request.append("all", &packages.map(|symbol| format!("{symbol}=y\n")).collect::<String>());
-    let config = configured(&tree, &empty, output.path(), &request);
+    let config = configured(&tree, &[empty], output.path(), &request);
     let definitions = Definitions::of_buildroot(&tree, output.path());
     let dropped = compare(&request, &config, &definitions);
     let count = |wanted: fn(&Why) -> bool| dropped.iter().filter(|dropped| wanted(&dropped.why)).count();
@@ -507,4 +551,35 @@ fn dependencies_of_packages_of_buildroot_are_found() {
     );
     assert!(count(|why| matches!(why, Why::Unmet { .. })) > 100);
     assert!(unexplained.is_empty(), "{unexplained:#?}");
+}
+
+/// What SkiffOS drops in silence: every setting of its layers that Buildroot does not take has a reason here.
+#[test]
+fn what_buildroot_drops_of_skiffos_is_explained() {
+    let test = "what_buildroot_drops_of_skiffos_is_explained";
+    let (Some(root), Some(tree)) = (skiffos_tree(test), tree(test)) else { return };
+    let (found, shadows, path) = (Found::InTree, Vec::new(), root.join("configs-base/pre"));
+    let base =
+        Layer { name: "configs-base/pre".into(), path, description: None, unlisted: false, found, shadows };
+    for chain in ["virt/qemu", "pi/4,skiff/core", "odroid/xu", "intel/desktop"] {
+        let output = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let mut layers = resolved(&root, chain);
+        layers.insert(0, base.clone());
+        let external: Vec<PathBuf> = layers.iter().filter_map(|layer| layer.file("buildroot_ext")).collect();
+        let request = Merged::of(&fragment::read(&layers, Kind::Buildroot).unwrap());
+        let config = configured(&tree, &external, output.path(), &request);
+        let definitions = Definitions::of_buildroot(&tree, output.path());
+        let dropped = compare(&request, &config, &definitions);
+        for dropped in &dropped {
+            eprintln!("{chain}: {dropped}");
+        }
+        let overrides = dropped.iter().filter(|dropped| dropped.is_override()).count();
+        eprintln!(
+            "{chain}: {} of {} settings, {overrides} overrides",
+            dropped.len(),
+            request.settings().count()
+        );
+        assert!(dropped.len() > overrides, "{chain}: something is dropped");
+        assert!(dropped.iter().all(|dropped| dropped.why != Why::Unexplained), "{chain}");
+    }
 }

@@ -32,6 +32,8 @@ pub struct Unmet {
     pub part: String,
     /// Its first symbol.
     pub symbol: String,
+    /// All its symbols, in order.
+    pub symbols: Vec<String>,
     /// The value of that.
     pub value: String,
 }
@@ -56,9 +58,11 @@ impl Expression {
             Expression::And(a, b) => a.unmet(values).or_else(|| b.unmet(values)),
             _ if self.holds(values) => None,
             _ => {
-                let symbol = self.first().unwrap_or_default().to_owned();
+                let mut symbols = Vec::new();
+                self.collect(&mut symbols);
+                let symbol = symbols.first().cloned().unwrap_or_default();
                 let value = values.value(&symbol).filter(|value| !value.is_empty()).unwrap_or("n".into());
-                Some(Unmet { part: self.to_string(), symbol, value })
+                Some(Unmet { part: self.to_string(), symbol, symbols, value })
             }
         }
     }
@@ -93,13 +97,14 @@ impl Expression {
         }
     }
 
-    fn first(&self) -> Option<&str> {
+    fn collect(&self, symbols: &mut Vec<String>) {
         match self {
-            Expression::Symbol(name) => Some(name),
-            Expression::Text(_) => None,
-            Expression::Not(a) => a.first(),
+            Expression::Symbol(name) => symbols.push(name.clone()),
+            Expression::Text(_) => {}
+            Expression::Not(a) => a.collect(symbols),
             Expression::And(a, b) | Expression::Or(a, b) | Expression::Compare(a, _, b) => {
-                a.first().or_else(|| b.first())
+                a.collect(symbols);
+                b.collect(symbols);
             }
         }
     }

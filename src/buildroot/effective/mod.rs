@@ -4,9 +4,14 @@
 //! Kconfig drops a setting without a word when it does not know the symbol, when a dependency does not hold, when
 //! another member of a choice was set later, when another symbol selects it, and when the value has the wrong type.
 
+mod why;
+
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
+
+pub use why::{Cure, Why};
 
 use super::config::Config;
 use super::kconfig::{Definition, Definitions, Type, Unmet, Values, number};
@@ -27,9 +32,10 @@ pub struct Dropped {
 }
 
 impl Dropped {
-    /// Whether the request itself wants it so: it sets another member of the same choice later.
+    /// Whether the request itself wants it so: later it sets another member of the same choice, or turns off what this
+    /// depends on.
     pub fn is_override(&self) -> bool {
-        matches!(self.why, Why::Chosen { by: Some(_), .. })
+        self.why.by().is_some()
     }
 
     /// What can be done.
@@ -38,55 +44,11 @@ impl Dropped {
     }
 }
 
-/// Why a setting is not effective.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Why {
-    /// No file defines the symbol.
-    Unknown {
-        /// The one with the nearest name.
-        nearest: Option<String>,
-    },
-    /// It was removed or renamed.
-    Removed {
-        /// What the tree says about it.
-        says: String,
-        /// What it turns on in its place.
-        instead: Vec<String>,
-    },
-    /// Something that it depends on does not hold.
-    Unmet {
-        /// The first part of its dependencies that does not hold.
-        part: String,
-        /// The first symbol of that part.
-        symbol: String,
-        /// The value of that symbol.
-        value: String,
-    },
-    /// Another member of its choice is chosen.
-    Chosen {
-        /// Which.
-        winner: String,
-        /// The request for it, if it was asked for.
-        by: Option<Assignment>,
-    },
-    /// No other member of its choice was asked for.
-    OnlyChoice,
-    /// It is selected, and cannot be turned off.
-    Selected {
-        /// The symbols that are on and select it.
-        by: Vec<String>,
-    },
-    /// The user is not asked: its value follows from other symbols.
-    NoPrompt,
-    /// The value has the wrong type.
-    Invalid {
-        /// What is expected.
-        expects: &'static str,
-    },
-    /// The Kconfig files do not tell.
-    Unexplained,
-}
+/// More selectors than these say nothing.
+const FEW: usize = 4;
+
+/// Steps from one unmet dependency to what the request turned off.
+const STEPS: usize = 8;
 
 /// All settings of `request` whose value in `config` is another one, by symbol. A symbol that is asked to be off may
 /// be missing in `config`, an empty text too; numbers are compared as numbers. Symbols that exist only to tell that
@@ -184,22 +146,67 @@ impl Comparison<'_> {
 
     /// What does not hold, if no definition has all it depends on.
     fn unmet(&self, definitions: &[Definition]) -> Option<Why> {
+        let Unmet { part, symbol, symbols, value } = self.first_unmet(definitions)?;
+        let named = self.definitions.named(&symbol);
+        let part = if part == symbol { named.clone() } else { part };
+        let by = symbols
+            .iter()
+            .find_map(|symbol| self.turned_off(&self.definitions.named(symbol), STEPS))
+            .cloned();
+        let cure = if part == named && value == "n" { self.cure(&named) } else { Cure::None };
+        Some(Why::Unmet { part, symbol: named, value, by, cure })
+    }
+
+    fn first_unmet(&self, definitions: &[Definition]) -> Option<Unmet> {
         let unmet = definitions
             .iter()
             .map(|definition| definition.conditions.iter().find_map(|condition| condition.unmet(self)));
-        let Unmet { part, symbol, value } = unmet.collect::<Option<Vec<_>>>()?.into_iter().next()?;
-        let named = self.definitions.named(&symbol);
-        let part = if part == symbol { named.clone() } else { part };
-        Some(Why::Unmet { part, symbol: named, value })
+        unmet.collect::<Option<Vec<_>>>()?.into_iter().next()
+    }
+
+    /// The request that turned off a symbol which another one had turned on, itself or what it depends on.
+    fn turned_off(&self, symbol: &str, steps: usize) -> Option<&Assignment> {
+        let Setting { winner, overridden, .. } = self.request.setting(symbol)?;
+        if !is_wanted(winner) {
+            return overridden.iter().any(is_wanted).then_some(winner);
+        }
+        if is_satisfied(winner, self.config.get(symbol)) || steps == 0 {
+            return None;
+        }
+        let definitions = self.definitions.of(symbol);
+        let Some(unmet) = self.first_unmet(definitions) else {
+            return self.winner(symbol, definitions).and_then(|(_, by)| by);
+        };
+        unmet.symbols.iter().find_map(|symbol| self.turned_off(&self.definitions.named(symbol), steps - 1))
+    }
+
+    fn cure(&self, symbol: &str) -> Cure {
+        let settable = |symbol: &str| self.definitions.of(symbol).iter().any(|one| one.prompt.is_some());
+        if self.request.setting(symbol).is_some_and(|setting| is_wanted(&setting.winner)) {
+            return Cure::AskedFor;
+        }
+        if settable(symbol) {
+            return Cure::Set;
+        }
+        let selectors = self.definitions.selectors(symbol).iter().map(|selector| selector.symbol.clone());
+        let selectors: BTreeSet<String> = selectors.collect();
+        let few = (1..=FEW).contains(&selectors.len()) && selectors.iter().all(|symbol| settable(symbol));
+        if few { Cure::SelectedBy(selectors.into_iter().collect()) } else { Cure::None }
     }
 
     /// The other member of a choice that is on.
     fn chosen(&self, symbol: &str, definitions: &[Definition]) -> Option<Why> {
+        let (winner, by) = self.winner(symbol, definitions)?;
+        Some(Why::Chosen { winner: winner.into(), by: by.cloned() })
+    }
+
+    /// The other member of a choice that is on, and the request for it.
+    fn winner(&self, symbol: &str, definitions: &[Definition]) -> Option<(&str, Option<&Assignment>)> {
         let choice = definitions.iter().find_map(|definition| definition.choice)?;
         let mut others = self.definitions.members(choice).iter().filter(|member| *member != symbol);
-        let winner = others.find(|member| self.config.is_set(member))?.clone();
-        let by = self.request.setting(&winner).map(|setting| setting.winner.clone());
-        Some(Why::Chosen { by: by.filter(is_wanted), winner })
+        let winner = others.find(|member| self.config.is_set(member))?;
+        let by = self.request.setting(winner).map(|setting| &setting.winner);
+        Some((winner, by.filter(|by| is_wanted(by))))
     }
 }
 
@@ -237,50 +244,6 @@ fn is_decimal(value: &str) -> bool {
 
 fn no_prompt(definitions: &[Definition]) -> Option<Why> {
     definitions.iter().all(|definition| definition.prompt.is_none()).then_some(Why::NoPrompt)
-}
-
-impl Why {
-    fn hint(&self, symbol: &str) -> Option<String> {
-        Some(match self {
-            Why::Unknown { nearest } => format!("did you mean `{}`?", nearest.as_ref()?),
-            Why::Removed { instead, .. } if instead.is_empty() => format!("remove `{symbol}`"),
-            Why::Removed { instead, .. } => format!("set {} instead", list(instead)),
-            Why::Unmet { symbol, value, .. } if value == "n" => format!("set `{symbol}` too"),
-            Why::Selected { by } => format!("turn off {} too", list(by)),
-            Why::OnlyChoice => "set another member of the choice to `y`".into(),
-            Why::NoPrompt => format!("set what selects `{symbol}` or what its defaults depend on"),
-            Why::Unmet { .. } | Why::Chosen { .. } | Why::Invalid { .. } | Why::Unexplained => return None,
-        })
-    }
-}
-
-fn list(symbols: &[String]) -> String {
-    symbols.iter().map(|symbol| format!("`{symbol}`")).collect::<Vec<_>>().join(", ")
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Why::Unknown { .. } => f.write_str("no such symbol"),
-            Why::Removed { says, .. } if says.is_empty() => f.write_str("it was removed"),
-            Why::Removed { says, .. } => write!(f, "it was removed: {says}"),
-            Why::Unmet { part, symbol, value } if part == symbol => {
-                write!(f, "it depends on `{symbol}`, which is `{value}`")
-            }
-            Why::Unmet { part, symbol, value } => {
-                write!(f, "it depends on `{part}`, and `{symbol}` is `{value}`")
-            }
-            Why::Chosen { winner, by: Some(by) } => {
-                write!(f, "`{winner}` is chosen, set later by {}", by.place())
-            }
-            Why::Chosen { winner, by: None } => write!(f, "`{winner}` is chosen"),
-            Why::OnlyChoice => f.write_str("one member of its choice must be on, and no other was asked for"),
-            Why::Selected { by } => write!(f, "it is selected by {}", list(by)),
-            Why::NoPrompt => f.write_str("its value follows from other symbols only"),
-            Why::Invalid { expects } => write!(f, "{expects} is expected"),
-            Why::Unexplained => f.write_str("the Kconfig files do not tell why"),
-        }
-    }
 }
 
 impl fmt::Display for Dropped {
