@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::configure_args::{ConfigureArgs, Ready, VERB, shown};
-use crate::buildroot::configure::{Edited, Why};
+use crate::buildroot::configure::{Edited, Reason};
 use crate::buildroot::effective::Dropped;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
@@ -24,6 +24,9 @@ pub struct Configure {
     verbose: bool,
 }
 
+/// So many files are told by their names.
+const FEW: usize = 3;
+
 /// What the verb says.
 #[derive(Serialize)]
 struct Document {
@@ -34,7 +37,7 @@ struct Document {
     buildroot_version: String,
     externals: Vec<String>,
     changed: Vec<String>,
-    made: Option<Why>,
+    made: Option<Reason>,
     edited: Option<Edited>,
     settings: usize,
     dropped: Vec<Dropped>,
@@ -91,16 +94,26 @@ impl fmt::Display for Document {
             dropped => format!(", {dropped} of them not effective"),
         };
         writeln!(f, "settings   {}{dropped}; {made}", self.settings)?;
-        let changed = if self.changed.is_empty() { "no file".into() } else { self.changed.join(", ") };
-        write!(f, "changed    {changed}")
+        writeln!(f, "changed    {}", self.changes())?;
+        write!(f, "next       skiff-image compile")
     }
 }
 
-fn reason(why: Why) -> &'static str {
+impl Document {
+    fn changes(&self) -> String {
+        match self.changed.len() {
+            0 => "nothing".into(),
+            1..=FEW => self.changed.join(", "),
+            files => format!("{files} files below workspaces/.config_{}", self.workspace),
+        }
+    }
+}
+
+fn reason(why: Reason) -> &'static str {
     match why {
-        Why::New => "the workspace was not configured",
-        Why::Changed => "layers or Buildroot changed",
-        Why::Missing => "it was missing",
-        Why::Edited => "it was edited",
+        Reason::New => "the workspace was not configured",
+        Reason::Changed => "layers or Buildroot changed",
+        Reason::Missing => "it was missing",
+        Reason::Edited => "it was edited",
     }
 }

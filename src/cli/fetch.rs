@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::buildroot::source::{self, From};
+use crate::buildroot::source::{self, Archive};
 use crate::error::Result;
 use crate::report::Report;
 use crate::workspace::Workspace;
@@ -33,7 +33,7 @@ impl Fetch {
     pub fn run(self, report: &Report) -> Result<()> {
         // All workspaces share it.
         let workspace = Workspace::of(&self.root, "default")?;
-        let fetched = source::fetch(&workspace, self.from.as_deref().map(From::of).as_ref())?;
+        let fetched = source::fetch(&workspace, self.from.as_deref().map(Archive::of).as_ref())?;
         let path = workspace.short(&fetched.path).display().to_string();
         let done = if fetched.new { "is in" } else { "is already in" };
         let text = format!("Buildroot {} {done} `{path}`", fetched.version);

@@ -7,11 +7,11 @@
 //! last, so a run that ends in between is made up for by the next one.
 
 mod closing;
+mod defconfig;
 mod dropped;
 mod error;
 mod external;
 mod files;
-mod kconfig;
 mod patches;
 mod paths;
 mod stamps;
@@ -19,12 +19,14 @@ mod stamps;
 use std::path::{Path, PathBuf};
 
 pub use closing::WHO;
+pub use defconfig::{Edited, Reason};
 pub use error::ConfigureError;
 pub use external::External;
 pub use files::{Configuration, File};
-pub use kconfig::{Edited, Why};
 pub use patches::PatchError;
-pub use paths::{PathError, reject_unsafe};
+pub use paths::PathError;
+
+use paths::reject_unsafe;
 
 use super::effective::Dropped;
 use super::make::Make;
@@ -66,7 +68,7 @@ pub struct Configured {
     /// Files that were written, as absolute paths.
     pub changed: Vec<PathBuf>,
     /// Why `.config` was made anew, if it was.
-    pub made: Option<Why>,
+    pub made: Option<Reason>,
     /// What Kconfig was asked for.
     pub request: Merged,
     /// Settings that did not become effective; nothing if they were not looked for.
@@ -98,10 +100,10 @@ pub fn configure(
     // It may be a link to another disk.
     let output = workspace.output();
     reject_unsafe("the workspace", &output.canonicalize().unwrap_or(output))?;
-    kconfig::reject_other_version(workspace, inputs.source)?;
+    defconfig::reject_other_version(workspace, inputs.source)?;
     let configuration = Configuration::of(inputs)?;
-    let request = kconfig::digest(&configuration, inputs.source)?;
-    let (why, edited) = kconfig::why(workspace, &request)?;
+    let request = defconfig::digest(&configuration, inputs.source)?;
+    let (why, edited) = defconfig::why(workspace, &request)?;
     if why.is_some() {
         State::remove(workspace)?;
     }
@@ -109,8 +111,8 @@ pub fn configure(
     let mut changed = configuration.write(workspace)?;
     changed.extend(inputs.selection.write(workspace)?);
     if why.is_some() {
-        kconfig::keep_edited(workspace, edited.as_ref())?;
-        kconfig::defconfig(workspace, &configuration, inputs.make, interrupt, line)?;
+        defconfig::keep_edited(workspace, edited.as_ref())?;
+        defconfig::make(workspace, &configuration, inputs.make, interrupt, line)?;
     }
     let look = why.is_some() || inputs.again;
     let dropped = look.then(|| dropped::find(inputs, &configuration.request)).transpose()?;

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
-use tar::{Archive, Entry, EntryType};
+use tar::{Entry, EntryType};
 
 use crate::error::{Family, Io, Report};
 use crate::flash::source::{ImageError, stream_of};
@@ -14,7 +14,7 @@ const GZIP: &[u8] = b"\x1f\x8b";
 
 /// Where an archive is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum From {
+pub enum Archive {
     /// A file.
     File(PathBuf),
     /// An address.
@@ -81,31 +81,31 @@ fn is_address(text: &str) -> bool {
     ["http://", "https://"].iter().any(|start| text.starts_with(start))
 }
 
-impl From {
+impl Archive {
     /// A file, unless it begins as an address does.
-    pub fn of(text: &str) -> From {
-        if is_address(text) { From::Url(text.into()) } else { From::File(text.into()) }
+    pub fn of(text: &str) -> Archive {
+        if is_address(text) { Archive::Url(text.into()) } else { Archive::File(text.into()) }
     }
 
     fn name(&self) -> String {
         match self {
-            From::File(path) => path.display().to_string(),
-            From::Url(url) => url.clone(),
+            Archive::File(path) => path.display().to_string(),
+            Archive::Url(url) => url.clone(),
         }
     }
 
     fn open(&self) -> Result<Box<dyn Read>, ArchiveError> {
         Ok(match self {
-            From::File(path) => Box::new(File::open(path).map_err(Io::on("open", path))?),
-            From::Url(url) => stream_of(url)?,
+            Archive::File(path) => Box::new(File::open(path).map_err(Io::on("open", path))?),
+            Archive::Url(url) => stream_of(url)?,
         })
     }
 }
 
 /// Unpacks into a directory that is there, without the directory at the top of the archive.
-pub(super) fn unpack(from: &From, directory: &Path) -> Result<(), ArchiveError> {
+pub(super) fn unpack(from: &Archive, directory: &Path) -> Result<(), ArchiveError> {
     let unreadable = |source| ArchiveError::Unreadable { archive: from.name(), source };
-    let mut archive = Archive::new(unpacked(from.open()?).map_err(unreadable)?);
+    let mut archive = tar::Archive::new(unpacked(from.open()?).map_err(unreadable)?);
     for entry in archive.entries().map_err(unreadable)? {
         let mut entry = entry.map_err(unreadable)?;
         let Some(path) = target(from, &entry)? else { continue };
@@ -130,7 +130,7 @@ fn unpacked(reader: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
 }
 
 /// Where an entry belongs, below the directory; nothing for the directory itself and for remarks about the archive.
-fn target(from: &From, entry: &Entry<'_, impl Read>) -> Result<Option<PathBuf>, ArchiveError> {
+fn target(from: &Archive, entry: &Entry<'_, impl Read>) -> Result<Option<PathBuf>, ArchiveError> {
     let unreadable = |source| ArchiveError::Unreadable { archive: from.name(), source };
     let name = entry.path().map_err(unreadable)?;
     let leaves = |path: &Path| ArchiveError::Leaves { archive: from.name(), path: path.into() };
@@ -150,7 +150,7 @@ fn target(from: &From, entry: &Entry<'_, impl Read>) -> Result<Option<PathBuf>, 
 }
 
 /// Links lead on to links: where a path really is, the system knows best.
-fn ensure_inside(from: &From, path: &Path, directory: &Path) -> Result<(), ArchiveError> {
+fn ensure_inside(from: &Archive, path: &Path, directory: &Path) -> Result<(), ArchiveError> {
     let real = |path: &Path| fs::canonicalize(path).map_err(Io::on("find", path));
     match real(path)?.starts_with(real(directory)?) {
         true => Ok(()),

@@ -9,7 +9,7 @@ mod series;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use archive::{ArchiveError, From};
+pub use archive::{Archive, ArchiveError};
 pub use digest::TreeDigest;
 pub use pin::{Pin, PinError};
 pub use series::{Series, SeriesError};
@@ -259,7 +259,7 @@ fn version(tree: &Path) -> Result<String, SourceError> {
 ///
 /// # Errors
 /// It cannot be fetched or unpacked, or is not the pinned one. Nothing is left of it then.
-pub fn fetch(workspace: &Workspace, from: Option<&From>) -> Result<Fetched, SourceError> {
+pub fn fetch(workspace: &Workspace, from: Option<&Archive>) -> Result<Fetched, SourceError> {
     let pin = Pin::of_project(workspace.root())?.unwrap_or_else(Pin::built_in);
     let trees = workspace.trees();
     let _lock = Lock::wait(&trees.join("lock"))?;
@@ -269,7 +269,7 @@ pub fn fetch(workspace: &Workspace, from: Option<&From>) -> Result<Fetched, Sour
         return Ok(Fetched { path, version: pin.version, new: false });
     }
     let draft = Draft::new(&trees, pin.directory())?;
-    let released = From::Url(pin.url.clone());
+    let released = Archive::Url(pin.url.clone());
     archive::unpack(from.unwrap_or(&released), &draft.path)?;
     ensure_tree(&draft.path)?;
     pin.check(&draft.path, &version(&draft.path)?, &TreeDigest::of(&draft.path)?)?;

@@ -25,7 +25,7 @@ const SHOWN: usize = 5;
 /// Why `.config` is made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Why {
+pub enum Reason {
     /// The workspace was not configured, or the last configure did not end.
     New,
     /// The request, an external tree or Buildroot changed.
@@ -90,17 +90,20 @@ pub(super) fn digest(configuration: &Configuration, source: &Source) -> Result<S
 }
 
 /// Whether `.config` has to be made, and what would be lost.
-pub(super) fn why(workspace: &Workspace, request: &str) -> Result<(Option<Why>, Option<Edited>), Io> {
-    let Some(state) = State::read(workspace)? else { return Ok((Some(Why::New), None)) };
+pub(super) fn why(workspace: &Workspace, request: &str) -> Result<(Option<Reason>, Option<Edited>), Io> {
+    let Some(state) = State::read(workspace)? else { return Ok((Some(Reason::New), None)) };
     let Some(text) = read(&workspace.output().join(".config"))? else {
-        return Ok((Some(Why::Missing), None));
+        return Ok((Some(Reason::Missing), None));
     };
     let made = read(&workspace.config().join(MADE))?.unwrap_or_default();
     let symbols = Config::parse(&made).differing(&Config::parse(&text));
     let edited = Edited { symbols, kept: workspace.config().join(KEPT) };
     let edited = (!edited.symbols.is_empty()).then_some(edited);
-    let why =
-        if state.request != request { Some(Why::Changed) } else { edited.as_ref().map(|_| Why::Edited) };
+    let why = if state.request != request {
+        Some(Reason::Changed)
+    } else {
+        edited.as_ref().map(|_| Reason::Edited)
+    };
     Ok((why, edited))
 }
 
@@ -113,7 +116,7 @@ pub(super) fn keep_edited(workspace: &Workspace, edited: Option<&Edited>) -> Res
 }
 
 /// Has Buildroot make `.config` of the request that was written.
-pub(super) fn defconfig(
+pub(super) fn make(
     workspace: &Workspace,
     configuration: &Configuration,
     make: &Make,
