@@ -59,6 +59,7 @@ fn a_system_is_built_once_and_told_as_it_goes() {
     assert_eq!(
         lines,
         [
+            "Listing packages",
             "[0/3] busybox 1.36.1",
             "[1/3] hello 2.12",
             "[2/3] linux 6.12",
@@ -233,7 +234,9 @@ fn an_interruption_is_told_and_ends_all_that_runs() {
 
     // Make does not go on alone when the program that started it is gone.
     fs::remove_file(built.path("workspaces/default/build.log")).unwrap();
-    let mut child = begin(compile.stdout(Stdio::null()).stderr(Stdio::null()));
+    // What make has started ends by itself.
+    compile.env("TOY_SLOW", "30").stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = begin(&mut compile);
     signal(&child, rustix::process::Signal::KILL);
     child.wait().unwrap();
     wait_for_make(&built);

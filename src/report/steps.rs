@@ -59,7 +59,7 @@ impl Steps {
             bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
-        bar.set_style(style(Clock { begun: Instant::now(), left: step.left }));
+        bar.set_style(style(Clock { begun: Instant::now(), left: left(step) }));
         bar.set_prefix(count(step));
         bar.set_message(step.message.to_string());
     }
@@ -87,7 +87,7 @@ impl Listener for Steps {
         let is_line = matches!(self.look, Look::Lines) && !self.verbose;
         let named = named(step.message);
         if is_line && self.lock().told.insert(named.clone()) {
-            let left = step.left.map(|left| format!(", about {} left", Span(left))).unwrap_or_default();
+            let left = left(step).map(|left| format!(", about {} left", Span(left))).unwrap_or_default();
             self.say(format!("{} {named}{left}", count(step)).trim_start());
         }
     }
@@ -97,6 +97,11 @@ impl Listener for Steps {
             self.say(&plain(line));
         }
     }
+}
+
+/// What is worth telling of what is left.
+fn left(step: &Step<'_>) -> Option<Duration> {
+    step.left.filter(|left| *left >= Duration::from_secs(1))
 }
 
 fn told(step: &Step<'_>) -> Told {
@@ -135,8 +140,9 @@ impl fmt::Display for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let elapsed = self.0.begun.elapsed();
         write!(f, "{}", Span(elapsed))?;
-        match self.0.left {
-            Some(left) => write!(f, ", about {} left", Span(left.saturating_sub(elapsed))),
+        // Behind its time there is nothing to tell.
+        match self.0.left.and_then(|left| left.checked_sub(elapsed)) {
+            Some(left) => write!(f, ", about {} left", Span(left)),
             None => Ok(()),
         }
     }

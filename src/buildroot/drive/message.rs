@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// A step that begins.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Message {
     /// The package; empty for steps of the whole system.
     pub package: String,

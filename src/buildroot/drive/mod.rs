@@ -34,6 +34,9 @@ use log::Log;
 /// Keeps which packages a configuration has, in the output directory: to ask takes Buildroot seconds.
 const NAMES: &str = ".packages";
 
+/// The step in which they are asked for.
+const LISTING: &str = "Listing packages";
+
 /// A build that is wanted.
 #[derive(Clone, Debug)]
 pub struct Build<'a> {
@@ -130,7 +133,7 @@ impl Build<'_> {
     /// Runs it to its end.
     pub fn run(&self, interrupt: &Interrupt, listener: &dyn Listener) -> Result<Built, DriveError> {
         let output = &self.make.output;
-        let packages = Packages::new(self.names(interrupt)?, output, &self.others);
+        let packages = Packages::new(self.names(interrupt, listener)?, output, &self.others);
         let before = packages::times_len(output);
         let mut log = Log::begin(&self.log)?;
         let mut trace = Trace::default();
@@ -156,7 +159,7 @@ impl Build<'_> {
     }
 
     /// Names of the packages; none if make cannot tell them, which the build itself will say better.
-    fn names(&self, interrupt: &Interrupt) -> Result<BTreeSet<String>, DriveError> {
+    fn names(&self, interrupt: &Interrupt, listener: &dyn Listener) -> Result<BTreeSet<String>, DriveError> {
         let output = &self.make.output;
         let digest = match configuration(output) {
             Some(digest) => digest,
@@ -167,6 +170,8 @@ impl Build<'_> {
         if let Some((_, names)) = text.split_once('\n').filter(|(first, _)| *first == digest) {
             return Ok(names.lines().map(str::to_owned).collect());
         }
+        let message = Message { text: LISTING.into(), ..Message::default() };
+        listener.step(&Step { message: &message, done: 0, total: 0, left: None });
         let names = ask(&self.make.goals(["-s", "show-build-order"]), interrupt)?;
         if !names.is_empty() {
             let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
