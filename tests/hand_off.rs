@@ -39,7 +39,7 @@ fn after_compile_assemble_needs_no_flag() {
     }
     let project = compiled();
     let (stdout, stderr) = succeed(&mut project.command(&["assemble", "--json"]));
-    assert_eq!(stderr, "as at the last configure: SOURCE_DATE_EPOCH=1700000000\n");
+    assert!(stderr.starts_with("as at the last configure: SOURCE_DATE_EPOCH=1700000000\n"), "{stderr}");
     let made: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((made["board"].as_str(), made["image"].as_str()), (Some("virt/qemu"), Some(IMAGE)));
     let manifest: serde_json::Value =
@@ -50,7 +50,7 @@ fn after_compile_assemble_needs_no_flag() {
     // What is given goes before what is remembered.
     let mut other = project.command(&["assemble", "--json"]);
     let (_, stderr) = succeed(other.env("SOURCE_DATE_EPOCH", "1600000000"));
-    assert_eq!(stderr, "");
+    assert!(!stderr.contains("as at the last configure"), "{stderr}");
     assert!(fs::read(project.path(IMAGE)).unwrap() != first, "it has another time");
     json(&mut project.command(&["assemble"]));
     assert!(fs::read(project.path(IMAGE)).unwrap() == first, "the same again");
