@@ -116,9 +116,6 @@ pub fn read(layers: &[Layer], kind: Kind) -> Result<Vec<Fragment>, FragmentError
 /// The files of a layer's directory in the order in which they are merged; none if there is no such directory.
 pub(super) fn files(layer: &Layer, directory: &str) -> Result<Vec<PathBuf>, FragmentError> {
     let Some(directory) = layer.file(directory) else { return Ok(Vec::new()) };
-    if !directory.is_dir() {
-        return Err(FragmentError::NoDirectory { path: directory });
-    }
     let mut files = Vec::new();
     for entry in fs::read_dir(&directory).map_err(Io::on("list", &directory))? {
         let entry = entry.map_err(Io::on("list", &directory))?;
@@ -189,12 +186,6 @@ pub enum FragmentError {
     /// The operating system failed.
     #[error(transparent)]
     Io(#[from] Io),
-    /// A file stands where the directory of fragments belongs.
-    #[error("`{}` is not a directory", path.display())]
-    NoDirectory {
-        /// The file.
-        path: PathBuf,
-    },
     /// A directory stands among the fragments.
     #[error("`{}` is a directory, where only files are read", path.display())]
     Directory {
@@ -246,9 +237,6 @@ impl Report for FragmentError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             FragmentError::Io(error) => return error.hint(),
-            FragmentError::NoDirectory { .. } => {
-                "make a directory of that name, and put the file into it".into()
-            }
             FragmentError::Directory { .. } => {
                 "move its files one level up, or begin its name with a dot".into()
             }
