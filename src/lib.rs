@@ -16,8 +16,21 @@
 //!                                          ^    flash: write, sync, read back, commit boot-critical bytes last
 //! ```
 //!
-//! What stands left of it can be made here, too: [`buildroot::configure`] makes a [`workspace`] of layers and of a tree of
-//! Buildroot that [`buildroot::source`] has checked, and is called again before anything is built in it.
+//! The Buildroot output can be made here, too, in a [`workspace`]:
+//!
+//! ```text
+//! configs/ overrides/  --layer::fragment, layer::merge-->  Merged: text for Kconfig, and who set each symbol
+//!                                                            |  buildroot::configure   files, only if they change
+//! a tree of Buildroot  --buildroot::source: checked------->  .config
+//!                                                            |  buildroot::effective   what Kconfig dropped, and why
+//!                                                            |  buildroot::make        packages, hooks, release files
+//!                                                            v
+//!                                                          Buildroot O= directory
+//! ```
+//!
+//! [`buildroot::configure`] costs nothing when nothing changed, and is called before anything is built. Hooks and commands
+//! of layers find the environment that SkiffOS gives them ([`layer::environment`]). [`process`] starts programs:
+//! Buildroot's make, git, and what layers bring; composing and flashing start none.
 //!
 //! [`stage`] gathers what a plan is about: the root tree, the artifacts (images and boot texts that are composed
 //! first, because a partition that holds them cannot be placed before their length is known), the trees of the
@@ -38,8 +51,10 @@
 //! - nothing but [`target`] touches a device;
 //! - nothing but `report` and `main.rs` prints;
 //! - no board is named in Rust code: boards are data in `boards/`;
+//! - nothing but [`process`] starts a program;
 //! - no clock and no randomness: timestamps and the identity seed are inputs (only [`cache`] looks at the time, to know
-//!   what was not used for long, and how long a store is waited for; how long a medium is waited for is measured, too);
+//!   what was not used for long, and how long a store is waited for; how long a medium is waited for and how long steps
+//!   take is measured, too, and [`flash::health`] says when a run ended);
 //! - a byte of a target is written once per run, and again only to mend what was read back wrong, so that what was meant
 //!   to be there is always known.
 
