@@ -254,13 +254,11 @@ fn an_archive_that_is_not_the_release_leaves_nothing() {
     pin(&project, &project.beside("toy"), "https://example.org/b.tar.xz");
     let name = archive.to_str().unwrap().to_owned();
     let fetch = || project.command(&["fetch", "--from", &name]);
-    let draft = project.path("workspaces/.buildroot/.buildroot-2026.05.1.part");
     expect_failure(
         &mut fetch(),
         1,
         &format!(
-            "error: `{}` is not Buildroot 2026.05.1 as it was released: 1 of 4 entries differ (`support`)\n{HINT}",
-            draft.display()
+            "error: `{name}` is not Buildroot 2026.05.1 as it was released: 1 of 4 entries differ (`support`)\n{HINT}"
         ),
     );
     let whole = fs::read(&archive).unwrap();

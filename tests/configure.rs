@@ -937,6 +937,13 @@ fn who_is_asked_has_to_say_yes() {
 #[test]
 fn what_is_no_workspace_is_not_removed() {
     let project = Configured::new();
+    let config = project.path("workspaces/.config_default");
+    fs::create_dir_all(project.beside("kept")).unwrap();
+    fs::create_dir(project.path("workspaces")).unwrap();
+    symlink(project.beside("kept"), &config).unwrap();
+    let (_, stderr, code) = run(&mut project.command(&["clean", "--yes"]));
+    assert!(code == 4 && stderr.contains("and nothing behind a link is removed"), "{stderr}");
+    fs::remove_file(config).unwrap();
     project.write("workspaces/default/holiday.jpg", "");
     let path = project.path("workspaces/default");
     expect_failure(

@@ -87,7 +87,8 @@ impl Archive {
         if is_address(text) { Archive::Url(text.into()) } else { Archive::File(text.into()) }
     }
 
-    fn name(&self) -> String {
+    /// How messages call it.
+    pub fn name(&self) -> String {
         match self {
             Archive::File(path) => path.display().to_string(),
             Archive::Url(url) => url.clone(),

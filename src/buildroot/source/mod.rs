@@ -180,9 +180,9 @@ impl Source {
         let mut warnings = Vec::new();
         let pin = Pin::of_project(workspace.root())?;
         let (path, named_by) = choose(workspace, places, pin.as_ref(), &mut warnings)?;
-        ensure_tree(&path)?;
+        ensure_tree(&path, &path)?;
         let original = fs::canonicalize(&path).map_err(Io::on("find", &path))?;
-        let version = version(&original)?;
+        let version = version(&original, &original)?;
         let digest = TreeDigest::of(&original)?;
         if let Some(pin) = &pin
             && let Err(error) = pin.check(&original, &version, &digest)
@@ -242,15 +242,15 @@ fn missing_part(path: &Path) -> Option<&'static str> {
     PARTS.into_iter().find(|part| !path.join(part).exists())
 }
 
-fn ensure_tree(path: &Path) -> Result<(), SourceError> {
-    match missing_part(path) {
-        Some(missing) => Err(SourceError::NoTree { path: path.into(), missing }),
+fn ensure_tree(tree: &Path, name: &Path) -> Result<(), SourceError> {
+    match missing_part(tree) {
+        Some(missing) => Err(SourceError::NoTree { path: name.into(), missing }),
         None => Ok(()),
     }
 }
 
-fn version(tree: &Path) -> Result<String, SourceError> {
-    let path = tree.join("Makefile");
+fn version(tree: &Path, name: &Path) -> Result<String, SourceError> {
+    let path = name.join("Makefile");
     buildroot_version(tree)?.ok_or(SourceError::NoVersion { path })
 }
 
@@ -265,16 +265,22 @@ pub fn fetch(workspace: &Workspace, from: Option<&Archive>) -> Result<Fetched, S
     let _lock = Lock::wait(&trees.join("lock"))?;
     let path = trees.join(pin.directory());
     if path.is_dir() {
-        pin.check(&path, &version(&path)?, &TreeDigest::of(&path)?)?;
+        check(&pin, &path, &path)?;
         return Ok(Fetched { path, version: pin.version, new: false });
     }
     let draft = Draft::new(&trees, pin.directory())?;
     let released = Archive::Url(pin.url.clone());
-    archive::unpack(from.unwrap_or(&released), &draft.path)?;
-    ensure_tree(&draft.path)?;
-    pin.check(&draft.path, &version(&draft.path)?, &TreeDigest::of(&draft.path)?)?;
+    let from = from.unwrap_or(&released);
+    archive::unpack(from, &draft.path)?;
+    check(&pin, &draft.path, Path::new(&from.name()))?;
     draft.publish(&path)?;
     Ok(Fetched { path, version: pin.version, new: true })
+}
+
+/// Whether a tree is the pinned one; messages call it `name`.
+fn check(pin: &Pin, tree: &Path, name: &Path) -> Result<(), SourceError> {
+    ensure_tree(tree, name)?;
+    pin.check(name, &version(tree, name)?, &TreeDigest::of(tree)?)
 }
 
 /// A tree that was fetched.

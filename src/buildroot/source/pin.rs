@@ -94,7 +94,7 @@ impl Pin {
         format!("buildroot-{}", self.version)
     }
 
-    /// Whether a tree is this release.
+    /// Whether a tree, which messages call `tree`, is this release.
     pub(super) fn check(&self, tree: &Path, version: &str, digest: &TreeDigest) -> Result<(), SourceError> {
         if version != self.version {
             let (found, pinned) = (version.into(), self.version.clone());
