@@ -15,7 +15,7 @@ pub enum Cause {
     },
     /// A file could not be downloaded.
     Download {
-        /// Where from, at last.
+        /// Where from, at first.
         url: String,
     },
     /// Kernel headers are of another version than was chosen (`support/scripts/check-kernel-headers.sh`).
@@ -41,7 +41,7 @@ impl Cause {
     pub fn find(lines: &[String], downloads: bool) -> Option<Cause> {
         let first = |cause: fn(&str) -> Option<Cause>| lines.iter().find_map(|line| cause(line));
         first(hash).or_else(|| first(general)).or_else(|| first(memory)).or_else(|| {
-            let url = lines.iter().rev().find_map(|line| url(line)).filter(|_| downloads);
+            let url = lines.iter().find_map(|line| url(line)).filter(|_| downloads);
             url.map(|url| Cause::Download { url })
         })
     }
@@ -57,8 +57,8 @@ impl Cause {
                 format!("state the hash of `{file}` in the .hash file of the package or of a patch directory")
             }
             Cause::Download { url } => format!(
-                "`{url}` could not be fetched: look whether the machine is online, set BR2_PRIMARY_SITE to a mirror, or put \
-                 the file into the directory of downloads"
+                "`{url}` could not be fetched, nor from a mirror: look whether the machine is online, set BR2_PRIMARY_SITE \
+                 to a mirror that has it, or put the file into the package's directory of BR2_DL_DIR"
             ),
             Cause::Headers { found } => format!(
                 "the kernel headers are not of the version that is configured ({found}): set \
@@ -155,8 +155,8 @@ mod tests {
                 "--2026-01-01 10:00:00--  https://sources.buildroot.net/x/x-1.tar.gz",
                 "wget: unable to resolve host address 'sources.buildroot.net'",
             ]),
-            "`https://sources.buildroot.net/x/x-1.tar.gz` could not be fetched: look whether the machine is online, set \
-             BR2_PRIMARY_SITE to a mirror, or put the file into the directory of downloads"
+            "`https://example.org/x-1.tar.gz` could not be fetched, nor from a mirror: look whether the machine is online, \
+             set BR2_PRIMARY_SITE to a mirror that has it, or put the file into the package's directory of BR2_DL_DIR"
         );
         assert_eq!(
             hint(&["Incorrect selection of kernel headers: expected 6.12.x, got 6.6.x"]),

@@ -12,6 +12,9 @@ const LAST_STAMP: &str = ".stamp_installed";
 /// Where Buildroot logs how long steps took, in `build/`.
 const TIMES: &str = "build-time.log";
 
+/// The time of one package in this many must be known.
+const KNOWN: usize = 4;
+
 /// The packages of a configuration.
 #[derive(Clone, Debug)]
 pub struct Packages {
@@ -51,11 +54,15 @@ impl Packages {
         begins(directory.len()).or_else(|| dashes.rev().find_map(begins))
     }
 
-    /// How long all but `done` will take one after the other, as far as earlier builds tell.
+    /// How long all but `done` will take one after the other: as long as in earlier builds, or as the mean of those whose
+    /// time is known. Nothing if these are too few to tell.
     pub fn left(&self, done: &BTreeSet<&str>) -> Option<Duration> {
-        let mean = self.times.mean().or_else(|| read_times(&self.build).mean())?;
+        let mut times = self.times.clone();
+        times.add_unknown(read_times(&self.build));
+        let known = self.names.iter().filter(|name| times.of(name).is_some()).count();
+        let mean = times.mean().filter(|_| known * KNOWN >= self.names.len())?;
         let missing = self.names.iter().filter(|name| !done.contains(name.as_str()));
-        Some(missing.map(|name| self.times.of(name).unwrap_or(mean)).sum())
+        Some(missing.map(|name| times.of(name).unwrap_or(mean)).sum())
     }
 }
 
@@ -97,5 +104,11 @@ mod tests {
         assert_eq!(packages.total(), 4);
         // linux takes 4 s, busybox as long as the mean of the others.
         assert_eq!(packages.left(&done), Some(Duration::from_secs(7)));
+        let names = (0..20).map(|number| format!("other{number}")).chain(["linux".into()]);
+        assert_eq!(
+            Packages::new(names.collect(), output.path(), &[]).left(&done),
+            None,
+            "too little is known"
+        );
     }
 }
