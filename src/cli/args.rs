@@ -214,8 +214,7 @@ impl LayerArgs {
     /// The resolved chain, with what the user should know about it told.
     pub fn told(&self, report: &Report) -> Result<Chain> {
         let chain = self.resolved()?;
-        chain.notes.iter().for_each(|note| report.note(note));
-        chain.warnings.iter().for_each(|warning| report.warn(warning));
+        tell(&chain, report);
         Ok(chain)
     }
 
@@ -229,6 +228,12 @@ impl LayerArgs {
         let (chain, asked_by) = chain.unwrap_or_default();
         Ok(self.registry()?.chain(&chain, &asked_by, self.order()?)?)
     }
+}
+
+/// Tells what the user should know about a chain.
+pub fn tell(chain: &Chain, report: &Report) {
+    chain.notes.iter().for_each(|note| report.note(note));
+    chain.warnings.iter().for_each(|warning| report.warn(warning));
 }
 
 /// Parses SKIFF_ORDER. The flag itself comes here as `true`, and its absence as `false`.

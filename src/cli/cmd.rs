@@ -5,8 +5,8 @@ use std::fmt;
 use clap::Args;
 
 use super::args::LayerArgs;
-use super::layer_program::{Given, run};
-use crate::error::Result;
+use super::layer_program::{run, system};
+use crate::error::{Io, Result};
 use crate::layer::environment::of_layer;
 use crate::layer::{Command, CommandName};
 use crate::process::Program;
@@ -66,14 +66,13 @@ impl Cmd {
     }
 
     fn start(&self, command: &CommandName, report: &Report) -> Result<()> {
-        let given = Given::load(&self.layers, report)?;
-        let (layer, extensions) = given.registry.command(command)?;
-        let own = of_layer(&layer, &given.absolute(&layer.path));
-        let variables = given.variables().into_iter().chain(own);
-        let program = Program::new("make").arg(&command.target).directory(given.absolute(&extensions));
+        let system = system(&self.layers, report)?;
+        let (layer, extensions) = system.registry.command(command)?;
+        let directory = std::env::current_dir().map_err(Io::on("find", "."))?;
+        let make = Program::new("make").arg(&command.target).directory(directory.join(&extensions));
         // Their scripts read what parted and its like print.
-        let program =
-            variables.fold(program.env("LC_ALL", "C"), |program, (name, value)| program.env(name, value));
-        run(&program, format!("cmd {}/{}", command.layer, command.target))
+        let make = make.env("LC_ALL", "C");
+        let own = of_layer(&layer, &directory.join(&layer.path));
+        run(&make.envs(system.variables()).envs(own), format!("cmd {}/{}", command.layer, command.target))
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use clap::Args;
 
 use super::args::LayerArgs;
-use super::layer_program::Given;
+use super::layer_program::system;
 use crate::error::Result;
 use crate::layer::environment::Variables;
 use crate::report::Report;
@@ -21,7 +21,7 @@ pub struct Env {
 
 impl Env {
     pub fn run(&self, report: &Report) -> Result<()> {
-        let variables = Given::load(&self.layers, report)?.variables();
+        let variables = system(&self.layers, report)?.variables();
         let text = |value: &OsStr| value.to_string_lossy().into_owned();
         let document: BTreeMap<String, String> =
             variables.iter().map(|(name, value)| (text(name), text(value))).collect();

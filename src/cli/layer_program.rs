@@ -1,73 +1,27 @@
-//! Programs of layers: what they find in their environment, and how they end.
+//! Programs of layers that have the terminal: what is around them, and how they end.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use super::args::LayerArgs;
-use crate::error::{Family, Io, Report, Result};
-use crate::layer::environment::{Surroundings, Variables};
-use crate::layer::{Chain, Registry, Version};
+use super::args::{LayerArgs, tell};
+use super::surroundings::System;
+use crate::error::{Family, Report, Result};
+use crate::interrupt::Interrupt;
 use crate::process::Program;
 
-/// What programs of layers are told, as the flags have it.
-pub struct Given {
-    root: PathBuf,
-    directory: PathBuf,
-    workspace: String,
-    buildroot: Option<PathBuf>,
-    pub registry: Registry,
-    chain: Chain,
-    version: Option<Version>,
-    path: Option<OsString>,
+/// The system of the flags, with what the user should know about its layers told.
+pub fn system(layers: &LayerArgs, report: &crate::report::Report) -> Result<System> {
+    let system = System::of(layers, &Interrupt::default())?;
+    tell(&system.chain, report);
+    Ok(system)
 }
 
-impl Given {
-    pub fn load(layers: &LayerArgs, report: &crate::report::Report) -> Result<Given> {
-        let root = layers.absolute_root()?;
-        // A project has an external tree of this name; that of a SkiffOS checkout is Buildroot itself.
-        let buildroot = root.join("buildroot");
-        Ok(Given {
-            directory: std::env::current_dir().map_err(Io::on("find", "."))?,
-            workspace: layers.workspace(),
-            buildroot: buildroot.join("Makefile").is_file().then_some(buildroot),
-            registry: layers.registry()?,
-            chain: layers.told(report)?,
-            version: Version::of(&root)?,
-            path: std::env::var_os("PATH"),
-            root,
-        })
-    }
-
-    fn surroundings(&self) -> Surroundings<'_> {
-        Surroundings {
-            root: &self.root,
-            directory: &self.directory,
-            workspace: &self.workspace,
-            buildroot: self.buildroot.as_deref(),
-            registry: &self.registry,
-            chain: &self.chain,
-            version: self.version.as_ref(),
-            path: self.path.as_deref(),
-        }
-    }
-
-    pub fn variables(&self) -> Variables {
-        self.surroundings().variables()
-    }
-
-    /// A path of a layer from the root of the filesystem on.
-    pub fn absolute(&self, path: &Path) -> PathBuf {
-        self.directory.join(path)
-    }
-
-    /// The workspace, which must be there.
-    pub fn workspace(&self) -> Result<PathBuf> {
-        let path = self.surroundings().workspace_directory();
-        match path.is_dir() {
-            true => Ok(path),
-            false => Err(ProgramError::NoWorkspace { name: self.workspace.clone(), path }.into()),
-        }
+/// Where Buildroot builds, which must be there.
+pub fn output(system: &System) -> Result<PathBuf> {
+    let path = system.workspace.output();
+    match path.is_dir() {
+        true => Ok(path),
+        false => Err(ProgramError::NoWorkspace { name: system.workspace.name().into(), path }.into()),
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::args::LayerArgs;
-use super::layer_program::{Given, run};
+use super::layer_program::{output, run, system};
 use crate::error::Result;
 use crate::process::Program;
 use crate::report::Report;
@@ -16,13 +16,10 @@ pub struct Shell {
 
 impl Shell {
     pub fn run(&self, report: &Report) -> Result<()> {
-        let given = Given::load(&self.layers, report)?;
+        let system = system(&self.layers, report)?;
         let set = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
-        let shell = set.unwrap_or_else(|| "/bin/sh".into());
-        let program = Program::new(&shell).directory(given.workspace()?);
-        let program =
-            given.variables().into_iter().fold(program, |program, (name, value)| program.env(name, value));
-        let name = program.name();
-        run(&program, name)
+        let shell = Program::new(set.unwrap_or_else(|| "/bin/sh".into())).directory(output(&system)?);
+        let name = shell.name();
+        run(&shell.envs(system.variables()), name)
     }
 }

@@ -11,6 +11,7 @@ use crate::board::Registry;
 use crate::error::{Error, Io, Result};
 use crate::layer::{Chain, Command, Order};
 use crate::report::Report;
+use crate::workspace::{State, Workspace};
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -119,7 +120,7 @@ impl Status {
 
     fn look(&self, shown: &mut Shown, report: &Report) -> Result<()> {
         let output = self.layers.below(format!("workspaces/{}", shown.workspace));
-        shown.progress = progress(&output)?;
+        shown.progress = progress(&self.layers.place()?)?;
         let Some((text, by)) = self.layers.chain()? else { return Ok(()) };
         shown.chain = Some(Selected { text, by, order: self.layers.order()?, layers: Vec::new() });
         let chain = self.layers.told(report)?;
@@ -147,11 +148,14 @@ impl Shown {
     }
 }
 
-fn progress(output: &Path) -> Result<Progress> {
-    Ok(match () {
-        () if !names(&output.join("images"))?.is_empty() => Progress::Compiled,
-        () if output.join(".config").exists() => Progress::Configured,
-        () => Progress::Empty,
+/// How far it is, apart from images of ours. Buildroot writes its tables last, and nothing is composed without them.
+fn progress(workspace: &Workspace) -> Result<Progress> {
+    let output = workspace.output();
+    let is_built = output.join("build/buildroot-fs/full_devices_table.txt").exists();
+    Ok(match State::read(workspace)? {
+        _ if is_built && !names(&output.join("images"))?.is_empty() => Progress::Compiled,
+        Some(_) if output.join(".config").exists() => Progress::Configured,
+        _ => Progress::Empty,
     })
 }
 

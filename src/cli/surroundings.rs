@@ -16,7 +16,7 @@ pub struct System {
     pub workspace: Workspace,
     pub chain: Chain,
     pub release: Release,
-    registry: Registry,
+    pub registry: Registry,
     selection: Option<Selection>,
 }
 

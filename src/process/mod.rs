@@ -124,6 +124,14 @@ impl Program {
         self
     }
 
+    /// Gives it variables.
+    pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Program {
+        variables.into_iter().fold(self, |program, (name, value)| program.env(name, value))
+    }
+
     /// Takes a variable from it that we have.
     pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Program {
         self.environment.push((name.as_ref().into(), None));
