@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::oracle;
-use project::{PROGRAM, expect_failure, json, run, succeed};
+use project::{PROGRAM, expect_failure, json, succeed};
 use skiff_image::buildroot::config::Config;
 use skiff_image::buildroot::effective::{Why, compare};
 use skiff_image::buildroot::kconfig::Definitions;
+use skiff_image::error::Report;
 use skiff_image::layer::fragment::{self, Kind};
 use skiff_image::layer::merge::Merged;
 use skiff_image::layer::{Environment, Found, Layer, Registry, Roots, discover};
@@ -331,6 +332,9 @@ fn a_setting_is_explained() {
            workspaces/default/.config: not set (effective)\n\
          because it depends on `BR2_PACKAGE_LIB`, which is `n`\n  hint: set `BR2_PACKAGE_LIB` too\n"
     );
+    made_up.write("configs/a/first/buildroot/path", "BR2_HERE=\"SKIFF_CONFIG_ROOT/file\"\n");
+    let here = made_up.directory.path().canonicalize().unwrap().join("configs/a/first/file");
+    assert!(explain("BR2_HERE").contains(&format!("path:1: \"{}\" (a/first, wins)\n", here.display())));
     let document = json(&mut made_up.config(&["explain", "BR2_JLEVEL", "--buildroot", "br"]));
     assert_eq!(document["assignments"][2]["file"], "configs/a/second/buildroot/9");
     assert_eq!(document["effective"]["value"], "3");
@@ -462,19 +466,44 @@ fn fragments_that_cannot_be_read_are_told() {
          hint: move its files one level up, or begin its name with a dot"
     );
     fails(&["list"], &said);
+    // The program refuses such a layer before it reads it.
+    let layers = made_up.layers();
     made_up.write(&format!("{at}/uboot"), "CONFIG_A=y\n");
-    let said = format!(
-        "error: `{at}/uboot` of layer `a/first` is not a directory\n\
-         hint: make it a directory with the file in it, or rename it"
+    let error = fragment::read(&layers, Kind::UBoot).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("`{}` is not a directory", made_up.path(at).join("uboot").display())
     );
-    fails(&["list", "--uboot"], &said);
+    assert_eq!(error.hint().unwrap(), "make a directory of that name, and put the file into it");
     fs::remove_file(made_up.path(&format!("{at}/uboot"))).unwrap();
-    std::os::unix::fs::symlink("nowhere", made_up.path(&format!("{at}/busybox"))).unwrap();
-    let said = format!(
-        "error: `{at}/busybox` of layer `a/first` is not a directory\n\
-         hint: make it a directory with the file in it, or rename it"
+}
+
+#[test]
+fn what_configure_added_is_part_of_the_request() {
+    let made_up = MadeUp::new();
+    let at = "configs/a/first/buildroot/base";
+    made_up.write(at, "BR2_PACKAGE_IMAGE=y\nBR2_PACKAGE_IMAGE_LZ4=y\n");
+    made_up.write(
+        "workspaces/.config_default/buildroot/config",
+        "\n# a/first: buildroot/base\nBR2_JLEVEL=1\n\n# skiff-image\n# BR2_PACKAGE_IMAGE is not set\nBR2_PATH=\"x\"\n",
     );
-    fails(&["list", "--busybox"], &said);
+    made_up.write("workspaces/default/.config", "BR2_arm=y\n");
+    let (stdout, _) = succeed(&mut made_up.config(&["explain", "BR2_PACKAGE_IMAGE", "--buildroot", "br"]));
+    assert_eq!(
+        stdout,
+        format!(
+            "BR2_PACKAGE_IMAGE\n  {at}:1: y (a/first, overridden)\n  skiff-image: n (skiff-image, wins)\n  \
+               workspaces/default/.config: not set (effective)\n"
+        )
+    );
+    let (stdout, _) = succeed(&mut made_up.config(&["diff", "--buildroot", "br"]));
+    assert_eq!(
+        stdout,
+        format!(
+            "{at}:2: `BR2_PACKAGE_IMAGE_LZ4=y` is dropped: it depends on `BR2_PACKAGE_IMAGE`, which is `n`, as \
+             skiff-image asks for\n1 of 3 settings are not effective\n"
+        )
+    );
 }
 
 /// The tree that SKIFF_BUILDROOT_TREE names; without it the test is skipped, visibly.

@@ -7,12 +7,13 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::args::LayerArgs;
+use crate::buildroot::configure::WHO;
 use crate::buildroot::configured::{Configured, source_tree};
 use crate::buildroot::effective::{self, Dropped};
 use crate::buildroot::kconfig::Definitions;
-use crate::error::{Family, Result};
-use crate::layer::fragment::{self, Kind};
-use crate::layer::merge::{Assignment, Merged, Setting};
+use crate::error::{Family, Io, Result};
+use crate::layer::fragment::{self, Fragment, Kind, Words};
+use crate::layer::merge::{self, Assignment, Merged, Setting};
 use crate::layer::symbols::nearest;
 use crate::report::Report;
 
@@ -123,12 +124,34 @@ impl RequestArgs {
         }
     }
 
+    /// What the layers ask for, and what the last configure added to that.
     fn merged(&self, kind: Kind, report: &Report) -> Result<Merged> {
-        let merged = Merged::of(&fragment::read(&self.layers.resolve()?, kind)?);
+        let layers = self.layers.resolve()?;
+        let of_layer = |fragment: Fragment| {
+            let layer = layers.iter().find(|layer| layer.name == fragment.layer);
+            let path = layer.and_then(|layer| std::path::absolute(&layer.path).ok()).unwrap_or_default();
+            fragment.with(&Words::default().of_layer(&path.to_string_lossy()))
+        };
+        let fragments = fragment::read(&layers, kind)?;
+        let mut merged = Merged::of(&fragments.into_iter().map(of_layer).collect::<Vec<_>>());
         for ignored in merged.ignored() {
             report.warn(ignored);
         }
+        if kind == Kind::Buildroot {
+            merged.append(WHO, &self.added()?);
+        }
         Ok(merged)
+    }
+
+    /// What the last configure added for the hand-off; nothing if there was none.
+    fn added(&self) -> Result<String> {
+        let request =
+            self.layers.below(format!("workspaces/.config_{}/buildroot/config", self.layers.workspace()));
+        match std::fs::read_to_string(&request) {
+            Ok(text) => Ok(merge::appended(&text, WHO).unwrap_or_default().into()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(Io::on("read", &request)(error).into()),
+        }
     }
 
     fn output(&self) -> PathBuf {
@@ -183,7 +206,9 @@ impl RequestArgs {
         let Some(definitions) = self.definitions(&configured, kind) else {
             return Err(ConfigError::NoTree { workspace }.into());
         };
-        let dropped = effective::compare(&merged, &configured.config, &definitions);
+        let mut dropped = effective::compare(&merged, &configured.config, &definitions);
+        // Where fragments and patches are is said for programs that are not built, too.
+        dropped.retain(|dropped| dropped.requested.layer != WHO);
         report.document(&dropped, Differences { dropped: &dropped, settings: merged.settings().count() });
         Ok(())
     }

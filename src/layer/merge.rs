@@ -177,6 +177,11 @@ impl Merged {
     }
 }
 
+/// What `who` appended as the last part of a text that [`Merged::text`] gave.
+pub fn appended<'a>(text: &'a str, who: &str) -> Option<&'a str> {
+    text.rsplit_once(&format!("\n# {who}\n")).map(|(_, part)| part)
+}
+
 /// The last two names of a path: the directory of the layer and the file.
 fn short(file: &Path) -> String {
     let names: Vec<_> = file.iter().rev().take(2).map(|name| name.to_string_lossy()).collect();
@@ -220,5 +225,7 @@ mod tests {
         let symbols: Vec<_> = merged.settings().map(|setting| setting.symbol.as_str()).collect();
         assert_eq!(symbols, ["BR2_Z", "CONFIG_X", "CONFIG_Y"]);
         assert_eq!(merged.ignored().len(), 1);
+        assert_eq!(appended(merged.text(), "skiff-image"), Some("CONFIG_Y=y\nstray\n"));
+        assert_eq!(appended(merged.text(), "image"), None);
     }
 }
