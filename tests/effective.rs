@@ -18,7 +18,7 @@ use skiff_image::buildroot::kconfig::Definitions;
 use skiff_image::error::Report;
 use skiff_image::layer::fragment::{self, Kind};
 use skiff_image::layer::merge::Merged;
-use skiff_image::layer::{Environment, Found, Layer, Registry, Roots, discover};
+use skiff_image::layer::{Environment, Layer, Registry, Roots, discover};
 use skiffos::skiffos_tree;
 
 const CONFIG_IN: &str = "mainmenu \"Made up $BR2_VERSION\"\n\
@@ -592,13 +592,9 @@ fn dependencies_of_packages_of_buildroot_are_found() {
 fn what_buildroot_drops_of_skiffos_is_explained() {
     let test = "what_buildroot_drops_of_skiffos_is_explained";
     let (Some(root), Some(tree)) = (skiffos_tree(test), tree(test)) else { return };
-    let (found, shadows, path) = (Found::InTree, Vec::new(), root.join("configs-base/pre"));
-    let base =
-        Layer { name: "configs-base/pre".into(), path, description: None, unlisted: false, found, shadows };
     for chain in ["virt/qemu", "pi/4,skiff/core", "odroid/xu", "intel/desktop"] {
         let output = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let mut layers = resolved(&root, chain);
-        layers.insert(0, base.clone());
+        let layers = resolved(&root, chain);
         let external: Vec<PathBuf> = layers.iter().filter_map(|layer| layer.file("buildroot_ext")).collect();
         let request = Merged::of(&fragment::read(&layers, Kind::Buildroot).unwrap());
         let config = configured(&tree, &external, output.path(), &request);
