@@ -331,6 +331,30 @@ fn what_is_remembered_must_be_right() {
 }
 
 #[test]
+fn the_time_of_the_last_commit_is_remembered_where_none_is_given() {
+    if !oracle("configure", KCONFIG) || !oracle("configure", "git") {
+        return;
+    }
+    let project = Configured::new();
+    let used = |project: &Configured| {
+        succeed(&mut project.configure());
+        let text = project.read("workspaces/.config_default/selection.json");
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["used"]["source_date_epoch"].clone()
+    };
+    assert_eq!(used(&project), json!(null));
+    for arguments in [&["init", "--quiet"][..], &["add", "configs"], &["commit", "--quiet", "--message", "x"]]
+    {
+        let mut git = common::command("git");
+        let git = git.args(["-c", "user.name=x", "-c", "user.email=x@example.org"]).args(arguments);
+        git.current_dir(project.root()).env("GIT_COMMITTER_DATE", "1600000000 +0000");
+        assert!(git.status().unwrap().success());
+    }
+    assert_eq!(used(&project), json!(1_600_000_000));
+    succeed(project.configure().env("SOURCE_DATE_EPOCH", "1700000000"));
+    assert_eq!(used(&project), json!(1_700_000_000), "what was given is remembered");
+}
+
+#[test]
 fn what_cannot_be_remembered_is_told() {
     let project = Configured::new();
     let odd = project.beside("extra").join(OsStr::from_bytes(b"\xff"));
@@ -380,10 +404,7 @@ fn a_workspace_of_skiffos_goes_on() {
     assert!(!project.path("workspaces/default/.config").is_symlink());
     assert_eq!(project.effective("BR2_PACKAGE_HELLO").as_deref(), Some("y"));
     let base = project.path("configs-base/pre");
-    assert_eq!(
-        project.effective("BR2_TARGET_GENERIC_HOSTNAME"),
-        Some(format!("\"{} unknown unknown\"", base.display()))
-    );
+    assert_eq!(project.effective("BR2_TARGET_GENERIC_HOSTNAME"), Some(format!("\"{} 0 0\"", base.display())));
     assert_eq!(project.effective("BR2_ROOTFS_OVERLAY"), Some(format!("\"{}/root_overlay\"", base.display())));
     let request = project.read("workspaces/.config_default/buildroot/config");
     assert!(!request.contains("REPLACEME"), "{request}");

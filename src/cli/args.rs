@@ -351,7 +351,10 @@ impl InputArgs {
 
     /// What is given, else what the workspace was configured with.
     fn timestamp(&self) -> Result<Option<Timestamp>> {
-        let remembered = || self.layers.remembered().map(|known| known?.asked.source_date_epoch);
+        let remembered = || {
+            let of = |Selection { asked, used, .. }| asked.source_date_epoch.or(used.source_date_epoch);
+            self.layers.remembered().map(|known| known.and_then(of))
+        };
         self.given_timestamp().map_or_else(remembered, |given| Ok(Some(given)))
     }
 

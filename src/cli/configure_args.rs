@@ -9,9 +9,10 @@ use super::args::LayerArgs;
 use crate::buildroot::configure::{Configured, Edited, Inputs, configure};
 use crate::buildroot::make::Make;
 use crate::buildroot::source::{self, NamedBy, Places, Source};
+use crate::buildroot::stamp::{EPOCH_VARIABLE, EpochFrom, Release};
 use crate::error::{Family, Io, Result};
 use crate::interrupt::Interrupt;
-use crate::layer::{self, Chain, Found, Layer, Order};
+use crate::layer::{self, Chain, Environment, Found, Layer, Order};
 use crate::report::Report;
 use crate::workspace::{Asked, Lock, Selection, Used, Workspace};
 
@@ -118,15 +119,15 @@ impl ConfigureArgs {
         let source = Source::find(&workspace, &self.places(before.as_ref()), interrupt)?;
         source.warnings.iter().for_each(|warning| report.warn(warning));
         let asked = self.asked(chain, &layers, &source, before.as_ref())?;
+        let release = release(&workspace, asked.source_date_epoch, interrupt)?;
         let used = Used {
             layers: resolved.chosen.iter().map(|layer| layer.name.clone()).collect(),
             buildroot: source.path.clone(),
             buildroot_version: source.version.clone(),
+            source_date_epoch: Some(release.epoch).filter(|_| release.epoch_from != EpochFrom::Nobody),
         };
         let selection = Selection::new(asked, used);
         let mut make = make(&workspace, &source);
-        let version = layer::Version::of(workspace.root())?;
-        let version = version.as_ref().map_or(("unknown", "unknown"), |found| (&found.name, &found.commit));
         let program = std::env::current_exe().map_err(Io::on("find", "this program"))?;
         let inputs = Inputs {
             workspace: &workspace,
@@ -134,7 +135,7 @@ impl ConfigureArgs {
             source: &source,
             selection: &selection,
             program: &program,
-            version,
+            version: (&release.version, &release.commit),
             ccache: &ccache(&workspace),
             make: &make,
             again: self.strict || verb == VERB,
@@ -264,6 +265,13 @@ fn epoch() -> Result<Option<i64>, ConfigureArgsError> {
         Ok(timestamp) => Ok(timestamp.0),
         Err(said) => Err(ConfigureArgsError::Epoch { value, said }),
     }
+}
+
+/// What the project calls itself, and when its sources are from.
+fn release(workspace: &Workspace, epoch: Option<i64>, interrupt: &Interrupt) -> Result<Release> {
+    let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+    let epoch = epoch.map(|epoch| (OsString::from(EPOCH_VARIABLE), OsString::from(epoch.to_string())));
+    Ok(Release::of(workspace.root(), &set.chain(epoch).collect::<Environment>(), interrupt)?)
 }
 
 fn ccache(workspace: &Workspace) -> PathBuf {

@@ -63,6 +63,9 @@ pub struct Used {
     pub buildroot: PathBuf,
     /// Its version.
     pub buildroot_version: String,
+    /// `SOURCE_DATE_EPOCH`, or the time of the last commit of the project, in seconds since 1970; nothing if neither
+    /// is known.
+    pub source_date_epoch: Option<i64>,
 }
 
 /// Why what is remembered cannot be read.
