@@ -23,7 +23,7 @@
 //!                                                            |  buildroot::configure   files, only if they change
 //! a tree of Buildroot  --buildroot::source: checked------->  .config
 //!                                                            |  buildroot::effective   what Kconfig dropped, and why
-//!                                                            |  buildroot::make        packages, hooks, release files
+//!                                                            |  buildroot::drive       packages, hooks, release files
 //!                                                            v
 //!                                                          Buildroot O= directory
 //! ```
