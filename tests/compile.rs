@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use built::Built;
 use common::oracle;
 use project::{expect_failure, json, run, succeed};
+use rustix::process::Pid;
 use serde_json::Value;
 use toy_buildroot::KCONFIG;
 
 /// Signals the program itself, as a terminal does.
 fn signal(child: &std::process::Child, signal: rustix::process::Signal) {
-    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).expect("a process");
+    let pid = Pid::from_raw(child.id().cast_signed()).expect("a process");
     rustix::process::kill_process(pid, signal).expect("it is there");
 }
 
@@ -180,18 +181,22 @@ fn an_interrupted_build_goes_on() {
     }
 }
 
-/// Until nothing of a build runs any more, which a killed program cannot wait for.
+/// The make of a build, if it runs: the leader of a process group.
+fn make_of(built: &Built) -> Option<Pid> {
+    let output = built.path("workspaces/default").canonicalize().unwrap_or_default();
+    let output = format!("O={}", output.display());
+    let mut processes = fs::read_dir("/proc").unwrap().flatten();
+    let make = processes.find(|entry| {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).split('\0').any(|argument| argument == output)
+    })?;
+    Pid::from_raw(make.file_name().to_str()?.parse().ok()?)
+}
+
+/// Until it has ended, which a killed program cannot wait for.
 fn wait_for_make(built: &Built) {
-    let output =
-        format!("O={}", built.path("workspaces/default").canonicalize().unwrap_or_default().display());
-    let runs = || {
-        let processes = fs::read_dir("/proc").unwrap().flatten();
-        processes
-            .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
-            .any(|line| String::from_utf8_lossy(&line).split('\0').any(|argument| argument == output))
-    };
     let begun = Instant::now();
-    while runs() {
+    while make_of(built).is_some() {
         assert!(begun.elapsed() < Duration::from_secs(60), "make was not told");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -234,12 +239,14 @@ fn an_interruption_is_told_and_ends_all_that_runs() {
 
     // Make does not go on alone when the program that started it is gone.
     fs::remove_file(built.path("workspaces/default/build.log")).unwrap();
-    // What make has started ends by itself.
-    compile.env("TOY_SLOW", "30").stdout(Stdio::null()).stderr(Stdio::null());
+    compile.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = begin(&mut compile);
+    let make = make_of(&built).expect("make runs");
     signal(&child, rustix::process::Signal::KILL);
     child.wait().unwrap();
     wait_for_make(&built);
+    // What make itself had started is without a master now; the test ends it.
+    _ = rustix::process::kill_process_group(make, rustix::process::Signal::KILL);
 }
 
 #[test]
