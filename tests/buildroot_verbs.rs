@@ -103,6 +103,10 @@ fn edits_of_the_kernel_are_kept_too() {
     // They are what the kernel is given from now on.
     let given = built.read("workspaces/.config_default/kernel/config");
     assert!(given.contains("# CONFIG_B is not set\nCONFIG_C=7\n"), "{given}");
+    // What is gone from the configuration is not kept.
+    let (_, stderr) = succeed(&mut edit(&built, "linux-menuconfig", ": >.config"));
+    assert!(stderr.contains(&format!("nothing is left to save: `{delta}` is removed\n")), "{stderr}");
+    assert!(!built.path(delta).exists());
 }
 
 #[test]

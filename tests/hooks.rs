@@ -10,6 +10,8 @@ mod toy_buildroot;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use built::Built;
 use common::oracle;
@@ -158,4 +160,32 @@ fn without_a_workspace_there_is_nothing_to_run_in() {
             path.display()
         ),
     );
+}
+
+#[test]
+fn called_alone_they_end_with_the_program_and_need_a_time_that_is_one() {
+    let built = Built::new();
+    fs::create_dir_all(built.path("workspaces/default")).unwrap();
+    built.script("configs/a/b/hooks/post.sh", "echo begun >begun\nsleep 1000\n");
+    let post = || built.command(&["hook", "post", "--config", "a/b"]);
+    expect_failure(
+        post().env("SOURCE_DATE_EPOCH", "soon"),
+        1,
+        "error: `SOURCE_DATE_EPOCH` is `soon`, which is no number of seconds\n\
+         hint: give whole seconds since 1970, as `date +%s` prints them",
+    );
+    let child = post().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while !built.path("workspaces/default/begun").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never came");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+    // Make is told by its group, and tells those it started.
+    for _ in 0..2 {
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    let told = "error: hook `configs/a/b/hooks/post.sh` of layer `a/b` was interrupted\n";
+    assert_eq!((String::from_utf8(output.stderr).unwrap(), output.status.code()), (told.into(), Some(1)));
 }

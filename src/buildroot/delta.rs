@@ -139,7 +139,7 @@ impl Settings {
 pub struct Saved {
     /// The fragment.
     pub path: PathBuf,
-    /// How many settings the edit changed.
+    /// How many settings the edit changed, or took out of what was saved.
     pub changed: usize,
     /// How many the fragment has now.
     pub settings: usize,
@@ -153,11 +153,13 @@ pub fn save(edited: Edited, overrides: &Path, before: &Settings, after: &Setting
     let path = overrides.join(edited.fragment());
     let changes = after.since(before);
     let mut merged = Settings::read(&path)?;
+    let saved = merged.len();
     merged.0.retain(|symbol, _| after.0.contains_key(symbol) || !before.0.contains_key(symbol));
+    let dropped = saved - merged.len();
     let earlier = merged.0.keys().filter(|symbol| !changes.0.contains_key(*symbol)).count();
     merged.0.extend(changes.0.clone());
     write(&path, &merged)?;
-    Ok(Saved { changed: changes.len(), settings: merged.len(), kept: earlier, path })
+    Ok(Saved { changed: changes.len() + dropped, settings: merged.len(), kept: earlier, path })
 }
 
 fn write(path: &Path, settings: &Settings) -> Result<(), Io> {
@@ -209,9 +211,9 @@ mod tests {
         // B is gone with what it depended on, C is new, A stays as it was saved.
         assert_eq!(
             save(first, "CONFIG_A=\"1 = 2\"\nCONFIG_C=m\n"),
-            (1, 2, 1, "CONFIG_A=\"1 = 2\"\nCONFIG_C=m\n".into())
+            (2, 2, 1, "CONFIG_A=\"1 = 2\"\nCONFIG_C=m\n".into())
         );
-        assert_eq!(save("CONFIG_A=y\nCONFIG_C=m\n", ""), (0, 0, 0, String::new()));
+        assert_eq!(save("CONFIG_A=y\nCONFIG_C=m\n", ""), (2, 0, 0, String::new()));
         assert!(!overrides.path().join("kernel/zz-linux-menuconfig-delta").exists());
     }
 }
