@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 
 use super::args::LayerArgs;
-use crate::buildroot::stamp::{COMMIT_VARIABLE, EPOCH_VARIABLE, EpochFrom, Release, VERSION_VARIABLE};
+use crate::buildroot::stamp::{EPOCH_VARIABLE, EpochFrom, Release};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::layer::environment::{Surroundings, Variables};
-use crate::layer::{Chain, Environment, Registry, Version};
+use crate::layer::{Chain, Environment, Registry};
 use crate::report::Report;
 use crate::workspace::{Selection, Workspace};
 
@@ -36,7 +36,6 @@ impl System {
     /// What is added to our own environment.
     pub fn variables(&self) -> Variables {
         let Release { version, commit, epoch, .. } = &self.release;
-        let named = Version { name: version.clone(), commit: commit.clone() };
         let used = self.selection.as_ref().map(|selection| &selection.used.buildroot);
         let path = std::env::var_os("PATH");
         let directory = std::env::current_dir().unwrap_or_default();
@@ -47,15 +46,11 @@ impl System {
             buildroot: used.map(std::path::PathBuf::as_path).filter(|path| !path.as_os_str().is_empty()),
             registry: &self.registry,
             chain: &self.chain,
-            version: Some(&named),
+            version: (version, commit),
             path: path.as_deref(),
         };
         let mut variables = surroundings.variables();
-        for (name, value) in
-            [(VERSION_VARIABLE, version), (COMMIT_VARIABLE, commit), (EPOCH_VARIABLE, &epoch.to_string())]
-        {
-            variables.insert(name.into(), value.into());
-        }
+        variables.insert(EPOCH_VARIABLE.into(), epoch.to_string().into());
         variables
     }
 

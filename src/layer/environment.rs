@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::version::Version;
 use super::{Chain, EXTRA_VARIABLE, Layer, LayerName, ORDER_VARIABLE, Order, PATH_PREFIX, Registry};
 
 /// Variables by their names.
@@ -30,8 +29,8 @@ pub struct Surroundings<'a> {
     pub registry: &'a Registry,
     /// The layers of the system.
     pub chain: &'a Chain,
-    /// The version of the project, if it has one.
-    pub version: Option<&'a Version>,
+    /// The version of the project, and its commit.
+    pub version: (&'a str, &'a str),
     /// PATH, which the host programs of Buildroot are put in front of.
     pub path: Option<&'a OsStr>,
 }
@@ -43,9 +42,8 @@ impl Surroundings<'_> {
         found.extend(self.layers());
         found.extend(self.selection());
         found.insert("PATH".into(), self.search_path());
-        let version = self.version.map_or(("unknown", "unknown"), |found| (&found.name, &found.commit));
-        found.insert("SKIFF_VERSION".into(), version.0.into());
-        found.insert("SKIFF_VERSION_COMMIT".into(), version.1.into());
+        found.insert("SKIFF_VERSION".into(), self.version.0.into());
+        found.insert("SKIFF_VERSION_COMMIT".into(), self.version.1.into());
         found.insert("SKIFF_WORKSPACE".into(), self.workspace.into());
         found
     }

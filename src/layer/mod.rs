@@ -16,7 +16,6 @@ mod registry;
 mod resolve;
 mod skiffos;
 pub mod symbols;
-mod version;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -28,7 +27,6 @@ pub use chain::{Chain, Order};
 pub use commands::{Command, CommandName, ParseCommandError};
 pub use registry::{Registry, Roots, discover};
 pub use skiffos::{Displaced, displaced};
-pub use version::Version;
 
 use crate::error::{Family, Io, Report};
 
