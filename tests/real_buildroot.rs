@@ -133,10 +133,10 @@ fn boot(workspace: &Path, image: &Path) {
     eprintln!("boot to the login prompt: {:.1} s", time.as_secs_f64());
     system.type_in("root\n");
     system.expect_prompt("#");
-    system.type_in("cat /etc/skiff-release; ttysize; poweroff\n");
+    system.type_in("cat /etc/skiff-release; stty cols 132 rows 43; ttysize; poweroff\n");
     let said = system.finish();
     assert!(said.contains("ID=skiff"), "{said}");
-    assert!(said.lines().any(|line| line.trim() == "80 24"), "`{APPLET}` is not there: {said}");
+    assert!(said.lines().any(|line| line.trim() == "132 43"), "`{APPLET}` is not there: {said}");
 }
 
 #[test]
