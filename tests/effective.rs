@@ -15,7 +15,6 @@ use project::{PROGRAM, expect_failure, json, succeed};
 use skiff_image::buildroot::config::Config;
 use skiff_image::buildroot::effective::{Why, compare};
 use skiff_image::buildroot::kconfig::Definitions;
-use skiff_image::error::Report;
 use skiff_image::layer::fragment::{self, Kind};
 use skiff_image::layer::merge::Merged;
 use skiff_image::layer::{Environment, Layer, Registry, Roots, discover};
@@ -466,16 +465,6 @@ fn fragments_that_cannot_be_read_are_told() {
          hint: move its files one level up, or begin its name with a dot"
     );
     fails(&["list"], &said);
-    // The program refuses such a layer before it reads it.
-    let layers = made_up.layers();
-    made_up.write(&format!("{at}/uboot"), "CONFIG_A=y\n");
-    let error = fragment::read(&layers, Kind::UBoot).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!("`{}` is not a directory", made_up.path(at).join("uboot").display())
-    );
-    assert_eq!(error.hint().unwrap(), "make a directory of that name, and put the file into it");
-    fs::remove_file(made_up.path(&format!("{at}/uboot"))).unwrap();
 }
 
 #[test]
