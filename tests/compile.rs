@@ -68,7 +68,7 @@ fn a_system_is_built_once_and_told_as_it_goes() {
             &format!("[3/3] Executing post-build script {}", script("pre_build.sh")),
             &format!("[3/3] Executing post-image script {}", script("post_build.sh")),
             "[3/3] Generating root filesystems common tables",
-            "next: `skiff-image assemble --out FILE`, or `skiff-image flash DEVICE`",
+            "next: `skiff-image assemble`, or `skiff-image flash DEVICE`",
         ]
     );
     let log = built.read("workspaces/default/build.log");

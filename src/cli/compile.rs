@@ -104,7 +104,7 @@ impl Compile {
         dropped.iter().for_each(|dropped| report.warn(dropped));
         let document = Document::of(&ready, built, dropped, &system, &build.log)?;
         report.document(&document, &document);
-        report.note("next: `skiff-image assemble --out FILE`, or `skiff-image flash DEVICE`");
+        report.note("next: `skiff-image assemble`, or `skiff-image flash DEVICE`");
         Ok(())
     }
 
