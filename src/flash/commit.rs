@@ -17,21 +17,16 @@ use super::journal::Journal;
 use super::marker;
 use super::order;
 use super::probe;
+use super::progress::Progress;
 use super::rewrite::Only;
 use super::source::Source;
 use super::sums::{sum, verify_and_sum};
-use super::verify::{Damage, RegionRange, is_zero, verify};
+use super::verify::{Damage, RegionRange, verify};
 use crate::error::{Error, Result};
 use crate::interrupt::{Interrupt, Interruptible};
 use crate::table::TableBytes;
-use crate::target::{AlignedBuffer, Extent, Log, Record, Recorder, Target, TargetError};
+use crate::target::{Extent, Log, Record, Recorder, Target, TargetError};
 use crate::value::Digest;
-
-/// Flash memory is erased in blocks of at most this.
-const ERASE_BLOCK: u64 = 4 << 20;
-/// What is read to see whether a discarded range reads zero, and how often.
-const SAMPLE: u64 = 64 << 10;
-const SAMPLED_EVERY: u64 = 256 << 20;
 
 /// Bytes that make a medium bootable: boot code and partition tables.
 pub type Critical = TableBytes;
@@ -222,41 +217,6 @@ impl Commit<'_> {
         }
     }
 
-    /// Zeroes what is left of the markers of a probe, and makes sure of that; says whether it was so the first time.
-    fn clear_probed(&self, body: &Record) -> Result<bool> {
-        if !self.used || self.options.probe.is_none() {
-            return Ok(true);
-        }
-        let places = probe::places(self.target.geometry().len);
-        let left = places.into_iter().flat_map(|place| body.gaps(place));
-        let zeros = |gap: Range<u64>| Extent { offset: gap.start, len: gap.end - gap.start, blake3: None };
-        let left = Record { extents: left.map(zeros).collect() };
-        self.zero(&left)?;
-        self.ensure_zero(&left)
-    }
-
-    fn zero(&self, ranges: &Record) -> Result<(), TargetError> {
-        ranges.extents.iter().try_for_each(|range| self.target.zero(range.offset, range.len))
-    }
-
-    /// Makes sure that what was zeroed reads zero, and zeroes it again if not; says whether it was so the first time.
-    fn ensure_zero(&self, ranges: &Record) -> Result<bool> {
-        let mut times = 1;
-        loop {
-            self.target.sync()?;
-            let damage = verify(self.target, ranges, self.regions, &Silent)?;
-            if damage.is_empty() || times > self.options.retries {
-                self.reject_damage(damage, times, &|target: &dyn Target| {
-                    ranges.extents.iter().try_for_each(|range| target.zero(range.offset, range.len))?;
-                    Ok(Vec::new())
-                })?;
-                return Ok(times == 1);
-            }
-            self.zero(ranges)?;
-            times += 1;
-        }
-    }
-
     /// Zeroes where partition tables are, makes sure of that, and says in sector 0 that the medium is unfinished.
     fn wipe(&self) -> Result<()> {
         if !self.used {
@@ -280,61 +240,6 @@ impl Commit<'_> {
     fn wipe_once(&self) -> Result<Vec<Damage>, TargetError> {
         order::wipe(self.target)?;
         verify(self.target, &order::wiped(self.target.geometry().len), self.regions, &Silent)
-    }
-
-    /// What becomes of old bytes between what was written; says whether it was so the first time. Both ends of the
-    /// medium are wiped already.
-    fn clear_unwritten(&self, body: &Record, len: Option<u64>) -> Result<bool> {
-        let whole = self.target.geometry().len;
-        if !self.used || self.options.unwritten == Unwritten::Keep {
-            return Ok(true);
-        }
-        let between = order::WIPED..len.unwrap_or(whole).min(whole.saturating_sub(order::WIPED));
-        let mut left = Vec::new();
-        for gap in body.gaps(between) {
-            left.extend(self.discard(gap)?);
-        }
-        match self.options.unwritten {
-            Unwritten::Zero => self.clear(left),
-            _ => Ok(true),
-        }
-    }
-
-    /// Has a medium forget what it can of a range; returns what does not read zero for sure.
-    fn discard(&self, gap: Range<u64>) -> Result<Vec<Range<u64>>> {
-        // Less than a block of a flash memory is not erased, and an answer about it says nothing.
-        let start = gap.start.next_multiple_of(ERASE_BLOCK).min(gap.end);
-        let blocks = start..(gap.end / ERASE_BLOCK * ERASE_BLOCK).max(start);
-        let len = blocks.end - blocks.start;
-        let cleared = len > 0 && self.target.discard(blocks.start, len)? && self.reads_zero(&blocks)?;
-        Ok(if cleared { vec![gap.start..blocks.start, blocks.end..gap.end] } else { vec![gap] })
-    }
-
-    /// Zeroes ranges. They are read first: media are read faster than they are written, and new ones read zero.
-    fn clear(&self, ranges: Vec<Range<u64>>) -> Result<bool> {
-        let interruptible = self.interruptible();
-        let progress = Progress { target: &interruptible, listener: self.listener };
-        let zeroed = Recorder::new(&progress);
-        let changed = Changed::new(&zeroed);
-        let mut filled = ranges.into_iter().filter(|range| !range.is_empty());
-        filled.try_for_each(|range| changed.zero(range.start, range.end - range.start))?;
-        let zeroed = zeroed.into_record();
-        Ok(zeroed.is_empty() || self.ensure_zero(&zeroed)?)
-    }
-
-    /// Whether a discarded range reads zero where it is looked at: at both ends and in between.
-    fn reads_zero(&self, range: &Range<u64>) -> Result<bool, TargetError> {
-        let mut buffer = AlignedBuffer::new(SAMPLE as usize);
-        let last = range.end.saturating_sub(SAMPLE).max(range.start);
-        let between = (range.start..last).step_by(SAMPLED_EVERY as usize);
-        for at in between.chain([last]) {
-            let bytes = buffer.slice(SAMPLE.min(range.end - at) as usize);
-            self.target.read_back(bytes, at)?;
-            if !is_zero(bytes) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Reads the body back and writes again what is wrong, a few times at most.
@@ -470,12 +375,17 @@ impl Commit<'_> {
         Ok(verify(&self.interruptible(), record, self.regions, self.listener)?)
     }
 
-    fn interruptible(&self) -> Interruptible<'_> {
+    pub(super) fn interruptible(&self) -> Interruptible<'_> {
         Interruptible::new(self.target, self.options.interrupt)
     }
 
     /// Fails with what is wrong, after it was written `writes` times by `source`.
-    fn reject_damage(&self, mut damage: Vec<Damage>, writes: u32, source: &dyn Source) -> Result<()> {
+    pub(super) fn reject_damage(
+        &self,
+        mut damage: Vec<Damage>,
+        writes: u32,
+        source: &dyn Source,
+    ) -> Result<()> {
         if damage.is_empty() {
             return Ok(());
         }
@@ -599,48 +509,4 @@ fn extent_of(piece: &Critical) -> Extent {
 
 fn total(pieces: &[Critical]) -> u64 {
     pieces.iter().map(|piece| piece.bytes.len() as u64).sum()
-}
-
-/// Tells the listener how much was written.
-struct Progress<'a> {
-    target: &'a dyn Target,
-    listener: &'a dyn Listener,
-}
-
-impl Target for Progress<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
-    }
-
-    fn geometry(&self) -> crate::target::Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)
-    }
-
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_back(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.target.write_at(buf, offset)?;
-        self.listener.event(Event::Advance { bytes: buf.len() as u64 });
-        Ok(())
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.target.zero(offset, len)?;
-        self.listener.event(Event::Advance { bytes: len });
-        Ok(())
-    }
-
-    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
-        self.target.discard(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.target.sync()
-    }
 }

@@ -7,6 +7,7 @@
 
 pub mod bmap;
 mod changed;
+mod clear;
 pub mod commit;
 pub mod diagnose;
 pub mod event;
@@ -22,6 +23,7 @@ pub mod loss;
 pub mod marker;
 mod order;
 pub mod probe;
+mod progress;
 mod rewrite;
 pub mod safety;
 pub mod source;
