@@ -1,11 +1,8 @@
 //! Ctrl-C, SIGTERM and SIGKILL at any moment: an image is the old one, the new one or not there, and nothing else is
 //! left; a medium is recognisably unfinished.
 
-mod common;
-#[path = "common/loopdev.rs"]
-mod loopdev;
-#[path = "common/project.rs"]
-mod project;
+#[path = "harness/mod.rs"]
+mod harness;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,8 +12,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use loopdev::LoopDevice;
-use project::{NAMES, Project, succeed};
+use crate::harness::loopdev::LoopDevice;
+use crate::harness::project;
+use crate::harness::project::{NAMES, Project, succeed};
 use rustix::process::{Pid, Signal, kill_process};
 use skiff_image::error::Family;
 use skiff_image::flash::{Commit, Critical, Event, Options, Phase};

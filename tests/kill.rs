@@ -4,13 +4,8 @@
 //! The medium itself kills the program, in an operation that a seed chose, so that every phase is met on machines
 //! of any speed.
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/disk.rs"]
-mod disk;
-#[path = "common/fixture.rs"]
-mod fixture;
-mod fuse;
+#[path = "harness/mod.rs"]
+mod harness;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -19,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use common::command;
-use disk::oracles;
-use fixture::{run, skiff_image, temporary};
-use fuse::killer::{Killer, Seen};
-use fuse::{BlockDevice, CARD};
+use crate::harness::disk::oracles;
+use crate::harness::fixture::{run, skiff_image, temporary};
+use crate::harness::fuse;
+use crate::harness::fuse::killer::{Killer, Seen};
+use crate::harness::fuse::{BlockDevice, CARD};
+use crate::harness::tools::command;
 use skiff_image::target::Target;
 
 const SIZE: u64 = 8 << 20;

@@ -5,7 +5,7 @@ pub mod chart;
 pub mod kept;
 pub mod run;
 pub mod table;
-#[path = "../../tests/common/mod.rs"]
+#[path = "../../tests/harness/tools.rs"]
 mod tools;
 pub mod tree;
 

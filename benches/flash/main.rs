@@ -10,7 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
-#[path = "../../tests/fuse/mod.rs"]
+#[path = "../../tests/harness/fuse/mod.rs"]
 mod fuse;
 mod image;
 mod medium;

@@ -4,7 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../../tests/common/skiffos.rs"]
+#[path = "../../tests/harness/skiffos.rs"]
 mod skiffos;
 
 use std::path::Path;

@@ -297,7 +297,7 @@ fn root_cause(error: &dyn StdError) -> String {
 }
 
 #[cfg(test)]
-#[path = "../../../../tests/source/server.rs"]
+#[path = "../../../../tests/harness/server.rs"]
 mod server;
 
 #[cfg(test)]

@@ -1,0 +1,8 @@
+//! What boots in QEMU.
+
+mod arm;
+mod pre_init;
+mod real_buildroot;
+mod skiff_init;
+mod virt;
+mod x86;

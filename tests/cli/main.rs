@@ -1,0 +1,19 @@
+//! The program: its verbs, messages, cache and outputs.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod bad_input;
+mod cache;
+#[cfg(feature = "object-store")]
+mod cache_shared;
+mod first_boot;
+mod invariants;
+mod output;
+mod outputs;
+mod power_cut_files;
+mod process;
+mod reproducible;
+mod status;
+mod trust;
+mod verbs;

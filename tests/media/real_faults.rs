@@ -1,0 +1,267 @@
+//! Media that lie, as real block devices under the real program: a success is only told when the medium holds
+//! what it should, and what is read back comes from the medium and not from a cache.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use crate::harness::disk::oracles;
+use crate::harness::fixture::{skiff_image, temporary};
+use crate::harness::fuse;
+use crate::harness::fuse::{BlockDevice, CARD};
+use crate::harness::tools::command;
+use serde_json::Value;
+use skiff_image::flash::{Commit, Critical, Options, Silent};
+use skiff_image::target::{Device, Geometry, Memory, Simulation, Target, TargetError};
+
+const SIZE: u64 = 16 << 20;
+
+/// Whether the devices can be made; if not, says so and fails in CI.
+fn ready(test: &str) -> bool {
+    if let Some(obstacle) = fuse::obstacle() {
+        assert!(std::env::var_os("CI").is_none(), "{test}: {obstacle}");
+        eprintln!("skipped: {test}: {obstacle}");
+        return false;
+    }
+    oracles(test, &["losetup", "sfdisk", "umount"])
+}
+
+/// Bytes that look like nothing.
+fn noise(len: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len as usize];
+    blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// An image of `len` bytes without a hole, with a table that `sfdisk` made.
+fn image(directory: &Path, len: u64) -> PathBuf {
+    let path = directory.join("disk.img");
+    std::fs::write(&path, noise(len)).expect("an image");
+    let mut sfdisk = command("sfdisk")
+        .args(["--quiet", "--wipe", "never", "--label", "dos"])
+        .arg(&path)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("sfdisk runs");
+    sfdisk.stdin.take().expect("a pipe").write_all(b"start=2048, type=c\n").expect("sfdisk listens");
+    assert!(sfdisk.wait().expect("sfdisk ends").success());
+    path
+}
+
+fn flash(device: &Path, image: &Path) -> Command {
+    let mut command = skiff_image();
+    command.args(["--quiet", "flash", "--json", "--yes", "--no-grow", "--image"]).args([image, device]);
+    command
+}
+
+/// How a run ended.
+struct End {
+    exit: i32,
+    /// The stable name of what went wrong.
+    code: String,
+    /// The JSON document.
+    said: String,
+}
+
+fn end(command: &mut Command) -> End {
+    let Output { status, stdout, stderr } = command.output().expect("skiff-image runs");
+    let said = if status.success() { stdout } else { stderr };
+    let said = String::from_utf8(said).expect("text");
+    let document: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let code = document["code"].as_str().unwrap_or_default().to_owned();
+    End { exit: status.code().expect("no signal"), code, said }
+}
+
+/// The first bytes as any other program sees them, from the cache.
+fn seen(device: &Path, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    File::open(device)
+        .and_then(|device| device.read_exact_at(&mut bytes, 0))
+        .expect("the device can be read");
+    bytes
+}
+
+/// A medium that acknowledges writes to its first sectors and forgets them.
+struct Forgets(Memory);
+
+impl Forgets {
+    const BYTES: u64 = 4096;
+}
+
+impl Target for Forgets {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.0.geometry()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        let lost = Forgets::BYTES.saturating_sub(offset).min(buf.len() as u64);
+        self.0.write_at(&buf[lost as usize..], offset + lost)
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        self.0.zero(offset, len)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.0.sync()
+    }
+}
+
+/// What a flasher does that compares with what the kernel still remembers.
+struct ReadsTheCache(Device);
+
+impl Target for ReadsTheCache {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.0.geometry()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        self.0.write_at(buf, offset)
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        self.0.zero(offset, len)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.0.sync()
+    }
+}
+
+#[test]
+fn a_medium_that_is_right_holds_the_image() {
+    let test = "a_medium_that_is_right_holds_the_image";
+    if !ready(test) {
+        return;
+    }
+    let directory = temporary();
+    let image = image(directory.path(), SIZE);
+    for sector_size in [512, 4096] {
+        let medium = Arc::new(Memory::with_sector_size(SIZE, sector_size));
+        let device = BlockDevice::new(medium.clone(), fuse::Options { sector_size, ..CARD });
+        let End { exit, said, .. } = end(&mut flash(&device.path, &image));
+        assert_eq!(exit, 0, "{said}");
+        assert!(medium.to_vec() == std::fs::read(&image).expect("the image"));
+    }
+}
+
+#[test]
+fn what_is_read_back_comes_from_the_medium_and_not_from_the_cache() {
+    let test = "what_is_read_back_comes_from_the_medium_and_not_from_the_cache";
+    if !ready(test) {
+        return;
+    }
+    let directory = temporary();
+    let path = image(directory.path(), SIZE);
+    let table = seen(&path, Forgets::BYTES as usize);
+
+    // The trap: whoever reads through the cache finds the table there, and the medium has none.
+    let medium = Arc::new(Forgets(Memory::new(SIZE)));
+    let device = BlockDevice::new(medium.clone(), CARD);
+    let deceived = ReadsTheCache(Device::open(&device.path).expect("the device is free"));
+    let bytes = std::fs::read(&path).expect("the image");
+    let (first, rest) = bytes.split_at(table.len());
+    let source = |target: &dyn Target| {
+        target.write_at(rest, Forgets::BYTES)?;
+        Ok(vec![Critical { name: "table".into(), offset: 0, bytes: first.to_vec() }])
+    };
+    let options = Options::default();
+    let commit = Commit { target: &deceived, used: true, regions: &[], listener: &Silent, options };
+    commit.run(&source).expect("the cache deceives who asks it");
+    assert!(seen(&device.path, table.len()) == table, "the cache holds the table");
+    assert!(medium.0.to_vec()[..table.len()].iter().all(|byte| *byte == 0), "the medium does not");
+    drop(deceived);
+    drop(device);
+
+    // The program does not step into it.
+    let medium = Arc::new(Forgets(Memory::new(SIZE)));
+    let device = BlockDevice::new(medium, CARD);
+    let End { exit, said, .. } = end(&mut flash(&device.path, &path));
+    assert_eq!(exit, 3, "{said}");
+    assert!(said.contains("does not hold what was written"), "{said}");
+}
+
+/// Media of 16 MiB, what is wrong with them, and how a run may end that does not succeed. None of them may be told to
+/// hold an image that it does not give back.
+const MEDIA: [(&str, i32, &[&str]); 18] = [
+    ("faulty:wrap,real=8MiB", 3, &["fake-capacity", "misplaced-write"]),
+    ("faulty:short,real=8MiB", 3, &["fake-capacity", "dropped-write"]),
+    ("faulty:short,real=8MiB,with=255", 3, &["fake-capacity", "stuck-region"]),
+    ("faulty:flip,at=5MiB", 3, &["bit-flip"]),
+    ("faulty:flip,at=5MiB,bits=9", 3, &["bit-flip"]),
+    ("faulty:flip,at=0", 3, &["bit-flip"]),
+    ("faulty:flip,at=5MiB,times=1", 3, &["bit-flip"]),
+    ("faulty:drop,at=5MiB", 3, &["stuck-region", "dropped-write", "torn-write"]),
+    ("faulty:drop,at=0", 3, &["stuck-region", "dropped-write"]),
+    ("faulty:torn,at=5MiB", 3, &["stuck-region", "torn-write"]),
+    ("faulty:misplace,at=5MiB", 3, &["stuck-region", "misplaced-write", "torn-write"]),
+    ("faulty:stuck,at=5MiB", 3, &["stuck-region", "torn-write"]),
+    ("faulty:stuck,at=5MiB,with=170", 3, &["stuck-region"]),
+    ("faulty:unstable,at=5MiB", 3, &["unstable-read"]),
+    ("faulty:eio-read,at=5MiB", 3, &["unreadable"]),
+    ("faulty:eio-write,at=5MiB", 1, &["write-error"]),
+    ("faulty:vanish,at=5MiB", 1, &["vanished"]),
+    ("faulty:full,at=5MiB", 1, &["full"]),
+];
+
+/// A medium of [`SIZE`], and what is wrong with it.
+fn simulated(text: &str) -> Arc<dyn Target> {
+    let simulation: Simulation = format!("{text},size=16MiB").parse().expect("a simulation");
+    simulation.open().expect("a medium").into()
+}
+
+/// Whether the medium gives these bytes to whoever asks next.
+fn gives(medium: &dyn Target, bytes: &[u8]) -> bool {
+    let mut found = vec![0; bytes.len()];
+    medium.read_back(&mut found, 0).is_ok() && found == bytes
+}
+
+/// Whether a table makes the medium look whole, as far as it answers.
+fn looks_whole(medium: &dyn Target) -> bool {
+    let mut sector = [0; 512];
+    medium.read_back(&mut sector, 0).is_ok() && sector[510..] == [0x55, 0xaa]
+}
+
+#[test]
+fn no_medium_that_lies_is_told_to_be_right() {
+    let test = "no_medium_that_lies_is_told_to_be_right";
+    if !ready(test) {
+        return;
+    }
+    let directory = temporary();
+    let path = image(directory.path(), SIZE);
+    let bytes = std::fs::read(&path).expect("the image");
+    for (text, expected, codes) in MEDIA {
+        let medium = simulated(text);
+        let device = BlockDevice::new(medium.clone(), CARD);
+        let End { exit, code, said } = end(&mut flash(&device.path, &path));
+        drop(device);
+        println!("{text}: exit code {exit} {code}");
+        if exit == 0 {
+            assert!(gives(&*medium, &bytes), "{text}: told to be right, and is not");
+            continue;
+        }
+        assert_eq!(exit, expected, "{text}: {said}");
+        assert!(codes.contains(&code.as_str()), "{text}: {said}");
+        assert!(!looks_whole(&*medium), "{text}: looks whole after {said}");
+    }
+}
