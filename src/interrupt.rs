@@ -3,7 +3,7 @@
 //! of the signal, as one that does not listen.
 //!
 //! Who writes files only needs none of this: they have no name before they are complete, see
-//! [`crate::target::Draft`].
+//! [`crate::storage::Draft`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::target::{Geometry, Target, TargetError};
+use crate::storage::{Geometry, Target, TargetError};
 
 /// Whether the user wants a run to end. Copies are about the same run.
 #[derive(Clone, Debug, Default)]

@@ -39,16 +39,17 @@
 //! [`inspect`] reads media with readers that share no code with the writers, names what is damaged, and tells that from
 //! what use changes. [`persist`] is what a medium knows before its first boot. [`install`] updates the system on a medium that has one. [`cache`] keeps compressed blocks between
 //! builds, here and in a store that machines share; it changes how long a build takes and nothing else. [`interrupt`]
-//! turns Ctrl-C into an error of the next write, [`target::PowerCut`] tells every state in which a power cut can leave a
+//! turns Ctrl-C into an error of the next write, [`storage::PowerCut`] tells every state in which a power cut can leave a
 //! medium. [`cli`] has one thin file for each verb, [`report`] prints.
 //!
-//! A second binary, `skiff-init` (`src/bin/skiff-init`), runs on the device, as the first process of boards whose root is a
-//! squashfs. It shares nothing with this library and is built without it: all of it is behind the feature `composer`.
+//! Two more packages live below `src/`. `skiff-disk` (`src/disk`) has the filesystems, partition tables, trees and targets, for
+//! anyone who writes disk images; this crate re-exports it. `skiff-init` (`src/init`) is a program for the device: the first
+//! process of boards whose root is a squashfs. It shares nothing with this library.
 //!
 //! Left of `Plan` nothing writes to a target; right of `Plan` nothing decides. What the code never does:
 //!
 //! - [`plan`] opens no file; `layout` functions read metadata only;
-//! - nothing but [`target`] touches a device;
+//! - nothing but [`storage`] touches a device;
 //! - nothing but `report` and `main.rs` prints;
 //! - no board is named in Rust code: boards are data in `boards/`;
 //! - nothing but [`process`] starts a program;
@@ -58,8 +59,6 @@
 //! - a byte of a target is written once per run, and again only to mend what was read back wrong, so that what was meant
 //!   to be there is always known.
 
-#![cfg(feature = "composer")]
-
 pub mod board;
 pub mod boot;
 pub mod buildroot;
@@ -67,9 +66,7 @@ pub mod cache;
 pub mod cli;
 pub mod compose;
 pub mod demo;
-pub mod error;
 pub mod flash;
-pub mod fs;
 pub mod inspect;
 pub mod install;
 pub mod interrupt;
@@ -81,10 +78,6 @@ pub mod plan;
 pub mod process;
 pub mod report;
 pub mod stage;
-pub mod table;
-pub mod target;
-pub mod tree;
-pub mod value;
 pub mod workspace;
 
-pub use error::{Error, Result};
+pub use skiff_disk::{Error, Result, error, fs, storage, table, tree, value};

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Family, Io, Report};
+use crate::error::{Diagnostic, Error, ErrorKind, Io};
 use crate::fs::WrittenFile;
-use crate::target::Extent;
+use crate::storage::Extent;
 use crate::value::{ByteSize, Digest};
 
 /// Version of the format; a reader refuses others.
@@ -185,11 +185,11 @@ pub enum ManifestError {
     },
 }
 
-impl Report for ManifestError {
-    fn family(&self) -> Family {
+impl Diagnostic for ManifestError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            ManifestError::TooShort { .. } => Family::Mismatch,
-            _ => Family::Input,
+            ManifestError::TooShort { .. } => ErrorKind::Mismatch,
+            _ => ErrorKind::Input,
         }
     }
 

@@ -16,11 +16,11 @@ use crate::harness::loopdev::LoopDevice;
 use crate::harness::project;
 use crate::harness::project::{NAMES, Project, succeed};
 use rustix::process::{Pid, Signal, kill_process};
-use skiff_image::error::Family;
+use skiff_image::error::ErrorKind;
 use skiff_image::flash::{Commit, Critical, Event, Options, Phase};
 use skiff_image::interrupt::Interrupt;
+use skiff_image::storage::{Memory, Target};
 use skiff_image::table;
-use skiff_image::target::{Memory, Target};
 
 const MIB: u64 = 1 << 20;
 /// Moments of a run at which it is stopped, for each signal.
@@ -72,7 +72,7 @@ fn an_interrupted_medium_is_unfinished_and_says_so() {
             error.hint().as_deref(),
             Some("run the same command again; `flash --resume` goes on where it stopped")
         );
-        assert_eq!((error.family(), error.report().code()), (Family::Io, Some("interrupted")));
+        assert_eq!((error.kind(), error.code()), (ErrorKind::Io, Some("interrupted")));
         assert_eq!(table::read(&memory).expect("reads"), None);
     }
 }

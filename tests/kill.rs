@@ -20,7 +20,7 @@ use crate::harness::fuse;
 use crate::harness::fuse::killer::{Killer, Seen};
 use crate::harness::fuse::{BlockDevice, CARD};
 use crate::harness::tools::command;
-use skiff_image::target::Target;
+use skiff_image::storage::Target;
 
 const SIZE: u64 = 8 << 20;
 const KILLS: usize = 200;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use skiff_image::fs::compress::Compression;
 use skiff_image::fs::{WrittenFile, cpio, ext4, fat};
-use skiff_image::target::{Geometry, ImageFile, Region, Target};
+use skiff_image::storage::{Geometry, ImageFile, Region, Target};
 use skiff_image::tree::{Body, Content, Node, Stat, Tree};
 use skiff_image::value::Seed;
 

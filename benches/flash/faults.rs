@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use skiff_image::target::{Simulation, Target};
+use skiff_image::storage::{Simulation, Target};
 
 use crate::common::run::Variables;
 use crate::common::table::Table;

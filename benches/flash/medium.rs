@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use skiff_image::target::{Memory, Target};
+use skiff_image::storage::{Memory, Target};
 
 use crate::common::{command, succeed};
 use crate::fuse::throttled::{Rates, Throttled, Use};

@@ -1,7 +1,7 @@
 //! Why a board cannot be used.
 
 use super::Source;
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 use crate::value::Arch;
 
 /// Why a board cannot be used.
@@ -61,11 +61,11 @@ pub enum BoardError {
     },
 }
 
-impl Report for BoardError {
-    fn family(&self) -> Family {
+impl Diagnostic for BoardError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            BoardError::Refused { .. } => Family::Unsupported,
-            _ => Family::Input,
+            BoardError::Refused { .. } => ErrorKind::Unsupported,
+            _ => ErrorKind::Input,
         }
     }
 

@@ -13,6 +13,7 @@ pub mod raw;
 mod refusal;
 mod registry;
 
+pub use crate::fs::oci::Oci;
 pub use error::BoardError;
 pub use family::{Families, NoFamilies, Source};
 pub use proof::{ParseProofError, Proof};
@@ -414,28 +415,6 @@ pub enum Filesystem {
     None,
 }
 
-/// Name and configuration of a container image (OCI image specification 1.0, `config.md`). Words are filled in
-/// everywhere.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Oci {
-    /// `NAME:TAG` under which the image is loaded.
-    pub reference: String,
-    /// What is run.
-    pub entrypoint: Vec<String>,
-    /// Environment as `NAME=VALUE`.
-    #[serde(default)]
-    pub env: Vec<String>,
-    /// Directories that are volumes.
-    #[serde(default)]
-    pub volumes: Vec<String>,
-    /// Labels.
-    #[serde(default)]
-    pub labels: std::collections::BTreeMap<String, String>,
-    /// Signal that stops it.
-    pub stop_signal: Option<String>,
-}
-
 /// A file or directory put on a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Place {
@@ -533,14 +512,6 @@ impl Place {
             From::Artifact(text) | From::Text(text) | From::Link(text) => fill(text),
             From::Directory => Ok(()),
         }
-    }
-}
-
-impl Oci {
-    /// Every text that can have words in it.
-    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
-        let lists = self.entrypoint.iter_mut().chain(&mut self.env).chain(&mut self.volumes);
-        std::iter::once(&mut self.reference).chain(lists).chain(self.labels.values_mut())
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 
 /// Longest line of `config.txt`: the firmware ignores what follows
 /// (Raspberry Pi documentation, "config.txt", "File format").
@@ -76,9 +76,9 @@ pub enum TextError {
     },
 }
 
-impl Report for TextError {
-    fn family(&self) -> Family {
-        Family::Input
+impl Diagnostic for TextError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use libdeflater::Crc;
 use serde::Serialize;
 
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 use crate::fs::compress::Compression;
 use crate::tree::{Content, ContentError};
 use crate::value::Arch;
@@ -108,16 +108,16 @@ pub enum UimageError {
     Content(#[from] ContentError),
 }
 
-impl Report for UimageError {
-    fn family(&self) -> Family {
+impl Diagnostic for UimageError {
+    fn kind(&self) -> ErrorKind {
         use UimageError::*;
         match self {
-            Name { .. } => Family::Input,
-            Compression(_) => Family::Unsupported,
-            TooLarge { .. } => Family::Fit,
-            Magic | Truncated { .. } | HeaderCrc { .. } | DataCrc { .. } => Family::Corrupt,
-            Changed | Output(_) | Input(_) => Family::Io,
-            Content(error) => error.family(),
+            Name { .. } => ErrorKind::Input,
+            Compression(_) => ErrorKind::Unsupported,
+            TooLarge { .. } => ErrorKind::Fit,
+            Magic | Truncated { .. } | HeaderCrc { .. } | DataCrc { .. } => ErrorKind::Corrupt,
+            Changed | Output(_) | Input(_) => ErrorKind::Io,
+            Content(error) => error.kind(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The account files of a tree: `etc/passwd`, `shadow`, `group`, `gshadow` (passwd(5), shadow(5), group(5)).
 
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 use crate::tree::{Body, Content, ContentError, LastLink, LookupError, NodeId, Tree};
 
 /// Why an account file of the tree cannot be used.
@@ -35,11 +35,11 @@ pub enum AccountsError {
     Content(#[from] ContentError),
 }
 
-impl Report for AccountsError {
-    fn family(&self) -> Family {
+impl Diagnostic for AccountsError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            AccountsError::Content(error) => error.family(),
-            _ => Family::Input,
+            AccountsError::Content(error) => error.kind(),
+            _ => ErrorKind::Input,
         }
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::Place;
 use super::accounts::{Accounts, AccountsError};
 use super::capability::{self, CapabilityError, FileCapabilities};
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 use crate::tree::provenance::{Change, Origin, OriginId, Provenance};
 use crate::tree::{Body, Device, LastLink, LookupError, Node, NodeId, Resolved, Stat, Tree, display, join};
 use crate::value::Timestamp;
@@ -88,11 +88,11 @@ pub enum DeviceTableError {
     Accounts(#[from] AccountsError),
 }
 
-impl Report for DeviceTableError {
-    fn family(&self) -> Family {
+impl Diagnostic for DeviceTableError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            DeviceTableError::Accounts(error) => error.family(),
-            _ => Family::Input,
+            DeviceTableError::Accounts(error) => error.kind(),
+            _ => ErrorKind::Input,
         }
     }
 

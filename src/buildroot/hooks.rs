@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::interrupt::Interrupt;
 use crate::layer::Layer;
 use crate::process::{ProcessError, Program};
@@ -106,12 +106,14 @@ pub enum HookError {
     Interrupted(Hook),
 }
 
-impl Report for HookError {
-    fn family(&self) -> Family {
+impl Diagnostic for HookError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            HookError::Io(error) => error.family(),
-            HookError::NotExecutable(_) | HookError::NotStarted { .. } => Family::Input,
-            HookError::Failed { .. } | HookError::TimedOut { .. } | HookError::Interrupted(_) => Family::Io,
+            HookError::Io(error) => error.kind(),
+            HookError::NotExecutable(_) | HookError::NotStarted { .. } => ErrorKind::Input,
+            HookError::Failed { .. } | HookError::TimedOut { .. } | HookError::Interrupted(_) => {
+                ErrorKind::Io
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::config::Config;
 use super::device_table::{DeviceTable, DeviceTableError};
 use super::users_table::{PasswordMethod, UsersTable, UsersTableError};
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::value::Arch;
 
 /// A file in `target/` that says that `target/` is not a root filesystem, because ownership is missing.
@@ -69,14 +69,14 @@ pub enum OutputError {
     Devices(#[from] DeviceTableError),
 }
 
-impl Report for OutputError {
-    fn family(&self) -> Family {
+impl Diagnostic for OutputError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            OutputError::Io(error) => error.family(),
-            OutputError::Users(error) => error.family(),
-            OutputError::Devices(error) => error.family(),
-            OutputError::UnknownArch { .. } => Family::Unsupported,
-            _ => Family::Input,
+            OutputError::Io(error) => error.kind(),
+            OutputError::Users(error) => error.kind(),
+            OutputError::Devices(error) => error.kind(),
+            OutputError::UnknownArch { .. } => ErrorKind::Unsupported,
+            _ => ErrorKind::Input,
         }
     }
 

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::interrupt::Interrupt;
 use crate::layer::Environment;
 use crate::process::{ProcessError, Program};
@@ -77,12 +77,12 @@ pub enum StampError {
     Interrupted(ProcessError),
 }
 
-impl Report for StampError {
-    fn family(&self) -> Family {
+impl Diagnostic for StampError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            StampError::Io(error) => error.family(),
-            StampError::Interrupted(error) => error.family(),
-            StampError::Epoch(_) | StampError::Version { .. } => Family::Input,
+            StampError::Io(error) => error.kind(),
+            StampError::Interrupted(error) => error.kind(),
+            StampError::Epoch(_) | StampError::Version { .. } => ErrorKind::Input,
         }
     }
 

@@ -18,7 +18,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::BlockCache;
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 
 /// Why a shared cache cannot be used at all. What goes wrong while it is used is a warning.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,11 +71,11 @@ pub enum RemoteError {
     },
 }
 
-impl Report for RemoteError {
-    fn family(&self) -> Family {
+impl Diagnostic for RemoteError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            RemoteError::NotBuilt { .. } => Family::Unsupported,
-            _ => Family::Input,
+            RemoteError::NotBuilt { .. } => ErrorKind::Unsupported,
+            _ => ErrorKind::Input,
         }
     }
 
@@ -368,6 +368,6 @@ mod tests {
             "this program was built without shared caches, so `s3://bucket/p` cannot be used; \
              leave --cache-remote away, or build with the feature `object-store`"
         );
-        assert_eq!(error.family(), Family::Unsupported);
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
     }
 }

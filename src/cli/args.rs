@@ -9,7 +9,7 @@ use super::env::quoted;
 use super::preseed_args::PreSeedArgs;
 use crate::board::{Board, Registry, TableKind};
 use crate::buildroot::{Output, RootInputs, RootTree, root_tree};
-use crate::error::{Family, Result};
+use crate::error::{ErrorKind, Result};
 use crate::fs::squashfs::Resources;
 use crate::layer::{self, Chain, Environment, Layer, Order, Roots};
 use crate::persist::PreSeed;
@@ -262,9 +262,9 @@ enum ArgsError {
     MissingSource { path: PathBuf },
 }
 
-impl crate::error::Report for ArgsError {
-    fn family(&self) -> Family {
-        Family::Input
+impl crate::error::Diagnostic for ArgsError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

@@ -18,7 +18,7 @@ use crate::fs::compress::Compression;
 use crate::manifest::Manifest;
 use crate::report::Report;
 use crate::stage::Inputs;
-use crate::target::{Draft, ImageFile, sync_directory};
+use crate::storage::{Draft, ImageFile, sync_directory};
 use crate::value::ByteSize;
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::args::BoardArgs;
 use crate::board::{Board, Proof, Refusal, Registry, RootStyle, TableKind};
-use crate::error::{Family, Result};
+use crate::error::{ErrorKind, Result};
 use crate::lint::{Finding, Severity, lint_board, refuse};
 use crate::report::Report;
 use crate::value::Arch;
@@ -215,9 +215,9 @@ struct BrokenBoards {
     checked: usize,
 }
 
-impl crate::error::Report for BrokenBoards {
-    fn family(&self) -> Family {
-        Family::Input
+impl crate::error::Diagnostic for BrokenBoards {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

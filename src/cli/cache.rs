@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::cache_args::LocalCacheArgs;
 use crate::cache::{Contents, Keep, Local, Pruned};
-use crate::error::{Family, Result};
+use crate::error::{ErrorKind, Result};
 use crate::report::Report;
 use crate::value::{ByteSize, Utc};
 
@@ -42,9 +42,9 @@ pub struct Prune {
 #[error("the block cache is off")]
 struct Off;
 
-impl crate::error::Report for Off {
-    fn family(&self) -> Family {
-        Family::Input
+impl crate::error::Diagnostic for Off {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

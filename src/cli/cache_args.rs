@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::cache::{self, BlockCache, Summary};
-use crate::error::{Family, Result};
+use crate::error::{ErrorKind, Result};
 use crate::report::Report;
 use crate::value::ByteSize;
 
@@ -47,9 +47,9 @@ pub struct CacheArgs {
 #[error("`{0}` needs a block cache, and there is none")]
 struct NoCache(&'static str);
 
-impl crate::error::Report for NoCache {
-    fn family(&self) -> Family {
-        Family::Input
+impl crate::error::Diagnostic for NoCache {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

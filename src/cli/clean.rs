@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::workspace_args::WorkspaceArgs;
-use crate::error::{Family, Result};
+use crate::error::{ErrorKind, Result};
 use crate::report::{Answer, Report};
 use crate::value::ByteSize;
 use crate::workspace::{Lock, Removal, Workspace};
@@ -49,9 +49,9 @@ enum CleanError {
     No { workspace: String },
 }
 
-impl crate::error::Report for CleanError {
-    fn family(&self) -> Family {
-        Family::Refused
+impl crate::error::Diagnostic for CleanError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
     }
 
     fn hint(&self) -> Option<String> {

@@ -11,7 +11,7 @@ use crate::buildroot::configure::WHO;
 use crate::buildroot::configured::{Configured, source_tree};
 use crate::buildroot::effective::{self, Dropped};
 use crate::buildroot::kconfig::Definitions;
-use crate::error::{Family, Io, Result};
+use crate::error::{ErrorKind, Io, Result};
 use crate::layer::fragment::{self, Fragment, Kind, Words};
 use crate::layer::merge::{self, Assignment, Merged, Setting};
 use crate::layer::symbols::nearest;
@@ -71,9 +71,9 @@ enum ConfigError {
     NoTree { workspace: String },
 }
 
-impl crate::error::Report for ConfigError {
-    fn family(&self) -> Family {
-        Family::Input
+impl crate::error::Diagnostic for ConfigError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

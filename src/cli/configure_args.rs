@@ -10,7 +10,7 @@ use crate::buildroot::configure::{Configured, Edited, Inputs, configure};
 use crate::buildroot::make::Make;
 use crate::buildroot::source::{self, NamedBy, Places, Source};
 use crate::buildroot::stamp::{EPOCH_VARIABLE, EpochFrom, Release};
-use crate::error::{Family, Io, Result};
+use crate::error::{ErrorKind, Io, Result};
 use crate::interrupt::Interrupt;
 use crate::layer::{self, Chain, Environment, Found, Layer, Order};
 use crate::report::Report;
@@ -77,9 +77,9 @@ pub enum ConfigureArgsError {
     Epoch { value: String, said: String },
 }
 
-impl crate::error::Report for ConfigureArgsError {
-    fn family(&self) -> Family {
-        Family::Input
+impl crate::error::Diagnostic for ConfigureArgsError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

@@ -11,7 +11,7 @@ use super::args::threads;
 use crate::buildroot::{Handoff, Output};
 use crate::compose::Composition;
 use crate::demo;
-use crate::error::{Family, Io, Result};
+use crate::error::{ErrorKind, Io, Result};
 use crate::flash::Options;
 use crate::fs::squashfs::Resources;
 use crate::inspect::{Verdict, inspect, verify};
@@ -20,7 +20,7 @@ use crate::manifest::Manifest;
 use crate::persist::PreSeed;
 use crate::report::Report;
 use crate::stage::{Inputs, Words};
-use crate::target::{Geometry, ImageFile, ReadOnly};
+use crate::storage::{Geometry, ImageFile, ReadOnly};
 use crate::value::{ByteSize, Seed};
 
 /// Time of all timestamps of the demo: 2024-01-01.
@@ -89,9 +89,9 @@ impl Demo {
 #[error("`{}` is not empty", .0.display())]
 struct NotEmpty(PathBuf);
 
-impl crate::error::Report for NotEmpty {
-    fn family(&self) -> Family {
-        Family::Refused
+impl crate::error::Diagnostic for NotEmpty {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Refused
     }
 
     fn hint(&self) -> Option<String> {

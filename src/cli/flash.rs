@@ -20,7 +20,7 @@ use super::write_args::{Lane, Run, WriteArgs};
 use crate::board::TableKind;
 use crate::cache;
 use crate::compose::{Composition, publish};
-use crate::error::{Family, Result};
+use crate::error::{ErrorKind, Result};
 use crate::flash::source::{Kind, companion};
 use crate::flash::{Broadcast, Commit, Done, Fit, Image, Rewritten, Source, Summary, Unwritten};
 use crate::interrupt::Interrupt;
@@ -28,7 +28,7 @@ use crate::manifest::Manifest;
 use crate::plan::PlanError;
 use crate::report::Report;
 use crate::stage::Inputs;
-use crate::target::Geometry;
+use crate::storage::Geometry;
 use crate::value::ByteSize;
 
 /// How long a medium that takes nothing may hold up the others.
@@ -75,16 +75,16 @@ pub struct Flash {
 #[derive(Debug, thiserror::Error)]
 enum SeveralError {
     #[error("{failed} of {of} media were not written")]
-    Some { failed: usize, of: usize, family: Family },
+    Some { failed: usize, of: usize, kind: ErrorKind },
     #[error("`{}` has {} and `{}` has {}: an image is composed for one size", first.0, ByteSize(first.1), other.0, ByteSize(other.1))]
     OtherLength { first: (String, u64), other: (String, u64) },
 }
 
-impl crate::error::Report for SeveralError {
-    fn family(&self) -> Family {
+impl crate::error::Diagnostic for SeveralError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            SeveralError::Some { family, .. } => *family,
-            SeveralError::OtherLength { .. } => Family::Fit,
+            SeveralError::Some { kind, .. } => *kind,
+            SeveralError::OtherLength { .. } => ErrorKind::Fit,
         }
     }
 
@@ -357,9 +357,7 @@ impl Flash {
         }
         failed.iter().for_each(|error| report.error(error));
         match failed.first() {
-            Some(first) => {
-                Err(SeveralError::Some { failed: failed.len(), of, family: first.family() }.into())
-            }
+            Some(first) => Err(SeveralError::Some { failed: failed.len(), of, kind: first.kind() }.into()),
             None => Ok(()),
         }
     }

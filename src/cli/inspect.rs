@@ -7,7 +7,7 @@ use clap::Args;
 use crate::error::Result;
 use crate::inspect::inspect;
 use crate::report::Report;
-use crate::target::ReadOnly;
+use crate::storage::ReadOnly;
 
 #[derive(Debug, Args)]
 pub struct Inspect {

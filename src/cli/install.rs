@@ -19,7 +19,7 @@ use crate::install::{BlobChange, Change, Installation, Options, Survey};
 use crate::persist::PreSeed;
 use crate::report::Report;
 use crate::stage::Inputs;
-use crate::target::{InPlace, ReadOnly, Target};
+use crate::storage::{InPlace, ReadOnly, Target};
 use crate::value::ByteSize;
 
 #[derive(Debug, Args)]

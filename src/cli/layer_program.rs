@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 
 use super::args::{LayerArgs, tell};
 use super::surroundings::System;
-use crate::error::{Family, Report, Result};
+use crate::error::{Diagnostic, ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::process::Program;
 
@@ -39,15 +39,15 @@ pub enum ProgramError {
     NoWorkspace { name: String, path: PathBuf },
 }
 
-impl Report for ProgramError {
-    fn family(&self) -> Family {
-        Family::Input
+impl Diagnostic for ProgramError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn exit_code(&self) -> u8 {
         match self {
             ProgramError::Failed { code, .. } => *code,
-            _ => self.family().exit_code(),
+            _ => self.kind().exit_code(),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::error::{Error, Io, Result};
 use crate::fs::compress::Compression;
 use crate::fs::{WrittenFile, cpio, ext4, fat, squashfs};
 use crate::report::Report;
-use crate::target::{Geometry, ImageFile, Region, Target};
+use crate::storage::{Geometry, ImageFile, Region, Target};
 use crate::tree::scan::{HardLinks, HostXattrs, Ownership, ScanOptions};
 use crate::tree::{self, Tree};
 use crate::value::{ByteSize, Seed, Timestamp};
@@ -336,9 +336,9 @@ struct TwoLevels {
     level: u32,
 }
 
-impl crate::error::Report for TwoLevels {
-    fn family(&self) -> crate::error::Family {
-        crate::error::Family::Input
+impl crate::error::Diagnostic for TwoLevels {
+    fn kind(&self) -> crate::error::ErrorKind {
+        crate::error::ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {
@@ -351,8 +351,8 @@ impl crate::error::Report for TwoLevels {
 #[error("--comp: {0}")]
 struct BadCodec(squashfs::ParseCodecError);
 
-impl crate::error::Report for BadCodec {
-    fn family(&self) -> crate::error::Family {
-        crate::error::Family::Input
+impl crate::error::Diagnostic for BadCodec {
+    fn kind(&self) -> crate::error::ErrorKind {
+        crate::error::ErrorKind::Input
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::error::{Family, Io, Report, Result};
+use crate::error::{Diagnostic, ErrorKind, Io, Result};
 use crate::persist::{Hostname, PreSeed, PublicKeys, Wifi};
 
 /// Heading of these options in the help; `next_help_heading` would be that of all that follow, too.
@@ -47,9 +47,9 @@ struct NoPassword {
     ssid: String,
 }
 
-impl Report for NoPassword {
-    fn family(&self) -> Family {
-        Family::Input
+impl Diagnostic for NoPassword {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::error::{Family, Result};
+use crate::error::{ErrorKind, Result};
 use crate::report::Report;
 
 /// How many things that are left out an error names.
@@ -68,9 +68,9 @@ fn listed(left_out: &[String]) -> String {
     text
 }
 
-impl crate::error::Report for LeftOut {
-    fn family(&self) -> Family {
-        Family::Input
+impl crate::error::Diagnostic for LeftOut {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

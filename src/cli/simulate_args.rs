@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::error::Result;
-use crate::target::{Simulation, Target, Watches};
+use crate::storage::{Simulation, Target, Watches};
 
 /// A rehearsal.
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ pub struct StallArgs {
 }
 
 impl StallArgs {
-    /// What a [`crate::target::Watched`] wants to know.
+    /// What a [`crate::storage::Watched`] wants to know.
     pub fn watches(&self) -> Watches {
         Watches { bound: Duration::from_secs(self.stall_timeout), ..Watches::default() }
     }

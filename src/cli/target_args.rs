@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::error::{Family, Result};
+use crate::error::{ErrorKind, Result};
 use crate::flash::{Candidate, Destruction, Host, Override, Overrides, Reason, Refused, existing};
 use crate::report::{Answer, Report};
-use crate::target::{Device, DeviceError, ReadOnly};
+use crate::storage::{Device, DeviceError, ReadOnly};
 
 /// Which device is written.
 #[derive(Debug, Args)]
@@ -68,11 +68,11 @@ enum ConfirmError {
     Twice(PathBuf),
 }
 
-impl crate::error::Report for ConfirmError {
-    fn family(&self) -> Family {
+impl crate::error::Diagnostic for ConfirmError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            ConfirmError::Twice(_) => Family::Input,
-            _ => Family::Refused,
+            ConfirmError::Twice(_) => ErrorKind::Input,
+            _ => ErrorKind::Refused,
         }
     }
 
@@ -289,7 +289,7 @@ mod tests {
 
     fn told(error: ConfirmError) -> (String, String, u8) {
         let error = Error::from(error);
-        (error.to_string(), error.hint().expect("a hint"), error.family().exit_code())
+        (error.to_string(), error.hint().expect("a hint"), error.kind().exit_code())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::inspect;
 use crate::manifest::Manifest;
 use crate::report::Report;
-use crate::target::ReadOnly;
+use crate::storage::ReadOnly;
 
 #[derive(Debug, Args)]
 pub struct Verify {

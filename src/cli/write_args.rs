@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::simulate_args::StallArgs;
-use crate::error::{Error, Family, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::flash::health::Entry;
 use crate::flash::journal::{Header, Medium};
 use crate::flash::{
@@ -14,7 +14,7 @@ use crate::flash::{
 };
 use crate::interrupt::Interrupt;
 use crate::report::Report;
-use crate::target::{CacheBypass, Device, Target, Watched};
+use crate::storage::{CacheBypass, Device, Target, Watched};
 use crate::value::Digest;
 
 /// How a medium is written.
@@ -158,7 +158,7 @@ impl WriteArgs {
                 }
             }
             // A medium that lies does so again.
-            (Err(error), Some(_)) if error.family() == Family::Io => {
+            (Err(error), Some(_)) if error.kind() == ErrorKind::Io => {
                 report.note("`--resume` goes on with this run");
             }
             _ => {}

@@ -12,7 +12,7 @@ use crate::fs::compress::{Compression, Encoder};
 use crate::fs::oci::{self, Layer};
 use crate::fs::tar::{self, Plain, Sparse, TarError};
 use crate::stage::Inputs;
-use crate::target::{Region, RegionWriter, Scratch};
+use crate::storage::{Region, RegionWriter, Scratch};
 use crate::tree::{Content, Tree};
 
 /// A tar archive of `tree`.

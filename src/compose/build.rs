@@ -5,16 +5,16 @@ use std::fmt;
 
 use super::{Composition, Owned, Payload, archive};
 use crate::board::{Board, Filesystem, Partition, Size, TableKind, Update};
-use crate::error::{Error, Family, Report, Result};
+use crate::error::{Diagnostic, Error, ErrorKind, Result};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::lint::{self, Medium};
 use crate::plan::{
     Action, Demand, DemandLen, Disk, Extent, Ids, Plan, PlanError, Step, place, reject_overlap,
 };
 use crate::stage::{Inputs, PartitionTree, Staged, StagedBlob};
+use crate::storage::{Geometry, Region, Scratch};
 use crate::table::mbr::DISK_SIGNATURE;
 use crate::table::{self, PartitionKind, TableBytes, gpt, mbr};
-use crate::target::{Geometry, Region, Scratch};
 use crate::tree::{Body, Content, Node, NodeId, Tree};
 use crate::value::ByteSize;
 
@@ -412,13 +412,13 @@ impl fmt::Display for InPartition {
 
 impl std::error::Error for InPartition {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error.report().source()
+        self.error.diagnostic().source()
     }
 }
 
-impl Report for InPartition {
-    fn family(&self) -> Family {
-        self.error.family()
+impl Diagnostic for InPartition {
+    fn kind(&self) -> ErrorKind {
+        self.error.kind()
     }
 
     fn hint(&self) -> Option<String> {

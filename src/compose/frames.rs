@@ -9,7 +9,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::error::{Error, Io};
-use crate::target::{Draft, Record};
+use crate::storage::{Draft, Record};
 
 /// Bytes of the image in one frame.
 const FRAME: u64 = 16 << 20;

@@ -4,7 +4,7 @@ use super::{Composition, RegionFiles};
 use crate::fs::WrittenFile;
 use crate::manifest::{self, ArtifactEntry, FileEntry, Identity, Manifest, Owner, RegionEntry};
 use crate::plan::{Action, Step};
-use crate::target::Record;
+use crate::storage::Record;
 
 impl Composition {
     /// The manifest for what `record` says was written, with the files of each region.

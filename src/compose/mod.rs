@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::plan::{Plan, Step};
 use crate::stage::{Artifacts, Inputs, PartitionTree, Staged};
-use crate::target::Geometry;
+use crate::storage::Geometry;
 use crate::tree::{self, Content, Tree};
 
 /// A plan and everything it is about, ready to be written any number of times.

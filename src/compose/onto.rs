@@ -9,7 +9,7 @@ use crate::fs::WrittenFile;
 use crate::install::marker::Id;
 use crate::plan::Extent;
 use crate::stage::{Inputs, PartitionTree, Staged};
-use crate::target::{Geometry, Target};
+use crate::storage::{Geometry, Target};
 use crate::tree::Tree;
 
 impl Composition {

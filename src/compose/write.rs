@@ -10,7 +10,7 @@ use crate::flash::{Bmap, Commit, Critical, Done, HeldBack, Listener, Options, Re
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::manifest::Manifest;
 use crate::plan::{PlanError, Step};
-use crate::target::{Record, Region, Target};
+use crate::storage::{Record, Region, Target};
 use crate::tree::{Content, Run};
 use crate::value::Digest;
 

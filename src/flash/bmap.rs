@@ -13,8 +13,8 @@ use std::path::Path;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Family, Io, Report};
-use crate::target::Record;
+use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::storage::Record;
 
 /// `BlockSize` of the maps that are made here.
 const BLOCK: u64 = 4096;
@@ -73,12 +73,12 @@ pub enum BmapError {
     },
 }
 
-impl Report for BmapError {
-    fn family(&self) -> Family {
+impl Diagnostic for BmapError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            BmapError::Missing(_) | BmapError::Value { .. } => Family::Input,
-            BmapError::Version(_) | BmapError::ChecksumType(_) => Family::Unsupported,
-            BmapError::Damaged { .. } => Family::Corrupt,
+            BmapError::Missing(_) | BmapError::Value { .. } => ErrorKind::Input,
+            BmapError::Version(_) | BmapError::ChecksumType(_) => ErrorKind::Unsupported,
+            BmapError::Damaged { .. } => ErrorKind::Corrupt,
         }
     }
 

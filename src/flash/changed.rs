@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::verify::is_zero;
-use crate::target::{AlignedBuffer, Geometry, Target, TargetError};
+use crate::storage::{AlignedBuffer, Geometry, Target, TargetError};
 
 /// What is compared, and written if it differs: less than this costs as much on a card.
 const BLOCK: u64 = 64 << 10;
@@ -115,7 +115,7 @@ impl Target for Changed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::{Memory, Recorder};
+    use crate::storage::{Memory, Recorder};
 
     #[test]
     fn only_blocks_that_differ_are_written() {

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::verify::{is_zero, verify};
 use super::{order, probe};
 use crate::error::Result;
-use crate::target::{AlignedBuffer, Extent, Record, Recorder, Target, TargetError};
+use crate::storage::{AlignedBuffer, Extent, Record, Recorder, Target, TargetError};
 
 /// Flash memory is erased in blocks of at most this.
 const ERASE_BLOCK: u64 = 4 << 20;

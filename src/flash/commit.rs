@@ -24,8 +24,8 @@ use super::sums::{sum, verify_and_sum};
 use super::verify::{Damage, RegionRange, verify};
 use crate::error::{Error, Result};
 use crate::interrupt::{Interrupt, Interruptible};
+use crate::storage::{Extent, Log, Record, Recorder, Target, TargetError};
 use crate::table::TableBytes;
-use crate::target::{Extent, Log, Record, Recorder, Target, TargetError};
 use crate::value::Digest;
 
 /// Bytes that make a medium bootable: boot code and partition tables.
@@ -114,7 +114,7 @@ impl Commit<'_> {
     ///
     /// ```
     /// use skiff_image::flash::{Commit, Options, Silent};
-    /// use skiff_image::target::{Memory, Region, Target};
+    /// use skiff_image::storage::{Memory, Region, Target};
     ///
     /// # fn main() -> skiff_image::Result<()> {
     /// let target = Memory::new(64 << 20);
@@ -464,16 +464,16 @@ impl Commit<'_> {
         let table = if cleared || wiped { TableState::Wiped } else { TableState::Unknown };
         match error.downcast::<FlashError>() {
             Ok(FlashError::Mismatch { target, damage, .. }) => FlashError::Mismatch { target, damage, table },
-            Ok(FlashError::Unfinished { message, family, hint, code, .. }) => {
-                FlashError::Unfinished { message, family, hint, code, table }
+            Ok(FlashError::Unfinished { message, kind, hint, code, .. }) => {
+                FlashError::Unfinished { message, kind, hint, code, table }
             }
             Err(error) => {
-                let (message, family) = (error.to_string(), error.family());
+                let (message, kind) = (error.to_string(), error.kind());
                 let code = error.code();
                 // No filesystem is full here.
                 let full = code == Some(Code::Full.as_str());
                 let hint = if full { Some(Code::Full.hint().into()) } else { error.hint() };
-                FlashError::Unfinished { message, family, hint, code, table }
+                FlashError::Unfinished { message, kind, hint, code, table }
             }
         }
         .into()

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::target::Stall;
+use crate::storage::Stall;
 
 /// A part of a run, in the order they happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -9,7 +9,7 @@ use super::rewrite::Only;
 use super::source::Source;
 use super::verify::{Damage, RegionRange, verify};
 use crate::error::Result;
-use crate::target::{AlignedBuffer, Geometry, LARGEST_EXTENT, Record, Target, TargetError};
+use crate::storage::{AlignedBuffer, Geometry, LARGEST_EXTENT, Record, Target, TargetError};
 use crate::value::Digest;
 
 /// Where so many bad ranges are, the others are like them.

@@ -3,8 +3,8 @@
 use uuid::{Uuid, uuid};
 
 use super::safety::Reason;
+use crate::storage::{Target, TargetError};
 use crate::table::{self, PartitionKind, Scheme};
-use crate::target::{Target, TargetError};
 
 /// GPT type of an EFI system partition (UEFI 2.10, section 5.3.3).
 const ESP_GUID: Uuid = uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");

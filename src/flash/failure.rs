@@ -2,7 +2,7 @@
 
 use super::diagnose::Code;
 use super::verify::Damage;
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 
 /// How many damaged ranges a message names.
 const NAMED: usize = 3;
@@ -26,7 +26,7 @@ pub enum FlashError {
         /// What failed.
         message: String,
         /// Whose fault it is.
-        family: Family,
+        kind: ErrorKind,
         /// What to do about it.
         hint: Option<String>,
         /// See [`Report::code`].
@@ -79,11 +79,11 @@ impl FlashError {
     }
 }
 
-impl Report for FlashError {
-    fn family(&self) -> Family {
+impl Diagnostic for FlashError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            FlashError::Mismatch { .. } => Family::Mismatch,
-            FlashError::Unfinished { family, .. } => *family,
+            FlashError::Mismatch { .. } => ErrorKind::Mismatch,
+            FlashError::Unfinished { kind, .. } => *kind,
         }
     }
 

@@ -16,8 +16,8 @@ use serde::{Serialize, Serializer};
 use super::commit::Critical;
 use crate::error::Result;
 use crate::fs::ext4::{self, GrowError};
+use crate::storage::{Change, ChangeData, Extent, LARGEST_EXTENT, Pending, Record, Target, TargetError};
 use crate::table::{self, Kept, Partition, Table, TableBytes};
-use crate::target::{Change, ChangeData, Extent, LARGEST_EXTENT, Pending, Record, Target, TargetError};
 use crate::value::{ByteSize, Digest};
 
 /// What is made to fit a medium that is larger than the image.

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::target::{Geometry, Target, TargetError};
+use crate::storage::{Geometry, Target, TargetError};
 
 /// The first bytes of a target, as they were meant to be written.
 #[derive(Debug)]

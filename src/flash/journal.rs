@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::Candidate;
-use crate::error::{Family, Io, Report};
-use crate::target::{Extent, Log, Target, TargetError};
+use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::storage::{Extent, Log, Target, TargetError};
 use crate::value::{ByteSize, Digest};
 
 /// Version of the format.
@@ -147,16 +147,16 @@ pub enum JournalError {
     Io(#[from] Io),
 }
 
-impl Report for JournalError {
-    fn family(&self) -> Family {
+impl Diagnostic for JournalError {
+    fn kind(&self) -> ErrorKind {
         match self {
             JournalError::Missing(_) | JournalError::Format { .. } | JournalError::NoIdentity(_) => {
-                Family::Input
+                ErrorKind::Input
             }
             JournalError::OtherSource { .. }
             | JournalError::OtherMedium { .. }
-            | JournalError::NotMarked { .. } => Family::Refused,
-            JournalError::Io(_) => Family::Io,
+            | JournalError::NotMarked { .. } => ErrorKind::Refused,
+            JournalError::Io(_) => ErrorKind::Io,
         }
     }
 
@@ -385,7 +385,7 @@ fn write_line(file: &mut File, value: &impl Serialize) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Memory;
+    use crate::storage::Memory;
 
     fn header(serial: &str, image: &str) -> Header {
         let medium = Medium { model: Some("Card".into()), serial: Some(serial.into()), len: 1 << 30 };

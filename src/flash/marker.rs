@@ -1,7 +1,7 @@
 //! What sector 0 of an unfinished medium says: to a person who looks at it, and to a run that goes on. It is text
 //! without the signature of a boot sector, so that nothing boots from it and no partition table is seen.
 
-use crate::target::{Target, TargetError};
+use crate::storage::{Target, TargetError};
 use crate::value::Digest;
 
 /// Bytes that are kept for it: less than a sector, and nothing of where an MBR has its table.
@@ -39,7 +39,7 @@ fn parse(bytes: &[u8]) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Memory;
+    use crate::storage::Memory;
 
     #[test]
     fn a_marker_is_read_and_nothing_else_is_one() {

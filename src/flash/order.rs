@@ -11,7 +11,7 @@
 use std::ops::Range;
 
 use super::commit::Critical;
-use crate::target::{Extent, Geometry, Record, Target, TargetError};
+use crate::storage::{Extent, Geometry, Record, Target, TargetError};
 
 /// What an old partition table, of any kind and sector size, has at the start and at the end of a disk.
 pub(super) const WIPED: u64 = 1 << 20;
@@ -101,7 +101,7 @@ fn part(piece: &Critical, range: &Range<u64>) -> Option<Critical> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Memory;
+    use crate::storage::Memory;
 
     const LEN: u64 = 1 << 20;
 

@@ -14,8 +14,8 @@
 use std::ops::Range;
 
 use super::event::{Event, Listener, Phase, begin};
-use crate::error::{Family, Report};
-use crate::target::{AlignedBuffer, Target, TargetError};
+use crate::error::{Diagnostic, ErrorKind};
+use crate::storage::{AlignedBuffer, Target, TargetError};
 use crate::value::ByteSize;
 
 /// Bytes that are written and read at once beside the block.
@@ -73,11 +73,11 @@ pub enum CapacityError {
     Target(#[from] TargetError),
 }
 
-impl Report for CapacityError {
-    fn family(&self) -> Family {
+impl Diagnostic for CapacityError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            CapacityError::Target(error) => error.family(),
-            _ => Family::Mismatch,
+            CapacityError::Target(error) => error.kind(),
+            _ => ErrorKind::Mismatch,
         }
     }
 

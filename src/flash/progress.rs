@@ -1,7 +1,7 @@
 //! Tells how far a run is.
 
 use super::event::{Event, Listener};
-use crate::target::{Geometry, Target, TargetError};
+use crate::storage::{Geometry, Target, TargetError};
 
 /// Tells the listener how much was written.
 pub(super) struct Progress<'a> {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::target::{Geometry, Target, TargetError};
+use crate::storage::{Geometry, Target, TargetError};
 
 /// A target of which only some ranges can be written; what goes elsewhere is taken for written.
 pub(super) struct Only<'a> {
@@ -63,7 +63,7 @@ impl Target for Only<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Memory;
+    use crate::storage::Memory;
 
     #[test]
     fn nothing_else_gets_through() {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, Serializer};
 
 use super::event::{Event, Listener, Phase};
-use crate::target::{Geometry, Target, TargetError};
+use crate::storage::{Geometry, Target, TargetError};
 use crate::value::ByteSize;
 
 /// Operations that are named.

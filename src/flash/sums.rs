@@ -11,7 +11,7 @@ use super::bmap::{LARGEST_RANGE, to_blocks};
 use super::event::{Event, Listener};
 use super::lanes::{BLOCK, LANES, Lanes};
 use super::verify::{Damage, RegionRange, chunks, in_parallel, is_zero, named};
-use crate::target::{AlignedBuffer, Extent, LARGEST_EXTENT, Record, Target, TargetError};
+use crate::storage::{AlignedBuffer, Extent, LARGEST_EXTENT, Record, Target, TargetError};
 use crate::value::Digest;
 
 /// SHA-256 of ranges of a target.
@@ -316,7 +316,7 @@ mod tests {
     use crate::flash::bmap::MappedRange;
     use crate::flash::verify::verify;
     use crate::flash::{Commit, Critical, Options, Silent};
-    use crate::target::{Memory, Recorder};
+    use crate::storage::{Memory, Recorder};
 
     /// A record with extents that neither begin nor end at blocks, cross ranges of the map, and large zeros.
     fn written() -> (Memory, Record) {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::diagnose::Diagnosis;
 use super::event::{Event, Listener};
-use crate::target::{AlignedBuffer, Extent, LARGEST_EXTENT, Record, Target, TargetError};
+use crate::storage::{AlignedBuffer, Extent, LARGEST_EXTENT, Record, Target, TargetError};
 use crate::value::{ByteSize, Digest};
 
 /// More readers than this do not make a card or a USB disk faster.
@@ -211,7 +211,7 @@ pub(super) fn is_zero(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::flash::Silent;
-    use crate::target::{Memory, Recorder};
+    use crate::storage::{Memory, Recorder};
 
     #[test]
     fn damage_has_its_region_and_range() {

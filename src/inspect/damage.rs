@@ -8,11 +8,11 @@ use std::io::{BufReader, Read, Seek};
 use serde::Serialize;
 
 use super::{RegionDrift, Section};
-use crate::error::{Family, Io, Report, Result};
+use crate::error::{Diagnostic, ErrorKind, Io, Result};
 use crate::flash::{self, Damage, Listener, RegionRange};
 use crate::fs::{self, WrittenFile, ext4, fat, squashfs, tar};
 use crate::manifest::{Manifest, ManifestError, RegionEntry};
-use crate::target::{ReadOnly, Record, Target};
+use crate::storage::{ReadOnly, Record, Target};
 use crate::value::ByteSize;
 
 /// What a comparison found.
@@ -79,9 +79,9 @@ fn regions(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-impl Report for VerifyError {
-    fn family(&self) -> Family {
-        Family::Mismatch
+impl Diagnostic for VerifyError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Mismatch
     }
 
     fn hint(&self) -> Option<String> {

@@ -18,8 +18,8 @@ use crate::error::Result;
 use crate::flash::{self, Damage, Listener, RegionRange};
 use crate::fs::{Problem, ext4, fat};
 use crate::manifest::{Identity, Manifest, Owner, RegionEntry};
+use crate::storage::{Extent, ReadOnly, Record, Target};
 use crate::table::{self, CopyState, Scheme, Table, TableBytes};
-use crate::target::{Extent, ReadOnly, Record, Target};
 use crate::value::{ByteSize, Digest};
 
 /// How many files that were added are named.

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::Section;
 use crate::error::Result;
 use crate::fs::{ext4, fat, squashfs, tar};
+use crate::storage::{ReadOnly, Target};
 use crate::table::{self, PartitionKind, Scheme, Table};
-use crate::target::{ReadOnly, Target};
 use crate::value::ByteSize;
 
 /// What was found on a medium.
@@ -161,18 +161,6 @@ impl fmt::Display for Content {
             }
             Content::CutOff => f.write_str("cut off: it ends behind the end of the medium"),
             Content::Unknown => f.write_str("unknown"),
-        }
-    }
-}
-
-impl fmt::Display for table::CopyState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            table::CopyState::Good => f.write_str("good"),
-            table::CopyState::Damaged(reason) => write!(f, "damaged ({reason})"),
-            table::CopyState::Misplaced { found, expected } => {
-                write!(f, "misplaced (at byte {found}, the end of the disk is at {expected})")
-            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::flash::{Event, Listener, Phase, RegionRange, verify};
 use crate::fs::ext4::update::{self, Volume};
 use crate::manifest::Manifest;
-use crate::target::{Record, Recorder, Target};
+use crate::storage::{Record, Recorder, Target};
 use crate::value::Timestamp;
 
 /// What was done.
@@ -208,7 +208,7 @@ impl Installation {
     }
 
     fn unfinished(&self, error: Error) -> Error {
-        let (message, family) = (error.to_string(), error.family());
-        InstallError::Unfinished { message, target: self.target.name().into(), family }.into()
+        let (message, kind) = (error.to_string(), error.kind());
+        InstallError::Unfinished { message, target: self.target.name().into(), kind }.into()
     }
 }

@@ -8,8 +8,8 @@ use super::InstallError;
 use crate::board::Board;
 use crate::error::Result;
 use crate::stage::{Piece, StagedBlob};
+use crate::storage::Target;
 use crate::table::{Scheme, Table};
-use crate::target::Target;
 use crate::tree::Content;
 
 /// A raw boot loader.

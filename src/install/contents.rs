@@ -8,7 +8,7 @@ use super::survey::{Found, Holds};
 use crate::error::{Error, Result};
 use crate::fs::ext4::update::{Kind, Volume};
 use crate::fs::{Damage, Problem, WrittenFile, fat};
-use crate::target::{Region, Scratch, Target};
+use crate::storage::{Region, Scratch, Target};
 use crate::tree::{self, Body, Content, Tree};
 use crate::value::Digest;
 

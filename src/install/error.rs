@@ -1,7 +1,7 @@
 //! Why a system is not installed.
 
 use crate::board::TableKind;
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 use crate::flash::Damage;
 use crate::value::ByteSize;
 
@@ -158,7 +158,7 @@ pub enum InstallError {
         /// The medium.
         target: String,
         /// Whose fault it is.
-        family: Family,
+        kind: ErrorKind,
     },
 }
 
@@ -178,18 +178,18 @@ fn damaged(damage: &[Damage]) -> String {
     }
 }
 
-impl Report for InstallError {
-    fn family(&self) -> Family {
+impl Diagnostic for InstallError {
+    fn kind(&self) -> ErrorKind {
         match self {
             InstallError::TooSmall { .. }
             | InstallError::NoRoom { .. }
             | InstallError::NoInodes { .. }
             | InstallError::Names { .. }
-            | InstallError::BlobInTheWay { .. } => Family::Fit,
-            InstallError::Nothing { .. } => Family::Input,
-            InstallError::Mismatch { .. } => Family::Mismatch,
-            InstallError::Unfinished { family, .. } => *family,
-            _ => Family::Refused,
+            | InstallError::BlobInTheWay { .. } => ErrorKind::Fit,
+            InstallError::Nothing { .. } => ErrorKind::Input,
+            InstallError::Mismatch { .. } => ErrorKind::Mismatch,
+            InstallError::Unfinished { kind, .. } => *kind,
+            _ => ErrorKind::Refused,
         }
     }
 

@@ -9,7 +9,7 @@ use super::prepare::{Case, Options, setting};
 use super::survey::Medium;
 use crate::board::{Board, Registry};
 use crate::error::Result;
-use crate::target::Target;
+use crate::storage::Target;
 
 /// Nothing, or what speaks against the board.
 type Verdict = Result<(), String>;

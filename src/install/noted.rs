@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::target::{Extent, Geometry, Record, Target, TargetError};
+use crate::storage::{Extent, Geometry, Record, Target, TargetError};
 use crate::value::Digest;
 
 /// Passes everything on.

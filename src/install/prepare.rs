@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::fs::WrittenFile;
 use crate::fs::ext4::update::Volume;
 use crate::stage::{Inputs, Staged};
-use crate::target::{Geometry, Target};
+use crate::storage::{Geometry, Target};
 use crate::tree::{self, Body, Content, Node, Stat, Tree};
 
 /// Name of the file that says which system it is.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::target::{Geometry, Target, TargetError};
+use crate::storage::{Geometry, Target, TargetError};
 
 /// The first bytes of partitions, as they were meant to be written.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Target for Behind<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Memory;
+    use crate::storage::Memory;
 
     #[test]
     fn only_what_is_held_is_held_back() {

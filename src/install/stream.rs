@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-use crate::target::Target;
+use crate::storage::Target;
 
 /// `len` bytes from `start` of a target.
 #[derive(Clone)]

@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::flash::marker;
 use crate::fs::{ext4, fat, squashfs};
 use crate::plan::{Extent, KnownIds, KnownPartition};
+use crate::storage::{Target, TargetError};
 use crate::table::{self, PartitionKind, Scheme, Table};
-use crate::target::{Target, TargetError};
 use crate::value::ByteSize;
 
 /// A medium as it was found.

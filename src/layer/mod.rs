@@ -28,7 +28,7 @@ pub use commands::{Command, CommandName, ParseCommandError};
 pub use registry::{Registry, Roots, discover};
 pub use skiffos::{Displaced, displaced};
 
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 
 /// The variable with the layers a user wants.
 pub const CONFIG_VARIABLE: &str = "SKIFF_CONFIG";
@@ -318,11 +318,11 @@ pub enum LayerError {
     },
 }
 
-impl Report for LayerError {
-    fn family(&self) -> Family {
+impl Diagnostic for LayerError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            LayerError::Io(error) => error.family(),
-            _ => Family::Input,
+            LayerError::Io(error) => error.kind(),
+            _ => ErrorKind::Input,
         }
     }
 

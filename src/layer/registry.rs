@@ -353,5 +353,5 @@ mod tests {
         }
     }
 
-    use crate::error::Report;
+    use crate::error::Diagnostic;
 }

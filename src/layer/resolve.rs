@@ -189,7 +189,7 @@ mod tests {
 
     use super::super::{Environment, Roots, discover};
     use super::*;
-    use crate::error::Report;
+    use crate::error::Diagnostic;
 
     struct Configs {
         dir: tempfile::TempDir,

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::rule::{Rule, RuleSet, Severity};
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 
 /// A rule that a layout does not keep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,9 +68,9 @@ fn all(findings: &[Finding]) -> String {
     findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n")
 }
 
-impl Report for LintError {
-    fn family(&self) -> Family {
-        Family::Input
+impl Diagnostic for LintError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub use ssh_key::PublicKeys;
 pub use wifi::Wifi;
 
-use crate::error::{Error, Family, Io, Report};
+use crate::error::{Diagnostic, Error, ErrorKind, Io};
 use crate::tree::scan::{HardLinks, HostXattrs, Ownership, ScanOptions, scan};
 use crate::tree::{Body, Content, Node, NodeId, Stat, Tree, components, display};
 use crate::value::{Seed, Timestamp};
@@ -108,9 +108,9 @@ pub enum PreSeedError {
     },
 }
 
-impl Report for PreSeedError {
-    fn family(&self) -> Family {
-        Family::Input
+impl Diagnostic for PreSeedError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

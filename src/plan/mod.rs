@@ -17,7 +17,7 @@ pub use known::{KnownIds, KnownPartition};
 pub use place::{Demand, DemandLen, Extent, place, reject_overlap};
 
 use crate::board::{TableKind, Update};
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 use crate::value::{Arch, ByteSize, Seed, Timestamp};
 
 /// What is written to a disk. Steps are sorted by offset, disjoint, inside the disk and named.
@@ -301,9 +301,9 @@ pub enum PlanError {
     },
 }
 
-impl Report for PlanError {
-    fn family(&self) -> Family {
-        Family::Fit
+impl Diagnostic for PlanError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Fit
     }
 
     fn hint(&self) -> Option<String> {

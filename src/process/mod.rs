@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::Mode;
 use rustix::process::Signal;
 
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::interrupt::Interrupt;
 
 /// How long a program that is told to end may take for it, if nothing else is said.
@@ -70,12 +70,12 @@ pub enum ProcessError {
     },
 }
 
-impl Report for ProcessError {
-    fn family(&self) -> Family {
+impl Diagnostic for ProcessError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            ProcessError::Missing { .. } => Family::Input,
-            ProcessError::Io(error) => error.family(),
-            ProcessError::Interrupted { .. } | ProcessError::TimedOut { .. } => Family::Io,
+            ProcessError::Missing { .. } => ErrorKind::Input,
+            ProcessError::Io(error) => error.kind(),
+            ProcessError::Interrupted { .. } | ProcessError::TimedOut { .. } => ErrorKind::Io,
         }
     }
 

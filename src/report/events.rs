@@ -29,7 +29,7 @@ use serde::Serialize;
 
 use super::pace::Reading;
 use super::{ErrorDocument, print_line};
-use crate::error::{Family, Io};
+use crate::error::{ErrorKind, Io};
 use crate::flash::Phase;
 
 /// Name and version of the stream.
@@ -55,18 +55,18 @@ pub enum EventsError {
     Io(#[from] Io),
 }
 
-impl crate::error::Report for EventsError {
-    fn family(&self) -> Family {
+impl crate::error::Diagnostic for EventsError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            EventsError::Device(_) => Family::Refused,
-            EventsError::Io(_) => Family::Io,
+            EventsError::Device(_) => ErrorKind::Refused,
+            EventsError::Io(_) => ErrorKind::Io,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             EventsError::Device(_) => Some("give a file, or `-` for standard output".into()),
-            EventsError::Io(io) => crate::error::Report::hint(io),
+            EventsError::Io(io) => crate::error::Diagnostic::hint(io),
         }
     }
 }

@@ -18,7 +18,7 @@ use progress::Look;
 pub use progress::Progress;
 pub use steps::Steps;
 
-use crate::error::{Error, Family};
+use crate::error::{Error, ErrorKind};
 
 /// How results reach the user.
 pub struct Report {
@@ -115,7 +115,7 @@ impl Report {
             print_line(&mut stderr, &to_json(&document));
             return;
         }
-        let word = if error.family() == Family::Refused { "refused" } else { "error" };
+        let word = if error.kind() == ErrorKind::Refused { "refused" } else { "error" };
         print_line(&mut stderr, &format!("{word}: {}", document.error));
         for cause in &document.causes {
             print_line(&mut stderr, &format!("  because: {cause}"));
@@ -197,7 +197,7 @@ pub enum Answer {
 
 fn causes(error: &Error) -> Vec<String> {
     let mut causes = Vec::new();
-    let mut next = std::error::Error::source(error.report());
+    let mut next = std::error::Error::source(error.diagnostic());
     let mut last = error.to_string();
     while let Some(cause) = next {
         let text = cause.to_string();

@@ -10,7 +10,7 @@ use crate::boot::{grub, refind, text, uimage};
 use crate::error::{Error, Io};
 use crate::fs::compress::Compression;
 use crate::fs::{WrittenFile, cpio, ext4, fat, squashfs};
-use crate::target::{Region, Scratch};
+use crate::storage::{Region, Scratch};
 use crate::tree::{Body, Content, Tree};
 use crate::value::{ByteSize, Digest};
 

@@ -16,7 +16,7 @@ pub use words::Words;
 
 use crate::board::{self, BlobSource, Board, Filesystem, Partition, Recipe};
 use crate::buildroot::{Output, RootInputs, RootTree, leftover, root_tree};
-use crate::error::{Error, Family, Report};
+use crate::error::{Diagnostic, Error, ErrorKind};
 use crate::fs::{ext4, fat, squashfs};
 use crate::layer::Layer;
 use crate::persist::{PreSeed, PreSeedError};
@@ -214,11 +214,11 @@ fn one_of(candidates: &[String]) -> String {
     }
 }
 
-impl Report for StageError {
-    fn family(&self) -> Family {
+impl Diagnostic for StageError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            StageError::WrongMagic { .. } => Family::Corrupt,
-            _ => Family::Input,
+            StageError::WrongMagic { .. } => ErrorKind::Corrupt,
+            _ => ErrorKind::Input,
         }
     }
 

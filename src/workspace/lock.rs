@@ -1,14 +1,14 @@
 //! One run in a workspace at a time.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::Workspace;
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 
 /// That nobody else changes what the lock is for; until it is dropped or the process ends, however it does.
 #[derive(Debug)]
@@ -32,11 +32,11 @@ pub enum LockError {
     },
 }
 
-impl Report for LockError {
-    fn family(&self) -> Family {
+impl Diagnostic for LockError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            LockError::Io(error) => error.family(),
-            LockError::Held { .. } => Family::Refused,
+            LockError::Io(error) => error.kind(),
+            LockError::Held { .. } => ErrorKind::Refused,
         }
     }
 
@@ -90,7 +90,7 @@ fn holder(file: &mut File) -> String {
     let mut said = String::new();
     let read = file.rewind().and_then(|()| file.read_to_string(&mut said));
     match read.map_err(|error| error.kind()) {
-        Ok(_) | Err(ErrorKind::InvalidData) if said.trim().is_empty() => "another run".into(),
+        Ok(_) | Err(io::ErrorKind::InvalidData) if said.trim().is_empty() => "another run".into(),
         _ => said.trim().into(),
     }
 }

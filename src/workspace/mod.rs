@@ -19,7 +19,7 @@ pub use selection::{Asked, Selection, SelectionError, Used};
 pub use state::State;
 pub use write::{replace, write_changed};
 
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 
 /// Everything that all workspaces of a project share is in one of these, below `workspaces/`.
 const BUILDROOT: &str = ".buildroot";
@@ -47,11 +47,11 @@ pub enum WorkspaceError {
     },
 }
 
-impl Report for WorkspaceError {
-    fn family(&self) -> Family {
+impl Diagnostic for WorkspaceError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            WorkspaceError::Io(error) => error.family(),
-            WorkspaceError::NoDirectory { .. } => Family::Input,
+            WorkspaceError::Io(error) => error.kind(),
+            WorkspaceError::NoDirectory { .. } => ErrorKind::Input,
         }
     }
 

@@ -2,14 +2,14 @@
 //! behind a link is touched.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{Lock, Selection, SelectionError, State, Workspace};
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 
 /// What will be removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,12 +52,12 @@ pub enum RemovalError {
     },
 }
 
-impl Report for RemovalError {
-    fn family(&self) -> Family {
+impl Diagnostic for RemovalError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            RemovalError::Io(error) => error.family(),
-            RemovalError::Selection(error) => error.family(),
-            RemovalError::NoWorkspace { .. } | RemovalError::Link { .. } => Family::Refused,
+            RemovalError::Io(error) => error.kind(),
+            RemovalError::Selection(error) => error.kind(),
+            RemovalError::NoWorkspace { .. } | RemovalError::Link { .. } => ErrorKind::Refused,
         }
     }
 
@@ -151,7 +151,7 @@ fn size(directory: &Path) -> Result<u64, Io> {
 
 fn remove(directory: &Path) -> Result<(), Io> {
     match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Io::on("remove", directory)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Io::on("remove", directory)(error)),
         _ => Ok(()),
     }
 }

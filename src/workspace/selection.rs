@@ -5,13 +5,13 @@
 //! so that a workspace of SkiffOS goes on as it was.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Workspace, write_changed};
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::layer::Order;
 
 /// Version of the file.
@@ -92,11 +92,11 @@ pub enum SelectionError {
     },
 }
 
-impl Report for SelectionError {
-    fn family(&self) -> Family {
+impl Diagnostic for SelectionError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            SelectionError::Io(error) => error.family(),
-            _ => Family::Input,
+            SelectionError::Io(error) => error.kind(),
+            _ => ErrorKind::Input,
         }
     }
 
@@ -181,14 +181,16 @@ fn parse(path: &Path, text: &str) -> Result<Selection, SelectionError> {
 fn read(path: &Path) -> Result<Option<String>, Io> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(Io::on("read", path)(error)),
     }
 }
 
 fn remove(path: &Path) -> Result<(), Io> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Io::on("remove", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Io::on("remove", path)(error)),
         _ => Ok(()),
     }
 }

@@ -51,7 +51,7 @@ impl State {
     pub fn remove(workspace: &Workspace) -> Result<(), Io> {
         let path = path(workspace);
         match fs::remove_file(&path) {
-            Ok(()) => crate::target::sync_directory(&path),
+            Ok(()) => crate::storage::sync_directory(&path),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(Io::on("remove", path)(error)),
         }

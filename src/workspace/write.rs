@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::error::Io;
-use crate::target::Draft;
+use crate::storage::Draft;
 
 /// Writes a file whose contents or executability would change; says whether it did. The directories that lead to it
 /// are made.

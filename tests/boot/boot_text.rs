@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use skiff_image::boot::text::{Format, TextError, check, render};
-use skiff_image::error::Report;
+use skiff_image::error::Diagnostic;
 use skiff_image::value::Arch;
 
 fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

@@ -10,7 +10,7 @@ use crate::harness::fixture::{output, run, temporary};
 use crate::harness::tools::{command, oracle};
 use skiff_image::board::{Board, NoFamilies, Source};
 use skiff_image::boot::grub::{self, Core};
-use skiff_image::error::{Error, Family};
+use skiff_image::error::{Error, ErrorKind};
 
 /// Sectors of the core image before the decompressor.
 const SECTOR: usize = 512;
@@ -161,10 +161,10 @@ impl Files {
     }
 
     /// The message of a failure, with the name of the directory taken out, its family and its hint.
-    fn failure(&self, result: Result<Vec<u8>, Error>) -> (String, Family, String) {
+    fn failure(&self, result: Result<Vec<u8>, Error>) -> (String, ErrorKind, String) {
         let error = result.expect_err("it cannot be put together");
         let message = error.to_string().replace(self.path().to_str().expect("a plain name"), "GRUB");
-        (message, error.family(), error.hint().expect("a hint"))
+        (message, error.kind(), error.hint().expect("a hint"))
     }
 }
 
@@ -176,7 +176,7 @@ fn missing_files_are_named() {
     let files = Files::new();
     fs::remove_file(files.path().join("fat.mod")).expect("it is there");
     let missing = |name: &str, hint: &str| {
-        (format!("`{name}` of GRUB is not in `GRUB`"), Family::Input, hint.to_owned())
+        (format!("`{name}` of GRUB is not in `GRUB`"), ErrorKind::Input, hint.to_owned())
     };
     assert_eq!(files.failure(files.core("fat")), missing("fat.mod", BUILD));
     assert_eq!(files.failure(files.core("biosdisc")), missing("biosdisc.mod", "did you mean `biosdisk`?"));
@@ -225,13 +225,13 @@ fn files_of_another_build_are_refused() {
     for (name, spoil, message) in cases {
         let files = Files::new();
         files.edit(name, spoil);
-        let expected = (message.to_owned(), Family::Corrupt, AGAIN.to_owned());
+        let expected = (message.to_owned(), ErrorKind::Corrupt, AGAIN.to_owned());
         assert_eq!(files.failure(files.core("fat")), expected);
     }
     let files = Files::new();
     files.edit("boot.img", |bytes| bytes[511] = 0);
     let message = "`boot.img` of GRUB ends with 55 00 but a boot sector ends with 55 aa";
-    let expected = (message.to_owned(), Family::Corrupt, AGAIN.to_owned());
+    let expected = (message.to_owned(), ErrorKind::Corrupt, AGAIN.to_owned());
     assert_eq!(files.failure(grub::boot_code(files.path())), expected);
 }
 
@@ -245,7 +245,7 @@ fn what_does_not_fit_below_640_kib_is_refused_with_both_numbers() {
     let (message, family, hint) = files.failure(files.core("biosdisk"));
     assert!(message.starts_with("the core image of GRUB has "), "{message}");
     assert!(message.ends_with(" but 444 KiB fit into the memory below 640 KiB"), "{message}");
-    assert_eq!(family, Family::Fit);
+    assert_eq!(family, ErrorKind::Fit);
     assert_eq!(hint, "take modules out of the core image; GRUB loads others from the disk");
 
     let files = Files::new();
@@ -253,7 +253,7 @@ fn what_does_not_fit_below_640_kib_is_refused_with_both_numbers() {
     files.edit("kernel.img", |bytes| bytes[52 + 20..52 + 24].copy_from_slice(&0x5f001u32.to_le_bytes()));
     let problem = "it is loaded at 0x9000 with 0x5f001 bytes but has to lie between 0x9000 and 0x68000";
     let message = format!("`kernel.img` of GRUB is not for `i386-pc`: {problem}");
-    assert_eq!(files.failure(files.core("fat")), (message, Family::Corrupt, AGAIN.to_owned()));
+    assert_eq!(files.failure(files.core("fat")), (message, ErrorKind::Corrupt, AGAIN.to_owned()));
 }
 
 /// A descriptor whose master boot record starts GRUB.

@@ -1,7 +1,7 @@
 //! `refind_linux.conf`: what rEFInd puts for `%v`, and what it would not find.
 
 use skiff_image::boot::refind::{check, version};
-use skiff_image::error::Report;
+use skiff_image::error::Diagnostic;
 
 const LINE: &str =
     "\"Boot SkiffOS\" \"root=PARTUUID=1 skiffos.squashfs=/boot/init-skiffos-%v.squashfs initrd= noinitrd\"\n";

@@ -1,19 +1,19 @@
 //! The rules of `skiff-init` that need no machine: settings, names of devices, choice of images, messages.
 
-#[path = "../../src/bin/skiff-init/choice.rs"]
+#[path = "../../src/init/src/choice.rs"]
 mod choice;
-#[path = "../../src/bin/skiff-init/cmdline.rs"]
+#[path = "../../src/init/src/cmdline.rs"]
 mod cmdline;
 #[allow(dead_code)] // an alias that only the program needs
-#[path = "../../src/bin/skiff-init/failure.rs"]
+#[path = "../../src/init/src/failure.rs"]
 mod failure;
-#[path = "../../src/bin/skiff-init/options.rs"]
+#[path = "../../src/init/src/options.rs"]
 mod options;
-#[path = "../../src/bin/skiff-init/probe.rs"]
+#[path = "../../src/init/src/probe.rs"]
 mod probe;
-#[path = "../../src/bin/skiff-init/spec.rs"]
+#[path = "../../src/init/src/spec.rs"]
 mod spec;
-#[path = "../../src/bin/skiff-init/table.rs"]
+#[path = "../../src/init/src/table.rs"]
 mod table;
 
 use std::fs::{self, File};

@@ -14,7 +14,7 @@ use skiff_image::cache::{
     Access, Answer, Block, BlockCache, BlockStore, Found, Key, Limits, Shared, Summary, share,
 };
 use skiff_image::fs::squashfs::{self, Codec, Options, Resources};
-use skiff_image::target::{Memory as Medium, Region};
+use skiff_image::storage::{Memory as Medium, Region};
 use skiff_image::tree::{Body, Content, Node, Stat, Tree};
 use skiff_image::value::Digest;
 

@@ -50,7 +50,7 @@ fn no_board_is_named_in_code() {
 fn nothing_but_the_report_prints() {
     let mut lines = lines_with("src", &["println!(", "print!(", "dbg!(", "io::stdout()", "io::stderr()"]);
     // The program of the device has nobody else to do it.
-    lines.retain(|line| !line.contains("/src/report/") && !line.contains("/src/bin/skiff-init/"));
+    lines.retain(|line| !line.contains("/src/report/") && !line.contains("/src/init/src/"));
     assert_eq!(lines, Vec::<String>::new());
 }
 
@@ -64,7 +64,7 @@ fn programs_are_started_in_one_place_and_no_clock_or_chance_is_asked() {
     let words = ["process::Command", "SystemTime", "Instant::now", "Uuid::new_v4", "rand::"];
     let mut lines = lines_with("src", &words);
     // What runs on the device starts its init, and waits.
-    lines.retain(|line| !line.contains("/src/bin/skiff-init/"));
+    lines.retain(|line| !line.contains("/src/init/src/"));
     // Everything that is started is started here.
     lines.retain(|line| !line.contains("/src/process/"));
     // When a run ended, for the record of a medium.
@@ -76,7 +76,7 @@ fn programs_are_started_in_one_place_and_no_clock_or_chance_is_asked() {
         "/src/report/events.rs",
         "/src/report/progress.rs",
         "/src/report/steps.rs",
-        "/src/target/watched.rs",
+        "/src/disk/src/storage/watched.rs",
     ];
     lines.retain(|line| !waits.iter().any(|file| line.contains(file)) || !line.contains("Instant::now"));
     assert_eq!(lines, Vec::<String>::new());

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use skiff_image::flash::summary::{Operation, Spent};
 use skiff_image::flash::{Commit, Critical, Event, Listener, Meter, Options, Phase, Silent};
 use skiff_image::report::{Events, Report};
-use skiff_image::target::{Memory, Target};
+use skiff_image::storage::{Memory, Target};
 
 const MIB: u64 = 1 << 20;
 /// Of the image: a table, and no byte of zeros.

@@ -19,7 +19,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use skiff_image::flash::{Commit, HeldBack, Options, Silent};
 use skiff_image::fs::ext4;
-use skiff_image::target::{Fault, Faulty, Memory, Region, Target};
+use skiff_image::storage::{Fault, Faulty, Memory, Region, Target};
 use skiff_image::tree::archive::read_archive;
 use skiff_image::tree::{Body, Content, Node, Stat, Tree};
 use uuid::Uuid;

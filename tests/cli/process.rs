@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use skiff_image::error::Report;
+use skiff_image::error::Diagnostic;
 use skiff_image::interrupt::Interrupt;
 use skiff_image::process::{ProcessError, Program};
 

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use crate::harness::tools::{command, oracle};
 use skiff_image::fs::compress::Compression;
 use skiff_image::fs::{Damage, Problem, cpio};
-use skiff_image::target::{Memory, Region};
+use skiff_image::storage::{Memory, Region};
 use skiff_image::tree::{Body, Content, Device, Node, NodeId, Stat, Tree};
 
 const TIME: i64 = 1_709_210_096;

@@ -8,7 +8,7 @@ use crate::harness::mount::{assert_same, can_mount, mount};
 use crate::harness::tools::{command, oracle};
 use skiff_image::fs::ext4::{self, Journal, Options, Reader, Written};
 use skiff_image::fs::{Damage, Problem};
-use skiff_image::target::{Region, Target};
+use skiff_image::storage::{Region, Target};
 use skiff_image::tree::{Body, Content, Device, Node, Stat, Tree};
 
 const MIB: u64 = 1 << 20;

@@ -13,7 +13,7 @@ use crate::harness::mount::{can_mount, mount};
 use crate::harness::tools::{command, oracle};
 use boot_loader::BootLoader;
 use medium::{Medium, Operation};
-use skiff_image::error::Report;
+use skiff_image::error::Diagnostic;
 use skiff_image::fs::ext4::update::{Change, Kind, UpdateError, Volume};
 use skiff_image::tree::{Content, Stat};
 
@@ -742,7 +742,7 @@ fn content_that_reads_otherwise_is_never_given_a_name() {
     let change = put(&mut volume, "boot/Image", noise(5000, 1));
     let written = medium.operations();
     let Some(Operation::Write { offset, .. }) = written.last() else { panic!("content was written last") };
-    skiff_image::target::Target::write_at(&medium, &[0xEE; 3], *offset as u64 + 10).expect("damaged");
+    skiff_image::storage::Target::write_at(&medium, &[0xEE; 3], *offset as u64 + 10).expect("damaged");
     let error = volume.commit(&[change], LATER).expect_err("refused");
     assert_eq!(
         message(error),

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::harness::tools::{command, oracle};
 use skiff_image::fs::fat::{self, FatType, Options, Volume};
 use skiff_image::fs::{Damage, Problem, WrittenFile};
-use skiff_image::target::{Geometry, Memory, Region, Target, TargetError};
+use skiff_image::storage::{Geometry, Memory, Region, Target, TargetError};
 use skiff_image::tree::{Body, Content, Node, NodeId, Stat, Tree};
 use skiff_image::value::Digest;
 

@@ -21,7 +21,7 @@ use crate::harness::tools::{command, oracle};
 use crate::harness::trees::{Mounted, Random, dir, file, stat};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use skiff_image::fs::squashfs::{self, Options, Resources};
-use skiff_image::target::{Memory, Region};
+use skiff_image::storage::{Memory, Region};
 use skiff_image::tree::scan::{HardLinks, HostXattrs, Ownership, ScanOptions, scan};
 use skiff_image::tree::{Node, Tree};
 use skiff_image::value::Digest;

@@ -6,9 +6,9 @@ use crate::harness::project;
 use crate::harness::project::{Project, expect_no_image, succeed};
 use crate::harness::squashfs::{add, options, random_tree, set_xattr, zoo};
 use crate::harness::trees::{Random, dir, file, stat};
-use skiff_image::error::{Family, Report};
+use skiff_image::error::{Diagnostic, ErrorKind};
 use skiff_image::fs::squashfs::{self, Options, Resources, SquashfsError, Written};
-use skiff_image::target::{Fault, Faulty, Geometry, Memory, Region, Target, TargetError};
+use skiff_image::storage::{Fault, Faulty, Geometry, Memory, Region, Target, TargetError};
 use skiff_image::tree::{Body, Device, Tree};
 
 const THREADS: usize = 2;
@@ -45,7 +45,7 @@ impl Image {
 
     fn told(&self, bytes: &[u8]) -> String {
         let error = self.prove(bytes).expect_err("the damage is found");
-        assert_eq!(error.family(), Family::Mismatch, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
         error.to_string()
     }
 
@@ -127,7 +127,7 @@ fn expect_all_found(image: &Image, range: Range<usize>, meaningless: &[usize]) {
         match image.prove(&bytes) {
             Ok(_) if meaningless.contains(&(at - range.start)) => {}
             Ok(_) => unfound.push((at - range.start, bit)),
-            Err(error) => assert_eq!(error.family(), Family::Mismatch, "{at} {bit}: {error}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Mismatch, "{at} {bit}: {error}"),
         }
     }
     assert_eq!(unfound, [], "flipped bits that nothing finds, by offset into {range:?}");
@@ -231,10 +231,10 @@ fn a_lost_write_and_a_flipped_bit_of_any_write_are_found() {
     assert!(writes > 4, "{writes}");
     for write in 0..writes {
         let error = through(Fault::Lose { write }).1.expect_err("a lost write is found");
-        assert_eq!(error.family(), Family::Mismatch, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
         // In the middle of the data, or in the head with the superblock and the first data.
         let error = through(Fault::Flip { write, bit: 3000 }).1.expect_err("a flipped bit is found");
-        assert_eq!(error.family(), Family::Mismatch, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
     }
 }
 
@@ -286,7 +286,7 @@ fn a_write_that_is_to_verify_fails_with_the_family_of_a_mismatch_and_says_what_t
         error.to_string(),
         "`rootfs` is not what was to be written: `/large1` has other bytes than were written"
     );
-    assert_eq!(error.family().exit_code(), 3);
+    assert_eq!(error.kind().exit_code(), 3);
     assert_eq!(
         error.hint().expect("a hint"),
         "compose it again; if that fails too, the memory or disk of this machine is failing, or this program has a \

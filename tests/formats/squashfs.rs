@@ -11,7 +11,7 @@ use crate::harness::tools;
 use crate::harness::trees::{Mounted, Random, differences, dir, file, stat};
 use skiff_image::fs::WrittenFile;
 use skiff_image::fs::squashfs::{self, Codec, Options, SquashfsError, Written};
-use skiff_image::target::{Memory, Region};
+use skiff_image::storage::{Memory, Region};
 use skiff_image::tree::{Body, Content, Device, Node, Stat, Tree};
 use skiff_image::value::Digest;
 

@@ -8,10 +8,10 @@ use std::process::Stdio;
 
 use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::tools::{command, oracle};
+use skiff_image::storage::{Geometry, Memory, Target};
 use skiff_image::table::{
     self, CopyState, Partition, PartitionKind, Scheme, TableBytes, TableError, gpt, mbr,
 };
-use skiff_image::target::{Geometry, Memory, Target};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 

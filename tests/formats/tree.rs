@@ -11,7 +11,7 @@ use std::process::Command;
 use crate::harness::dump::dump;
 use crate::harness::privilege;
 use crate::harness::tools::{command, oracle};
-use skiff_image::error::Report;
+use skiff_image::error::Diagnostic;
 use skiff_image::tree::archive::read_archive;
 use skiff_image::tree::scan::{HardLinks, HostXattrs, Ownership, ScanOptions, scan};
 use skiff_image::tree::{Body, Tree};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use skiff_image::fs::ext4::{Journal, Options};
-use skiff_image::target::{Geometry, Target, TargetError};
+use skiff_image::storage::{Geometry, Target, TargetError};
 use skiff_image::tree::{Body, Content, Node, NodeId, Stat, Tree};
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! Trees and images for the tests of squashfs.
 
 use skiff_image::fs::squashfs::{self, Options, Resources, Written};
-use skiff_image::target::Region;
+use skiff_image::storage::Region;
 use skiff_image::tree::{Body, Device, Node, NodeId, Stat, Tree};
 
 use super::trees::{Once, Random, dir, file, stat};

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use skiff_image::target::{Geometry, Memory, Target, TargetError};
+use skiff_image::storage::{Geometry, Memory, Target, TargetError};
 use skiff_image::tree::{self, Body, Content, Device, Node, NodeId, Stat, Tree};
 
 use super::tools;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::tools;
 use crate::harness::tools::{command, oracle, unmount};
-use skiff_image::error::Family;
+use skiff_image::error::ErrorKind;
 use skiff_image::flash::journal::{Header, Journal, Medium};
 use skiff_image::flash::{Destruction, Event, Host, Image, Listener, Options, Override, Overrides, Phase};
-use skiff_image::target::{Device, ReadOnly, Target};
+use skiff_image::storage::{Device, ReadOnly, Target};
 use skiff_image::value::Digest;
 
 const MIB: u64 = 1 << 20;
@@ -581,7 +581,7 @@ fn a_device_that_is_pulled_out_is_unfinished_and_is_written_by_the_next_run() {
         let options = Options { journal: Some(&journal), ..Options::default() };
         let copied = Image::open(&path, None).expect("an image").copy(&opened, true, &puller, options);
         let error = copied.expect_err("it is gone");
-        assert_eq!(error.family(), Family::Io, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
         let told = error.to_string();
         assert!(told.contains(&format!("of `{}`: ", device.path.display())), "{told}");
         drop(opened);
@@ -598,10 +598,10 @@ fn a_device_that_is_pulled_out_is_unfinished_and_is_written_by_the_next_run() {
 /// What cannot be provoked here, word for word.
 #[test]
 fn refusals_of_other_kernels_and_containers_are_worded() {
-    use skiff_image::target::DeviceError;
+    use skiff_image::storage::DeviceError;
     let told = |error: DeviceError| {
         let error = skiff_image::Error::from(error);
-        (error.to_string(), error.hint().expect("a hint"), error.family().exit_code())
+        (error.to_string(), error.hint().expect("a hint"), error.kind().exit_code())
     };
     assert_eq!(
         told(DeviceError::Locked { path: "/dev/sdb".into(), holder: None }),

@@ -484,7 +484,7 @@ fn a_medium_that_is_too_short_is_told() {
 #[test]
 fn what_flashing_grew_is_drift() {
     use skiff_image::flash::{Fit, Image, Options, Silent};
-    use skiff_image::target::{Geometry, ImageFile};
+    use skiff_image::storage::{Geometry, ImageFile};
     for table in ["gpt", "mbr"] {
         let project = used_project(table);
         let geometry = Geometry { len: 300 * MIB, sector_size: 512 };

@@ -4,11 +4,11 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use skiff_image::error::Family;
+use skiff_image::error::ErrorKind;
 use skiff_image::flash::journal::{Header, Medium};
 use skiff_image::flash::{Commit, Critical, Done, Journal, Options, Silent, Source, Unwritten, marker};
+use skiff_image::storage::{Fault, Faulty, Geometry, Kind, Memory, Place, Target, TargetError};
 use skiff_image::table::{self, Partition, PartitionKind, mbr};
-use skiff_image::target::{Fault, Faulty, Geometry, Kind, Memory, Place, Target, TargetError};
 use skiff_image::value::Digest;
 
 const MIB: u64 = 1 << 20;
@@ -144,7 +144,7 @@ fn a_source_that_cannot_be_read_twice_is_not_written_again() {
     let memory = used_medium();
     let faulty = Faulty::new(&memory, Fault::Flip { write: 7, bit: 99 });
     let error = flash(&faulty, &Once, Options { retries: 2, ..Options::default() }).expect_err("noticed");
-    assert_eq!(error.family(), Family::Mismatch);
+    assert_eq!(error.kind(), ErrorKind::Mismatch);
     assert_eq!(table::read(&memory).expect("reads"), None);
 }
 
@@ -229,7 +229,7 @@ fn a_medium_without_the_marker_of_the_run_is_refused_and_left_alone() {
     let journal = journal_of(&path, true);
     let error = flash(&memory, &source, Options { journal: Some(&journal), ..Options::default() });
     let error = error.expect_err("refused");
-    assert_eq!(error.family(), Family::Refused);
+    assert_eq!(error.kind(), ErrorKind::Refused);
     assert_eq!(
         error.to_string(),
         "`memory` does not say that it is unfinished: something else was written to it since the run stopped"
@@ -305,7 +305,7 @@ fn zeros_that_do_not_stay_are_noticed() {
     );
     let options = Options { unwritten: Unwritten::Zero, retries: 1, ..Options::default() };
     let error = flash(&faulty, &source, options).expect_err("noticed");
-    assert_eq!(error.family(), Family::Mismatch);
+    assert_eq!(error.kind(), ErrorKind::Mismatch);
 }
 
 /// A medium that can discard, and reads as `after` then.

@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use rayon::prelude::*;
-use skiff_image::error::Family;
+use skiff_image::error::ErrorKind;
 use skiff_image::flash::{Code, Commit, Critical, Options, Silent};
+use skiff_image::storage::{Fault, Faulty, Geometry, Kind, Memory, Place, Target, TargetError, Tear};
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
-use skiff_image::target::{Fault, Faulty, Geometry, Kind, Memory, Place, Target, TargetError, Tear};
 use uuid::Uuid;
 
 const KIB: u64 = 1 << 10;
@@ -264,7 +264,7 @@ fn run(trial: &Trial, lying: bool) -> End {
 fn failed(error: &skiff_image::Error, later: &dyn Target) -> End {
     let known = |code: &&str| Code::ALL.iter().any(|known| known.as_str() == *code);
     let Some(code) = error.code().filter(known) else { return End::Broken("a failure has no code") };
-    if !matches!(error.family(), Family::Io | Family::Mismatch) {
+    if !matches!(error.kind(), ErrorKind::Io | ErrorKind::Mismatch) {
         return End::Broken("a failure of another family");
     }
     let message = error.to_string();

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use skiff_image::Error;
-use skiff_image::error::{Family, Report};
+use skiff_image::error::{Diagnostic, ErrorKind};
 use skiff_image::flash::probe::{capacity, places};
 use skiff_image::flash::{CapacityError, Code, Diagnosis, Evidence, Silent};
-use skiff_image::target::{
+use skiff_image::storage::{
     Fault, Faulty, Geometry, Kind, Memory, Place, Simulation, Stall, Target, TargetError, Tear, Watched,
     Watches,
 };
@@ -212,7 +212,7 @@ fn reads_fail_or_differ() {
         error.to_string(),
         "cannot read back 4 KiB at offset 1048576 of `memory`: Input/output error (os error 5)"
     );
-    assert_eq!((error.family(), error.code()), (Family::Io, Some("unreadable")));
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Io, Some("unreadable")));
     assert!(read(&target).expect("the second time") == new);
 
     let target = Faulty::new(&memory, local(MIB, 512, Kind::WriteError, 1));
@@ -313,14 +313,14 @@ fn a_simulation_can_be_kept_in_a_file() {
     let error = Error::from(other.open().map(drop).expect_err("another size"));
     assert_eq!(error.to_string(), format!("`{}` has 2 MiB but `size` is 1 MiB", path.display()));
     assert_eq!(error.hint().as_deref(), Some("leave out `size`, or give a file that is not there yet"));
-    assert_eq!(error.family(), Family::Fit);
+    assert_eq!(error.kind(), ErrorKind::Fit);
 }
 
 #[test]
 fn a_text_that_is_no_simulation_says_why() {
     let said = |text: &str| {
         let error = Error::from(text.parse::<Simulation>().expect_err(text));
-        assert_eq!(error.family(), Family::Input);
+        assert_eq!(error.kind(), ErrorKind::Input);
         (error.to_string(), error.hint().unwrap_or_default())
     };
     let said = |text| {
@@ -438,7 +438,7 @@ fn a_probe_tells_where_it_wrote() {
 fn a_false_size_is_told_with_both_numbers() {
     let said = |fault| {
         let error = Error::from(probed(64 * MIB, fault).expect_err("found"));
-        assert_eq!(error.family(), Family::Mismatch);
+        assert_eq!(error.kind(), ErrorKind::Mismatch);
         (error.to_string(), error.code(), error.hint())
     };
     let hint = "do not use this medium: give it back where it was bought, and use another one";
@@ -690,7 +690,7 @@ fn a_target_that_hangs_is_given_up() {
         error.to_string(),
         "`card` does not answer: to write 4 KiB at offset 1048576 has taken 0 seconds"
     );
-    assert_eq!((error.family(), error.code()), (Family::Io, Some("stalled")));
+    assert_eq!((error.kind(), error.code()), (ErrorKind::Io, Some("stalled")));
     assert_eq!(
         error.hint().as_deref(),
         Some("try another reader, cable or port; `--stall-timeout` waits longer if the medium is only slow")

@@ -4,10 +4,10 @@ use std::sync::Mutex;
 
 use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::tools::{command, oracle};
-use skiff_image::error::Family;
+use skiff_image::error::ErrorKind;
 use skiff_image::flash::{Commit, Critical, Done, Event, Options, Phase, RegionRange, Silent};
+use skiff_image::storage::{Device, Fault, Faulty, Geometry, Memory, Record, Target, TargetError};
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
-use skiff_image::target::{Device, Fault, Faulty, Geometry, Memory, Record, Target, TargetError};
 use uuid::Uuid;
 
 const MIB: u64 = 1 << 20;
@@ -97,7 +97,7 @@ fn every_write_can_flip_a_bit_and_none_goes_unnoticed() {
         for fault in [Fault::Flip { write, bit: 4_000_001 }, Fault::Lose { write }] {
             let memory = used_medium();
             let error = flash(&Faulty::new(&memory, fault)).map(drop).expect_err("noticed");
-            assert_eq!(error.family(), Family::Mismatch, "{fault:?}: {error}");
+            assert_eq!(error.kind(), ErrorKind::Mismatch, "{fault:?}: {error}");
             assert_eq!(table::read(&memory).expect("read"), None, "{fault:?}: no table may be left");
         }
     }
@@ -129,7 +129,7 @@ fn a_medium_that_fails_at_any_byte_has_no_table() {
         {
             let memory = used_medium();
             let error = flash(&Faulty::new(&memory, fault)).map(drop).expect_err("fails");
-            assert_eq!(error.family(), Family::Io, "{error}");
+            assert_eq!(error.kind(), ErrorKind::Io, "{error}");
             let message = error.to_string();
             assert!(message.contains(text), "{message}");
             // Of a medium that vanished while sector 0 was written nobody knows what it holds.
@@ -159,7 +159,7 @@ fn a_body_that_fails_keeps_its_message_and_hint() {
         error.to_string(),
         "bytes 4500..5012 of `memory` would be written twice: bytes 4096..4608 were written before"
     );
-    assert_eq!(error.family(), Family::Fit);
+    assert_eq!(error.kind(), ErrorKind::Fit);
 }
 
 #[test]

@@ -10,11 +10,11 @@ use crate::harness::ext4::noise;
 use crate::harness::loopdev;
 use crate::harness::mount::{can_mount, mount};
 use crate::harness::tools::{command, oracle};
-use skiff_image::error::Family;
+use skiff_image::error::ErrorKind;
 use skiff_image::flash::journal::{Header, Medium};
 use skiff_image::flash::{Critical, Fit, Growth, Image, Journal, Options, Silent, verify::verify};
 use skiff_image::fs::ext4::{self, GrowError, Grown, Limit};
-use skiff_image::target::{Geometry, ImageFile, Memory, Record, Recorder, Region, Target, TargetError};
+use skiff_image::storage::{Geometry, ImageFile, Memory, Record, Recorder, Region, Target, TargetError};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -281,7 +281,7 @@ fn refusal(options: &[&str], requests: &[&str]) -> String {
     let mut after = vec![0; before.len()];
     target.read_at(&mut after, 0).expect("read");
     assert!(before == after, "nothing is written");
-    let hint = skiff_image::error::Report::hint(&error).unwrap_or_default();
+    let hint = skiff_image::error::Diagnostic::hint(&error).unwrap_or_default();
     format!("{error}\nhint: {hint}")
 }
 
@@ -561,7 +561,7 @@ fn a_gpt_of_4k_sectors_keeps_them() {
     let options =
         gpt::Options { disk_guid: uuid::Uuid::from_u128(7), entry_count: 128, reserved: &[], hybrid: None };
     let small = gpt::encode(&[], geometry(32), &options).expect("a table");
-    let target = skiff_image::target::Memory::with_sector_size(64 * MIB, 4096);
+    let target = skiff_image::storage::Memory::with_sector_size(64 * MIB, 4096);
     let growth = Growth::plan(&target, &small, true).expect("readable");
     assert_eq!(kept(&growth), ["no partition was grown: the table has no partition"]);
     growth.write(&target).expect("written");
@@ -573,12 +573,12 @@ fn a_gpt_of_4k_sectors_keeps_them() {
     let table = table::read(&target).expect("readable").expect("a table");
     assert!(matches!(table.scheme, Scheme::Gpt { backup: CopyState::Good, .. }), "{table:?}");
     // The same as one that was made for the larger disk.
-    let meant = skiff_image::target::Memory::with_sector_size(64 * MIB, 4096);
+    let meant = skiff_image::storage::Memory::with_sector_size(64 * MIB, 4096);
     let large = gpt::encode(&[], geometry(64), &options).expect("a table");
     large.iter().try_for_each(|piece| meant.write_at(&piece.bytes, piece.offset)).expect("written");
     assert!(target.to_vec() == meant.to_vec());
     // A table in other sectors is left alone.
-    let target = skiff_image::target::Memory::new(64 * MIB);
+    let target = skiff_image::storage::Memory::new(64 * MIB);
     let growth = Growth::plan(&target, &small, false).expect("readable");
     assert_eq!(
         kept(&growth),
@@ -850,7 +850,7 @@ fn what_growing_writes_is_read_back_and_written_again() {
     assert_sgdisk_verifies(&path);
     let (done, bytes) = flashed(0);
     let error = done.expect_err("it is found");
-    assert_eq!(error.family(), Family::Mismatch);
+    assert_eq!(error.kind(), ErrorKind::Mismatch);
     assert!(error.to_string().starts_with("`forgetful` does not hold what was written: "), "{error}");
     assert!(bytes[..MIB as usize].iter().all(|byte| *byte == 0) || bytes[510..512] != [0x55, 0xaa]);
 }

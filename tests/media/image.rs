@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::tools::{command, oracle};
-use skiff_image::error::Family;
+use skiff_image::error::ErrorKind;
 use skiff_image::flash::{Bmap, Image, Options, Silent};
+use skiff_image::storage::{Device, Fault, Faulty, Geometry, ImageFile, Memory, Record, Recorder, Target};
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
-use skiff_image::target::{Device, Fault, Faulty, Geometry, ImageFile, Memory, Record, Recorder, Target};
 
 const MIB: u64 = 1 << 20;
 /// Not a multiple of a block, as images of some tools are.
@@ -125,7 +125,7 @@ fn a_fault_anywhere_leaves_no_table() {
         let memory = used_medium();
         let faulty = Faulty::new(&memory, Fault::Flip { write, bit: 12_345 });
         let error = image.copy(&faulty, true, &Silent, Options::default()).map(drop).expect_err("noticed");
-        assert_eq!(error.family(), Family::Mismatch, "write {write}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Mismatch, "write {write}: {error}");
         assert_eq!(table::read(&memory).expect("read"), None, "write {write}");
     }
 }
@@ -159,7 +159,7 @@ fn bmaptool_copies_by_our_map_and_notices_damage() {
     let error =
         Image::open(&path, Some(bytes)).expect("open").copy(&memory, true, &Silent, Options::default());
     let error = error.map(drop).expect_err("noticed");
-    assert_eq!(error.family(), Family::Corrupt);
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
     let message = error.to_string();
     assert!(
         message.starts_with(&format!(

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::harness::tools::{command, oracle};
 use skiff_image::flash::{Loss, loss};
-use skiff_image::target::ReadOnly;
+use skiff_image::storage::ReadOnly;
 
 const MIB: u64 = 1 << 20;
 const RELEASE: &str =

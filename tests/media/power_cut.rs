@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use skiff_image::flash::journal::{self, Header, Journal};
 use skiff_image::flash::{Image, Options, Silent, Unwritten};
-use skiff_image::target::cut::State;
-use skiff_image::target::{Geometry, Medium, PowerCut, Record, Target, TargetError};
+use skiff_image::storage::cut::State;
+use skiff_image::storage::{Geometry, Medium, PowerCut, Record, Target, TargetError};
 use systems::{EXT4, FAT, GPT, MBR, Version, alone, compose, flash, flash_with, older};
 use verdict::Run;
 

@@ -15,7 +15,7 @@ use crate::harness::fuse::{BlockDevice, CARD};
 use crate::harness::tools::command;
 use serde_json::Value;
 use skiff_image::flash::{Commit, Critical, Options, Silent};
-use skiff_image::target::{Device, Geometry, Memory, Simulation, Target, TargetError};
+use skiff_image::storage::{Device, Geometry, Memory, Simulation, Target, TargetError};
 
 const SIZE: u64 = 16 << 20;
 

@@ -8,12 +8,12 @@ use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::tools;
 use crate::harness::tools::{command, oracle};
 use skiff_image::Error;
-use skiff_image::error::Family;
+use skiff_image::error::ErrorKind;
 use skiff_image::flash::TableState;
 use skiff_image::flash::safety::{Candidate, Disk, Host, Mount, Override, Reason, Refused};
 use skiff_image::flash::{Existing, FlashError, existing};
+use skiff_image::storage::{Memory, Target};
 use skiff_image::table::{self, PartitionKind, gpt, mbr};
-use skiff_image::target::{Memory, Target};
 use uuid::{Uuid, uuid};
 
 /// A tree with `/sys` and `/proc` of a made-up machine.
@@ -97,7 +97,7 @@ impl Machine {
 
     fn refusal(&self, number: &str) -> String {
         let error = Error::from(self.candidate(number, 1 << 30).expect_err("refused"));
-        assert_eq!(error.family(), Family::Refused);
+        assert_eq!(error.kind(), ErrorKind::Refused);
         assert!(error.hint().is_some());
         error.to_string()
     }
@@ -121,7 +121,7 @@ fn partition(machine: &Machine, number: &str, need: u64) -> Result<Candidate, Re
 
 fn partition_refusal(machine: &Machine, number: &str, need: u64) -> (String, String) {
     let error = Error::from(partition(machine, number, need).expect_err("refused"));
-    assert_eq!(error.family(), Family::Refused);
+    assert_eq!(error.kind(), ErrorKind::Refused);
     (error.to_string(), error.hint().expect("a hint"))
 }
 
@@ -213,7 +213,7 @@ fn the_esp_and_a_partition_that_is_not_meant_are_refused() {
         let told = |reason: Option<Reason>| {
             let refused = Refused::Because { path: "/dev/given".into(), reason: reason.expect("a reason") };
             let error = Error::from(refused);
-            assert_eq!(error.family(), Family::Refused);
+            assert_eq!(error.kind(), ErrorKind::Refused);
             (error.to_string(), error.hint().expect("a hint"))
         };
         let reject = skiff_image::flash::existing::reject;
@@ -255,7 +255,7 @@ fn the_esp_and_a_partition_that_is_not_meant_are_refused() {
 fn a_partition_that_was_not_completed_has_no_filesystem() {
     let failed = |table| FlashError::Unfinished {
         message: "it broke".into(),
-        family: Family::Io,
+        kind: ErrorKind::Io,
         hint: None,
         code: None,
         table,
@@ -560,7 +560,7 @@ fn each_refusal_has_its_own_word_and_the_system_disk_has_none() {
     for (word, condition) in all.into_iter().zip(conditions) {
         let error = Error::from(Refused::NothingForced(word.parse().expect("a word")));
         let told = format!("`--force {word}` overrides nothing: no device that was given {condition}");
-        assert_eq!((error.to_string(), error.family()), (told, Family::Refused));
+        assert_eq!((error.to_string(), error.kind()), (told, ErrorKind::Refused));
         assert_eq!(error.hint().expect("a hint"), "leave it out, if this is the right device");
     }
 }
@@ -628,7 +628,7 @@ fn files_are_not_devices() {
         let error = Error::from(Host::new().candidate(&path, 0).expect_err("refused"));
         let told = format!("`{}` is not written: it is {what}, not a block device", path.display());
         assert_eq!((error.to_string(), error.hint().expect("a hint")), (told, expected.to_string()));
-        assert_eq!(error.family(), Family::Refused);
+        assert_eq!(error.kind(), ErrorKind::Refused);
     }
 }
 
@@ -639,7 +639,7 @@ fn what_is_not_there_is_told_from_a_link_to_nothing() {
     symlink("../../sdz", &link).expect("link");
     let told = |path: &Path| {
         let error = Error::from(Host::new().candidate(path, 0).expect_err("refused"));
-        assert_eq!(error.family(), Family::Input);
+        assert_eq!(error.kind(), ErrorKind::Input);
         (error.to_string(), error.hint().expect("a hint"))
     };
     assert_eq!(
@@ -690,7 +690,7 @@ fn a_loop_device_is_free_until_it_is_mounted() {
     let (mounted, text) = run(command("mount").arg(&disk.path).arg(mount_point.path()));
     assert!(mounted, "{text}");
     let refused = host.candidate(&disk.path, 0);
-    let busy = skiff_image::target::Device::open(&disk.path).err();
+    let busy = skiff_image::storage::Device::open(&disk.path).err();
     assert!(tools::unmount(mount_point.path()));
     let path = disk.path.display();
     assert_eq!(

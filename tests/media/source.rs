@@ -18,11 +18,11 @@ use crate::harness::server;
 use crate::harness::server::Server;
 use crate::harness::tools::{command, oracle};
 use sha2::{Digest as _, Sha256};
-use skiff_image::error::{Error, Family};
+use skiff_image::error::{Error, ErrorKind};
 use skiff_image::flash::source::{Broadcast, Expected, Format, Kind, Place, Sha256Sum};
 use skiff_image::flash::{Bmap, Critical, Image, ImageError, Options, Silent, Source};
+use skiff_image::storage::{Fault, Faulty, Geometry, Memory, Target, TargetError};
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
-use skiff_image::target::{Fault, Faulty, Geometry, Memory, Target, TargetError};
 
 const MIB: u64 = 1 << 20;
 /// Not a multiple of a block, and more than head, tail and two chunks.
@@ -221,7 +221,7 @@ fn what_is_cut_off_anywhere_is_told_and_nothing_is_bootable() {
             }
             let error = told.map(drop).expect_err("only errors are left");
             let is_whole_member = error.to_string().contains("is cut off: it ends at byte");
-            assert!(is_whole_member && error.family() == Family::Corrupt, "{what} at {end}: {error}");
+            assert!(is_whole_member && error.kind() == ErrorKind::Corrupt, "{what} at {end}: {error}");
         }
     }
 }
@@ -368,7 +368,7 @@ fn an_image_larger_than_the_medium_is_told_with_both_numbers() {
         }
         let late = image.write(&small).map(drop).expect_err(what);
         if !known {
-            assert_eq!((late.to_string(), late.family()), (needs("more than 5 MiB"), Family::Fit), "{what}");
+            assert_eq!((late.to_string(), late.kind()), (needs("more than 5 MiB"), ErrorKind::Fit), "{what}");
         }
     }
 }
@@ -493,18 +493,18 @@ fn what_is_no_image_is_refused() {
     }
     let refusal = |bytes: &[u8]| {
         let error = streamed(bytes, None, None).err().expect("refused");
-        (error.to_string(), skiff_image::error::Report::family(&error))
+        (error.to_string(), skiff_image::error::Diagnostic::kind(&error))
     };
     let of = |format: &str| format!("`a pipe` is in the format of {format}, which cannot be unpacked here");
-    assert_eq!(refusal(b"7z\xbc\xaf\x27\x1cand more"), (of("7-Zip"), Family::Unsupported));
-    assert_eq!(refusal(b"QFI\xfb and more"), (of("QEMU (qcow2)"), Family::Unsupported));
+    assert_eq!(refusal(b"7z\xbc\xaf\x27\x1cand more"), (of("7-Zip"), ErrorKind::Unsupported));
+    assert_eq!(refusal(b"QFI\xfb and more"), (of("QEMU (qcow2)"), ErrorKind::Unsupported));
     let twice = packed("gzip", &["-c"], &packed("gzip", &["-c"], &disk()));
-    assert_eq!(refusal(&twice), ("`a pipe` is packed twice: gzip in gzip".into(), Family::Unsupported));
-    assert_eq!(refusal(&packed("gzip", &["-c"], b"")), ("`a pipe` is empty".into(), Family::Input));
-    assert_eq!(refusal(b""), ("`a pipe` is empty".into(), Family::Input));
+    assert_eq!(refusal(&twice), ("`a pipe` is packed twice: gzip in gzip".into(), ErrorKind::Unsupported));
+    assert_eq!(refusal(&packed("gzip", &["-c"], b"")), ("`a pipe` is empty".into(), ErrorKind::Input));
+    assert_eq!(refusal(b""), ("`a pipe` is empty".into(), ErrorKind::Input));
     let (message, family) = refusal(b"\xfd7zXZ\0rest and more");
     assert!(message.starts_with("the xz stream of `a pipe` is damaged before byte "), "{message}");
-    assert_eq!(family, Family::Corrupt);
+    assert_eq!(family, ErrorKind::Corrupt);
 }
 
 #[test]
@@ -668,7 +668,7 @@ fn a_download_that_breaks_is_taken_up() {
 #[cfg(feature = "network")]
 #[test]
 fn addresses_that_cannot_be_fetched_are_told() {
-    use skiff_image::error::Report;
+    use skiff_image::error::Diagnostic;
     let refusal = |url: &str, sum: Option<Expected>| {
         let error = Image::from_place(&Place::Url(url.into()), None, sum).err().expect("refused");
         format!("{error}; {}", error.hint().expect("it has one"))
@@ -810,8 +810,8 @@ fn all_targets_may_fail_and_a_source_that_fails_tells_all() {
         let error = result.expect_err("cut off");
         assert!(error.to_string().starts_with("`a pipe` is cut off: it ends at byte "), "{error}");
         assert_eq!(
-            (error.family(), error.hint().as_deref()),
-            (Family::Corrupt, Some("get or build the image again"))
+            (error.kind(), error.hint().as_deref()),
+            (ErrorKind::Corrupt, Some("get or build the image again"))
         );
     }
 }

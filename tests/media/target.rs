@@ -5,8 +5,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use crate::harness::loopdev::LoopDevice;
 use skiff_image::Error;
-use skiff_image::error::Family;
-use skiff_image::target::{
+use skiff_image::error::ErrorKind;
+use skiff_image::storage::{
     CacheBypass, Device, Fault, Faulty, Geometry, ImageFile, Memory, ReadOnly, Target,
 };
 
@@ -50,7 +50,7 @@ fn an_existing_file_is_replaced_only_when_allowed() {
     fs::write(&path, [1; 2048]).expect("write");
     let error = ImageFile::create(&path, geometry(MIB), false).err().map(Error::from).expect("refused");
     assert_eq!(error.to_string(), format!("`{}` exists already: a file of 2 KiB", path.display()));
-    assert_eq!(error.family(), Family::Refused);
+    assert_eq!(error.kind(), ErrorKind::Refused);
     ImageFile::create(&path, geometry(MIB), true).expect("create").finish().expect("finish");
     assert_eq!(fs::read(&path).expect("read"), vec![0; MIB as usize]);
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 use crate::value::ByteSize;
 
 /// Why GRUB cannot be put together.
@@ -77,15 +77,15 @@ pub enum GrubError {
     Compress(#[source] liblzma::stream::Error),
 }
 
-impl Report for GrubError {
-    fn family(&self) -> Family {
+impl Diagnostic for GrubError {
+    fn kind(&self) -> ErrorKind {
         use GrubError::*;
         match self {
-            Missing { .. } => Family::Input,
-            Dependency { .. } | Cycle { .. } | NotASector { .. } | Signature { .. } => Family::Corrupt,
-            Kernel { .. } | Decompressor { .. } => Family::Corrupt,
-            TooLarge { .. } => Family::Fit,
-            Compress(_) => Family::Io,
+            Missing { .. } => ErrorKind::Input,
+            Dependency { .. } | Cycle { .. } | NotASector { .. } | Signature { .. } => ErrorKind::Corrupt,
+            Kernel { .. } | Decompressor { .. } => ErrorKind::Corrupt,
+            TooLarge { .. } => ErrorKind::Fit,
+            Compress(_) => ErrorKind::Io,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
@@ -58,12 +58,12 @@ pub enum ConfigureError {
     },
 }
 
-impl Report for ConfigureError {
-    fn family(&self) -> Family {
+impl Diagnostic for ConfigureError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            ConfigureError::Io(error) => error.family(),
-            ConfigureError::OtherVersion { .. } => Family::Refused,
-            _ => Family::Input,
+            ConfigureError::Io(error) => error.kind(),
+            ConfigureError::OtherVersion { .. } => ErrorKind::Refused,
+            _ => ErrorKind::Input,
         }
     }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::paths::Located;
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 
 /// Why patches cannot be applied.
 #[derive(Debug, thiserror::Error)]
@@ -24,11 +24,11 @@ pub enum PatchError {
     },
 }
 
-impl Report for PatchError {
-    fn family(&self) -> Family {
+impl Diagnostic for PatchError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            PatchError::Io(error) => error.family(),
-            PatchError::SameName { .. } => Family::Input,
+            PatchError::Io(error) => error.kind(),
+            PatchError::SameName { .. } => ErrorKind::Input,
         }
     }
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::layer::Layer;
 use crate::workspace::Workspace;
 
@@ -28,9 +28,9 @@ pub enum PathError {
     },
 }
 
-impl Report for PathError {
-    fn family(&self) -> Family {
-        Family::Input
+impl Diagnostic for PathError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Input
     }
 
     fn hint(&self) -> Option<String> {

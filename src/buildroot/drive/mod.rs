@@ -24,7 +24,7 @@ pub use packages::Packages;
 pub use times::Times;
 
 use super::make::Make;
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::interrupt::Interrupt;
 use crate::process::{ProcessError, Program};
 use crate::value::Digest;
@@ -100,12 +100,12 @@ pub enum DriveError {
     Failed(Box<Failure>),
 }
 
-impl Report for DriveError {
-    fn family(&self) -> Family {
+impl Diagnostic for DriveError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            DriveError::Io(error) => error.family(),
-            DriveError::Process(error) => error.family(),
-            DriveError::Interrupted { .. } | DriveError::Failed(_) => Family::Io,
+            DriveError::Io(error) => error.kind(),
+            DriveError::Process(error) => error.kind(),
+            DriveError::Interrupted { .. } | DriveError::Failed(_) => ErrorKind::Io,
         }
     }
 

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use rules::{Decision, Rules};
 use units::{Install, Lookup, UnitName};
 
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 use crate::tree::provenance::{Change, Origin, Provenance};
 use crate::tree::{Body, ContentError, LastLink, LookupError, Node, NodeId, Stat, Tree, display, join};
 use crate::value::Timestamp;
@@ -38,11 +38,11 @@ pub enum PresetError {
     },
 }
 
-impl Report for PresetError {
-    fn family(&self) -> Family {
+impl Diagnostic for PresetError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            PresetError::Content(error) => error.family(),
-            PresetError::Directory { .. } => Family::Input,
+            PresetError::Content(error) => error.kind(),
+            PresetError::Directory { .. } => ErrorKind::Input,
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::{Entry, EntryType};
 
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::flash::source::{ImageError, stream_of};
 
 const XZ: &[u8] = b"\xfd7zXZ\0";
@@ -56,12 +56,12 @@ pub enum ArchiveError {
     },
 }
 
-impl Report for ArchiveError {
-    fn family(&self) -> Family {
+impl Diagnostic for ArchiveError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            ArchiveError::Io(error) => error.family(),
-            ArchiveError::Fetch(error) => error.family(),
-            _ => Family::Corrupt,
+            ArchiveError::Io(error) => error.kind(),
+            ArchiveError::Fetch(error) => error.kind(),
+            _ => ErrorKind::Corrupt,
         }
     }
 

@@ -14,7 +14,7 @@ pub use digest::TreeDigest;
 pub use pin::{Pin, PinError};
 pub use series::{Series, SeriesError};
 
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::interrupt::Interrupt;
 use crate::layer::symbols::buildroot_version;
 use crate::workspace::{Lock, Workspace};
@@ -136,15 +136,15 @@ pub enum SourceError {
     },
 }
 
-impl Report for SourceError {
-    fn family(&self) -> Family {
+impl Diagnostic for SourceError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            SourceError::Io(error) => error.family(),
-            SourceError::Pin(error) => error.family(),
-            SourceError::Series(error) => error.family(),
-            SourceError::Archive(error) => error.family(),
-            SourceError::Version(error) => error.family(),
-            _ => Family::Input,
+            SourceError::Io(error) => error.kind(),
+            SourceError::Pin(error) => error.kind(),
+            SourceError::Series(error) => error.kind(),
+            SourceError::Archive(error) => error.kind(),
+            SourceError::Version(error) => error.kind(),
+            _ => ErrorKind::Input,
         }
     }
 
@@ -310,7 +310,7 @@ impl Draft {
 
     fn publish(self, name: &Path) -> Result<(), Io> {
         fs::rename(&self.path, name).map_err(Io::on("write", name))?;
-        crate::target::sync_directory(name)
+        crate::storage::sync_directory(name)
     }
 }
 

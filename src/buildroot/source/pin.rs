@@ -1,13 +1,13 @@
 //! Which Buildroot a project is made for: `buildroot/release.toml` (version, address, digests, see [`TreeDigest`]).
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{SourceError, TreeDigest};
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 
 /// Where a project keeps it.
 const FILE: &str = "buildroot/release.toml";
@@ -44,11 +44,11 @@ pub enum PinError {
     },
 }
 
-impl Report for PinError {
-    fn family(&self) -> Family {
+impl Diagnostic for PinError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            PinError::Io(error) => error.family(),
-            PinError::Malformed { .. } => Family::Input,
+            PinError::Io(error) => error.kind(),
+            PinError::Malformed { .. } => ErrorKind::Input,
         }
     }
 
@@ -74,7 +74,7 @@ impl Pin {
         let path = root.join(FILE);
         match std::fs::read_to_string(&path) {
             Ok(text) => parse(&path, &text).map(Some),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Io::on("read", &path)(error).into()),
         }
     }

@@ -2,13 +2,13 @@
 //! copy of the tree. The copy is named after tree and patches, so it is made once.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::{Draft, TreeDigest};
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::interrupt::Interrupt;
 use crate::process::{ProcessError, Program};
 use crate::workspace::{Lock, Workspace};
@@ -46,13 +46,13 @@ pub enum SeriesError {
     },
 }
 
-impl Report for SeriesError {
-    fn family(&self) -> Family {
+impl Diagnostic for SeriesError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            SeriesError::Io(error) => error.family(),
-            SeriesError::Process(error) => error.family(),
-            SeriesError::Interrupted => Family::Io,
-            SeriesError::Rejected { .. } => Family::Input,
+            SeriesError::Io(error) => error.kind(),
+            SeriesError::Process(error) => error.kind(),
+            SeriesError::Interrupted => ErrorKind::Io,
+            SeriesError::Rejected { .. } => ErrorKind::Input,
         }
     }
 
@@ -74,7 +74,7 @@ impl Series {
         let directory = root.join(DIRECTORY);
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Series::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Series::default()),
             Err(error) => return Err(Io::on("list", &directory)(error).into()),
         };
         let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();

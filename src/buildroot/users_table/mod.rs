@@ -18,7 +18,7 @@ pub use password::PasswordMethod;
 
 use super::Place;
 use super::accounts::AccountsError;
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 use crate::tree::LookupError;
 use crate::value::{Seed, Timestamp};
 
@@ -129,12 +129,12 @@ pub enum UsersTableError {
     Accounts(#[from] AccountsError),
 }
 
-impl Report for UsersTableError {
-    fn family(&self) -> Family {
+impl Diagnostic for UsersTableError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            UsersTableError::Accounts(error) => error.family(),
-            UsersTableError::Method(_) => Family::Unsupported,
-            _ => Family::Input,
+            UsersTableError::Accounts(error) => error.kind(),
+            UsersTableError::Method(_) => ErrorKind::Unsupported,
+            _ => ErrorKind::Input,
         }
     }
 

@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::safety::Candidate;
 use crate::error::Io;
 use crate::inspect::{self, content};
+use crate::storage::{ReadOnly, Target};
 use crate::table::{self, Partition, PartitionKind, Scheme};
-use crate::target::{ReadOnly, Target};
 use crate::value::ByteSize;
 
 /// The most that is read of a partition to know its filesystem.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::error::Io;
 use crate::fs::{ext4, fat};
 use crate::inspect::{Content, Section};
-use crate::target::ReadOnly;
+use crate::storage::ReadOnly;
 
 /// Where installers put it: beside the kernel, on a boot partition or below `boot` of the only one.
 const PLACES: [&str; 3] = ["skiff-release", "boot/skiff-release", "etc/skiff-release"];

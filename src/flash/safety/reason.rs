@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Override;
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::value::ByteSize;
 
 /// Why a path is not written.
@@ -150,12 +150,12 @@ pub enum Refused {
     Io(#[from] Io),
 }
 
-impl Report for Refused {
-    fn family(&self) -> Family {
+impl Diagnostic for Refused {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Refused::Because { .. } | Refused::NothingForced(_) => Family::Refused,
-            Refused::Missing(_) | Refused::Dangling { .. } => Family::Input,
-            Refused::Io(_) => Family::Io,
+            Refused::Because { .. } | Refused::NothingForced(_) => ErrorKind::Refused,
+            Refused::Missing(_) | Refused::Dangling { .. } => ErrorKind::Input,
+            Refused::Io(_) => ErrorKind::Io,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::claims::{Expected, Sha256Sum};
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 
 /// How the names of packed files end.
 const PACKED: [&str; 10] = [".gz", ".xz", ".zst", ".zstd", ".bz2", ".lz4", ".zip", ".gzip", ".xzip", ".lzma"];
@@ -24,11 +24,11 @@ pub enum SumFileError {
     Io(#[from] Io),
 }
 
-impl Report for SumFileError {
-    fn family(&self) -> Family {
+impl Diagnostic for SumFileError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            SumFileError::OtherFile { .. } => Family::Input,
-            SumFileError::Io(_) => Family::Io,
+            SumFileError::OtherFile { .. } => ErrorKind::Input,
+            SumFileError::Io(_) => ErrorKind::Io,
         }
     }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::error::ImageError;
 use super::{Source, pieces};
-use crate::error::{Error, Family, Report, Result};
+use crate::error::{Diagnostic, Error, ErrorKind, Result};
 use crate::flash::commit::Critical;
-use crate::target::{AlignedBuffer, Geometry, Target, TargetError};
+use crate::storage::{AlignedBuffer, Geometry, Target, TargetError};
 use crate::value::Digest;
 
 /// Pieces that one target may be behind.
@@ -38,17 +38,17 @@ pub enum BroadcastError {
         /// What it said.
         message: String,
         /// Whose fault it is.
-        family: Family,
+        kind: ErrorKind,
         /// What to do about it.
         hint: Option<String>,
     },
 }
 
-impl Report for BroadcastError {
-    fn family(&self) -> Family {
+impl Diagnostic for BroadcastError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            BroadcastError::LeftBehind { .. } => Family::Io,
-            BroadcastError::Source { family, .. } => *family,
+            BroadcastError::LeftBehind { .. } => ErrorKind::Io,
+            BroadcastError::Source { kind, .. } => *kind,
         }
     }
 
@@ -118,13 +118,13 @@ struct State {
 #[derive(Clone)]
 struct Failure {
     message: String,
-    family: Family,
+    kind: ErrorKind,
     hint: Option<String>,
 }
 
 impl Failure {
     fn of(error: &Error) -> Failure {
-        Failure { message: error.to_string(), family: error.family(), hint: error.hint() }
+        Failure { message: error.to_string(), kind: error.kind(), hint: error.hint() }
     }
 }
 
@@ -375,8 +375,8 @@ impl Reader<'_> {
         match &state.ended {
             Some(Ok(critical)) => Ok(critical.clone()),
             Some(Err(failure)) => {
-                let Failure { message, family, hint } = failure.clone();
-                Err(BroadcastError::Source { message, family, hint }.into())
+                let Failure { message, kind, hint } = failure.clone();
+                Err(BroadcastError::Source { message, kind, hint }.into())
             }
             None => Err(Error::from(nobody(self.hub.source.name()))),
         }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::decode::{Fault, FaultKind, Format};
 use super::fetch::FetchError;
 use super::zip::ZipError;
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::value::ByteSize;
 
 /// Why an image cannot be copied. `image` is a path, an address or `standard input`.
@@ -192,26 +192,28 @@ impl ImageError {
     }
 }
 
-impl Report for ImageError {
-    fn family(&self) -> Family {
+impl Diagnostic for ImageError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            ImageError::Format { .. } | ImageError::Twice { .. } => Family::Unsupported,
-            ImageError::Empty(_) | ImageError::OtherLength { .. } => Family::Input,
-            ImageError::Changed(_) | ImageError::Once(_) => Family::Input,
+            ImageError::Format { .. } | ImageError::Twice { .. } => ErrorKind::Unsupported,
+            ImageError::Empty(_) | ImageError::OtherLength { .. } => ErrorKind::Input,
+            ImageError::Changed(_) | ImageError::Once(_) => ErrorKind::Input,
             ImageError::Zip { error: ZipError::Directory(_) | ZipError::Checksum { .. }, .. } => {
-                Family::Corrupt
+                ErrorKind::Corrupt
             }
-            ImageError::Zip { error: ZipError::NoImage(_) | ZipError::Several(_), .. } => Family::Input,
-            ImageError::Zip { .. } => Family::Unsupported,
+            ImageError::Zip { error: ZipError::NoImage(_) | ZipError::Several(_), .. } => ErrorKind::Input,
+            ImageError::Zip { .. } => ErrorKind::Unsupported,
             ImageError::Truncated { .. } | ImageError::Stream { .. } | ImageError::Trailing { .. } => {
-                Family::Corrupt
+                ErrorKind::Corrupt
             }
-            ImageError::Hash { .. } | ImageError::Said { .. } | ImageError::Damaged { .. } => Family::Corrupt,
+            ImageError::Hash { .. } | ImageError::Said { .. } | ImageError::Damaged { .. } => {
+                ErrorKind::Corrupt
+            }
             ImageError::TooLarge { .. }
             | ImageError::TooLargeStream { .. }
-            | ImageError::OtherSectors { .. } => Family::Fit,
-            ImageError::Fetch(error) => error.family(),
-            ImageError::Io(_) => Family::Io,
+            | ImageError::OtherSectors { .. } => ErrorKind::Fit,
+            ImageError::Fetch(error) => error.kind(),
+            ImageError::Io(_) => ErrorKind::Io,
         }
     }
 

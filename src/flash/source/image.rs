@@ -22,8 +22,8 @@ use crate::error::{Io, Result};
 use crate::flash::bmap::Bmap;
 use crate::flash::commit::{Commit, Critical, Done, Options};
 use crate::flash::event::Listener;
+use crate::storage::Target;
 use crate::table::Scheme;
-use crate::target::Target;
 use crate::value::Digest;
 
 /// Where an image is.
@@ -42,7 +42,7 @@ pub enum Place {
 /// ```
 /// # fn main() -> skiff_image::Result<()> {
 /// use skiff_image::flash::{Image, Source};
-/// use skiff_image::target::Memory;
+/// use skiff_image::storage::Memory;
 ///
 /// # let dir = tempfile::tempdir().expect("a directory");
 /// # let path = dir.path().join("disk.img.zst");

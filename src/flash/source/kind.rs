@@ -1,8 +1,8 @@
 //! What an image is for, by its first MiB: a whole disk, a partition, or nothing that could be flashed.
 
 use crate::error::Result;
+use crate::storage::{Memory, Target as _, TargetError};
 use crate::table::{self, Table};
-use crate::target::{Memory, Target as _, TargetError};
 
 /// What an image is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,8 +32,8 @@ pub use zip::ZipError;
 use super::commit::Critical;
 use super::held::Held;
 use crate::error::Result;
+use crate::storage::Target;
 use crate::table::TableBytes;
-use crate::target::Target;
 use crate::value::Digest;
 
 /// What an address holds, from its first byte on, for those who know it by other means than the hash of the file.

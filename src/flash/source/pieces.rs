@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::flash::verify::is_zero;
-use crate::target::{Target, TargetError};
+use crate::storage::{Target, TargetError};
 
 /// Where partition tables and most boot code are: the first and the last bytes are written last.
 pub(super) const ENDS: u64 = 1 << 20;

@@ -20,7 +20,7 @@ use crate::error::{Io, Result};
 use crate::flash::bmap::{MappedRange, hex, sha256_of};
 use crate::flash::commit::Critical;
 use crate::flash::event::{Event, Listener, Phase, begin};
-use crate::target::{AlignedBuffer, Target};
+use crate::storage::{AlignedBuffer, Target};
 
 /// Bytes that are read and written at once.
 const CHUNK: u64 = 4 << 20;

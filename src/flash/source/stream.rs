@@ -22,7 +22,7 @@ use super::sums::Sums;
 use super::zip::Member;
 use crate::error::Result;
 use crate::flash::commit::Critical;
-use crate::target::{AlignedBuffer, Target};
+use crate::storage::{AlignedBuffer, Target};
 
 /// Bytes that are unpacked and written at once.
 const CHUNK: u64 = 1 << 20;

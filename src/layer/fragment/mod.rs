@@ -25,7 +25,7 @@ pub use words::Words;
 pub(crate) use line::is_symbol;
 
 use super::Layer;
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 
 /// A program that is configured by fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -226,11 +226,11 @@ pub enum FragmentError {
 /// Where symbols belong.
 pub(super) const FOREIGN_HINT: &str = "Buildroot's symbols belong in buildroot/, those of Linux in kernel/, of U-Boot in uboot/, of BusyBox in busybox/";
 
-impl Report for FragmentError {
-    fn family(&self) -> Family {
+impl Diagnostic for FragmentError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            FragmentError::Io(error) => error.family(),
-            _ => Family::Input,
+            FragmentError::Io(error) => error.kind(),
+            _ => ErrorKind::Input,
         }
     }
 

@@ -17,7 +17,7 @@ pub use definitions::Definitions;
 
 use super::Layer;
 use super::fragment::{self, FOREIGN_HINT, FragmentError, Kind};
-use crate::error::{Family, Io, Report};
+use crate::error::{Diagnostic, ErrorKind, Io};
 
 /// What makes a directory a source tree, and its Kconfig files.
 impl Kind {
@@ -225,12 +225,12 @@ pub enum SymbolError {
     },
 }
 
-impl Report for SymbolError {
-    fn family(&self) -> Family {
+impl Diagnostic for SymbolError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            SymbolError::Io(error) => error.family(),
-            SymbolError::Fragment(error) => error.family(),
-            _ => Family::Input,
+            SymbolError::Io(error) => error.kind(),
+            SymbolError::Fragment(error) => error.kind(),
+            _ => ErrorKind::Input,
         }
     }
 

@@ -45,8 +45,8 @@ pub fn skiff_init() -> &'static Path {
     BUILT.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("skiff-init");
         run(Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "--profile", "init", "--no-default-features"])
-            .args(["--features", "init", "--bin", "skiff-init", "--target", "x86_64-unknown-linux-gnu"])
+            .args(["build", "--quiet", "--locked", "--profile", "init", "--package", "skiff-init"])
+            .args(["--target", "x86_64-unknown-linux-gnu"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Crelocation-model=static")

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use skiff_image::target::{Geometry, Target, TargetError};
+use skiff_image::storage::{Geometry, Target, TargetError};
 
 #[derive(Clone)]
 pub enum Operation {

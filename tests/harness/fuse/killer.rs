@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use skiff_image::target::{Geometry, Memory, Target, TargetError};
+use skiff_image::storage::{Geometry, Memory, Target, TargetError};
 
 /// What a run has come to, as the medium sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

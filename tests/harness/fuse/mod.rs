@@ -21,7 +21,7 @@ use fuser::{
     INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry,
     ReplyOpen, ReplyWrite, Request, Session, WriteFlags,
 };
-use skiff_image::target::{Target, TargetError};
+use skiff_image::storage::{Target, TargetError};
 
 /// The only file.
 const NAME: &str = "medium";

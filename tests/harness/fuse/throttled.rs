@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use skiff_image::target::{Geometry, Target, TargetError};
+use skiff_image::storage::{Geometry, Target, TargetError};
 
 /// Bytes per second.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,7 @@ use skiff_image::layer::{self, Environment};
 use skiff_image::persist::PreSeed;
 use skiff_image::plan::KnownIds;
 use skiff_image::stage::{Inputs, Words};
-use skiff_image::target::{Geometry, Medium, PowerCut, Target, TargetError};
+use skiff_image::storage::{Geometry, Medium, PowerCut, Target, TargetError};
 use skiff_image::tree::{self, Content, Stat};
 use skiff_image::value::{Digest, Seed};
 
@@ -487,6 +487,6 @@ fn names_that_no_marker_can_hold_are_refused() {
         error.to_string(),
         "the names and labels of the partitions of board `demo/cut` do not fit into one sector"
     );
-    let hint = skiff_image::error::Report::hint(&error);
+    let hint = skiff_image::error::Diagnostic::hint(&error);
     assert_eq!(hint.as_deref(), Some("use shorter names without spaces in the board descriptor"));
 }

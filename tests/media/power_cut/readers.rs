@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ext4_view::{Ext4, Ext4Read};
 use gpt::disk::LogicalBlockSize;
+use skiff_image::storage::{Medium, Target};
 use skiff_image::table;
-use skiff_image::target::{Medium, Target};
 
 /// Somebody who looks at media.
 pub struct Reader {

@@ -12,7 +12,7 @@ use skiff_image::fs::squashfs::Resources;
 use skiff_image::layer::{self, Environment};
 use skiff_image::persist::PreSeed;
 use skiff_image::stage::{Inputs, Words};
-use skiff_image::target::{Medium, Record, Target};
+use skiff_image::storage::{Medium, Record, Target};
 use skiff_image::value::Seed;
 
 /// A table, and blobs before it, in it and behind it, as boot ROMs want them.

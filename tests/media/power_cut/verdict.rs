@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
-use skiff_image::target::cut::{Cut, State};
-use skiff_image::target::{Medium, PowerCut, Record, Target};
+use skiff_image::storage::cut::{Cut, State};
+use skiff_image::storage::{Medium, PowerCut, Record, Target};
 
 use super::readers::READERS;
 

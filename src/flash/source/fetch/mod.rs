@@ -9,7 +9,7 @@ use std::time::Duration;
 #[cfg(feature = "network")]
 pub(super) use download::Download;
 
-use crate::error::{Family, Report};
+use crate::error::{Diagnostic, ErrorKind};
 
 /// Why an image could not be fetched. Addresses are shown without what may be secret.
 #[derive(Debug, thiserror::Error)]
@@ -90,14 +90,14 @@ fn times(count: u32) -> String {
     if count == 1 { "once".into() } else { format!("{count} times") }
 }
 
-impl Report for FetchError {
-    fn family(&self) -> Family {
+impl Diagnostic for FetchError {
+    fn kind(&self) -> ErrorKind {
         match self {
             FetchError::Url { .. } | FetchError::PlainHttp { .. } | FetchError::NoHash { .. } => {
-                Family::Input
+                ErrorKind::Input
             }
-            FetchError::NotBuilt { .. } => Family::Unsupported,
-            _ => Family::Io,
+            FetchError::NotBuilt { .. } => ErrorKind::Unsupported,
+            _ => ErrorKind::Io,
         }
     }
 

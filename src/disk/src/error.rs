@@ -1,0 +1,172 @@
+//! What every error of the crate can say about itself: its family (who is at fault, and so the exit code) and
+//! what to do about it.
+//!
+//! Each module has its own `Error` enum with fields; [`Error`] carries any of them to `main`, which prints the
+//! message, the chain of causes and the hint. Messages are lower-case without a full stop; names stand in
+//! back-ticks; numbers come in pairs (what was needed, what there is).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Result with the crate-wide [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Who is at fault; decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// A file, flag or environment variable of the user is wrong.
+    Input,
+    /// The numbers do not work: something is too large, too small or overlaps.
+    Fit,
+    /// Well-formed, but this program cannot do it.
+    Unsupported,
+    /// The bytes of an image or artifact contradict themselves.
+    Corrupt,
+    /// The operating system refused or failed.
+    Io,
+    /// Read-back or manifest verification found a difference.
+    Mismatch,
+    /// Refused because it could destroy something.
+    Refused,
+}
+
+impl ErrorKind {
+    /// Exit code of the process for an error of this family (0 is success, 2 is a usage error).
+    pub fn exit_code(self) -> u8 {
+        match self {
+            ErrorKind::Input
+            | ErrorKind::Fit
+            | ErrorKind::Unsupported
+            | ErrorKind::Corrupt
+            | ErrorKind::Io => 1,
+            ErrorKind::Mismatch => 3,
+            ErrorKind::Refused => 4,
+        }
+    }
+}
+
+/// Implemented by the error enum of every module.
+pub trait Diagnostic: std::error::Error + std::any::Any + Send + Sync {
+    /// Who is at fault.
+    fn kind(&self) -> ErrorKind;
+
+    /// Exit code of the process: that of the family, but for what passes on the code of a program.
+    fn exit_code(&self) -> u8 {
+        self.kind().exit_code()
+    }
+
+    /// What the reader can do, as a sentence without a full stop.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+
+    /// What happened, for programs: a word that stays the same whatever the message says. Most errors have none.
+    fn code(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// Any error of the crate, on its way to the user.
+pub struct Error(Box<dyn Diagnostic>);
+
+impl Error {
+    /// The error itself.
+    pub fn diagnostic(&self) -> &dyn Diagnostic {
+        &*self.0
+    }
+
+    /// The error as the enum of one module, if it is that; else itself again.
+    pub fn downcast<E: Diagnostic>(self) -> std::result::Result<E, Error> {
+        let any: &dyn std::any::Any = &*self.0;
+        if !any.is::<E>() {
+            return Err(self);
+        }
+        let any: Box<dyn std::any::Any> = self.0;
+        Ok(*any.downcast::<E>().expect("the type was just looked at"))
+    }
+
+    /// See [`Diagnostic::family`].
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind()
+    }
+
+    /// See [`Diagnostic::exit_code`].
+    pub fn exit_code(&self) -> u8 {
+        self.0.exit_code()
+    }
+
+    /// See [`Diagnostic::hint`].
+    pub fn hint(&self) -> Option<String> {
+        self.0.hint()
+    }
+
+    /// See [`Diagnostic::code`].
+    pub fn code(&self) -> Option<&'static str> {
+        self.0.code()
+    }
+}
+
+impl<E: Diagnostic> From<E> for Error {
+    fn from(error: E) -> Self {
+        Error(Box::new(error))
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The operating system failed to `verb` the file at `path`.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} `{}`: {source}", path.display())]
+pub struct Io {
+    /// What was tried, for example `read`.
+    pub verb: &'static str,
+    /// On which file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: std::io::Error,
+}
+
+impl Io {
+    /// An error constructor for `map_err`: `File::open(p).map_err(Io::on("open", p))`.
+    pub fn on(verb: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Io {
+        move |source| Io { verb, path: path.as_ref().to_path_buf(), source: without_temporary(source) }
+    }
+}
+
+/// What the system said, without the name of a temporary file, which the reader has never heard of.
+fn without_temporary(error: std::io::Error) -> std::io::Error {
+    // The text is all that `tempfile` gives: "<what the system said> at path <name>".
+    match error.to_string().split_once(" at path \"") {
+        Some((said, _)) if error.get_ref().is_some() => std::io::Error::new(error.kind(), said),
+        _ => error,
+    }
+}
+
+impl Diagnostic for Io {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Io
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self.source.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                Some(format!("give the user that runs this command access to `{}`", self.path.display()))
+            }
+            std::io::ErrorKind::NotFound => Some("check the name and the directory it is in".into()),
+            std::io::ErrorKind::StorageFull => {
+                Some("free space on that filesystem, or write the output to another one".into())
+            }
+            _ => None,
+        }
+    }
+}

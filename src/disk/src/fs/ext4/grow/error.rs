@@ -1,0 +1,69 @@
+//! Why a filesystem is not grown.
+
+use crate::error::{Diagnostic, ErrorKind};
+use crate::storage::TargetError;
+
+/// Why a filesystem stays as it is; nothing of it was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum GrowError {
+    /// No ext4 there.
+    #[error("there is no ext4 filesystem at offset {offset}: the magic number is {found:#06x}, not 0xef53")]
+    NotExt4 {
+        /// First byte of the filesystem.
+        offset: u64,
+        /// What is in the place of `s_magic`.
+        found: u16,
+    },
+    /// What its journal holds would undo what is changed.
+    #[error("the ext4 filesystem was not unmounted: its journal must be replayed first")]
+    NeedsRecovery,
+    /// It says so itself.
+    #[error("the ext4 filesystem has errors, says its superblock (state {state:#06x})")]
+    HasErrors {
+        /// `s_state`.
+        state: u16,
+    },
+    /// Files that were open when they were removed.
+    #[error("the ext4 filesystem has removed files that were not freed yet")]
+    Orphans,
+    /// Features whose growing is not known here.
+    #[error("the ext4 filesystem has features that are not grown here: {}", features.join(", "))]
+    Features {
+        /// Their names, as in `dumpe2fs`.
+        features: Vec<String>,
+    },
+    /// A number or checksum that cannot be.
+    #[error("the ext4 filesystem is damaged: {what}")]
+    Corrupt {
+        /// What is wrong.
+        what: String,
+    },
+    /// The target failed.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+}
+
+impl Diagnostic for GrowError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            GrowError::NotExt4 { .. } | GrowError::HasErrors { .. } | GrowError::Corrupt { .. } => {
+                ErrorKind::Corrupt
+            }
+            GrowError::NeedsRecovery | GrowError::Orphans | GrowError::Features { .. } => {
+                ErrorKind::Unsupported
+            }
+            GrowError::Target(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            GrowError::NotExt4 { .. } => None,
+            GrowError::Target(error) => error.hint(),
+            GrowError::Features { .. } => Some("grow it on the board with `resize2fs`".into()),
+            _ => Some(
+                "repair it in the image with `e2fsck -f`, or grow it on the board with `resize2fs`".into(),
+            ),
+        }
+    }
+}

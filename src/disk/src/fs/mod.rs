@@ -1,0 +1,40 @@
+//! Filesystem formatters: each is a pure `layout` of a tree and a `write` of that layout into a region.
+//!
+//! Every one is deterministic: the same tree and options give the same bytes, whatever the number of threads.
+
+pub mod compress;
+pub mod cpio;
+mod damage;
+pub mod ext4;
+pub mod fat;
+pub mod oci;
+pub mod squashfs;
+pub mod tar;
+
+pub use damage::{Damage, Problem};
+use serde::Serialize;
+
+use crate::value::Digest;
+
+/// A regular file as it was written, with what is needed to name it when its bytes are damaged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct WrittenFile {
+    /// Path inside the filesystem, see [`crate::tree::display`].
+    pub path: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Digest of the content.
+    pub blake3: Digest,
+}
+
+/// `len` zero bytes in pieces: what a hole of a sparse file reads as.
+pub fn zeros(len: u64) -> impl Iterator<Item = &'static [u8]> {
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let piece = ZEROS.len() as u64;
+    (0..len.div_ceil(piece)).map(move |index| &ZEROS[..piece.min(len - index * piece) as usize])
+}
+
+/// Adds `len` zero bytes to a digest.
+fn hash_zeros(hasher: &mut blake3::Hasher, len: u64) {
+    zeros(len).for_each(|bytes| _ = hasher.update(bytes));
+}

@@ -1,0 +1,159 @@
+//! Proves that an image is what was meant: it is read back and compared with the layout and with the digests that
+//! were taken from the sources.
+//!
+//! Contents, names, modes, owners, times, link targets and device numbers go through
+//! [`second_reader`](super::second_reader), which shares no code with the writer. Attributes, link counts, the
+//! places of inodes, the export table and the indexes of large directories, which it does not read, go through our
+//! own reader; so does everything else where the tree is beyond the second reader.
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use rayon::ThreadPool;
+
+use super::layout::Layout;
+use super::write::{Written, thread_pool};
+use super::{Resources, SquashfsError, read, second_reader};
+use crate::error::{Diagnostic, ErrorKind};
+use crate::fs::Damage;
+use crate::storage::Region;
+
+/// How many damaged files a message names.
+const NAMED: usize = 5;
+
+/// An image that is what was meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Names of regular files whose contents were compared.
+    pub files: usize,
+    /// Why our own reader had to read the contents, if it had.
+    pub without_second_reader: Option<String>,
+}
+
+/// Why an image is not what was meant.
+#[derive(Debug, thiserror::Error)]
+pub enum ProofError {
+    /// Something reads back other than it was meant.
+    #[error("`{image}` is not what was to be written: {}", listed(damages))]
+    Damaged {
+        /// The region.
+        image: String,
+        /// All that is wrong.
+        damages: Vec<Damage>,
+    },
+    /// The tables are so wrong that nothing can be read.
+    #[error("`{image}` is not what was to be written: {reason}")]
+    Unreadable {
+        /// The region.
+        image: String,
+        /// What a reader says.
+        reason: String,
+    },
+}
+
+impl Diagnostic for ProofError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Mismatch
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            "compose it again; if that fails too, the memory or disk of this machine is failing, or this program has \
+             a fault, which its authors want to know"
+                .into(),
+        )
+    }
+}
+
+fn listed(damages: &[Damage]) -> String {
+    let mut text: Vec<String> = damages.iter().take(NAMED).map(Damage::to_string).collect();
+    if damages.len() > NAMED {
+        text.push(format!("and {} more", damages.len() - NAMED));
+    }
+    text.join(", ")
+}
+
+/// Reads back what [`write`](super::write()) has put into `region`.
+///
+/// # Errors
+/// [`ProofError`] if anything differs, and what the target says if it cannot be read.
+pub fn prove(
+    layout: &Layout,
+    region: &Region,
+    written: &Written,
+    resources: &Resources,
+) -> Result<Proof, SquashfsError> {
+    prove_on(&thread_pool(resources.threads)?, layout, region, written)
+}
+
+/// The same on the threads of a pool.
+pub(super) fn prove_on(
+    pool: &ThreadPool,
+    layout: &Layout,
+    region: &Region,
+    written: &Written,
+) -> Result<Proof, SquashfsError> {
+    let image = || Image { region, len: written.len, at: 0 };
+    let without_second_reader = second_reader::beyond(layout.tree);
+    let mut damages = match &without_second_reader {
+        Some(_) => tables(region, read::check_files(buffered(image()), &written.files))?,
+        None => match pool.install(|| second_reader::compare(image(), layout, &written.files)) {
+            Ok(damages) => damages,
+            Err(reason) => {
+                return Err(unreadable(region, reason, read::check_files(buffered(image()), &written.files)));
+            }
+        },
+    };
+    let seen: std::collections::HashSet<Damage> = damages.iter().cloned().collect();
+    let others = tables(region, read::compare(buffered(image()), layout, written))?;
+    damages.extend(others.into_iter().filter(|damage| !seen.contains(damage)));
+    if !damages.is_empty() {
+        return Err(ProofError::Damaged { image: region.name().into(), damages }.into());
+    }
+    Ok(Proof { files: written.files.len(), without_second_reader })
+}
+
+fn buffered(image: Image) -> BufReader<Image> {
+    BufReader::new(image)
+}
+
+/// Tables that cannot be read are a fault of the image too.
+fn tables(region: &Region, found: Result<Vec<Damage>, SquashfsError>) -> Result<Vec<Damage>, SquashfsError> {
+    found.map_err(|error| match error {
+        SquashfsError::Corrupt(_) | SquashfsError::UnsupportedCodec(_) => {
+            ProofError::Unreadable { image: region.name().into(), reason: error.to_string() }.into()
+        }
+        other => other,
+    })
+}
+
+/// What the second reader gives up, our own may read on and name.
+fn unreadable(region: &Region, reason: String, own: Result<Vec<Damage>, SquashfsError>) -> SquashfsError {
+    let image = region.name().to_owned();
+    match own {
+        Ok(damages) if !damages.is_empty() => ProofError::Damaged { image, damages }.into(),
+        _ => ProofError::Unreadable { image, reason }.into(),
+    }
+}
+
+/// The image in its region as a stream.
+struct Image<'a> {
+    region: &'a Region<'a>,
+    len: u64,
+    at: u64,
+}
+
+impl Read for Image<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.len.saturating_sub(self.at).min(buf.len() as u64) as usize;
+        self.region.read_at(&mut buf[..count], self.at).map_err(io::Error::other)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Image<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = crate::value::seek(self.len, self.at, to)?;
+        Ok(self.at)
+    }
+}

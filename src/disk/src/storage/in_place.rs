@@ -1,0 +1,119 @@
+//! An image file that is there already and is changed where it lies.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use super::direct::Direct;
+use super::twice::Twice;
+use super::{Geometry, Target, TargetError};
+use crate::error::{Diagnostic, ErrorKind, Io};
+
+/// A regular file, opened for reading and writing and locked (`flock`), so that two programs do not change it at once.
+/// Its length stays.
+pub struct InPlace {
+    name: String,
+    file: File,
+    direct: Direct,
+    geometry: Geometry,
+}
+
+/// Why an image file cannot be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum InPlaceError {
+    /// It is something else.
+    #[error("`{}` is {what}, not an image file or a block device", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it is, with its article.
+        what: &'static str,
+    },
+    /// Another program has locked it.
+    #[error("`{}` is being changed by another program", .0.display())]
+    Locked(PathBuf),
+    /// The operating system failed.
+    #[error(transparent)]
+    Io(#[from] Io),
+}
+
+impl Diagnostic for InPlaceError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            InPlaceError::NotAFile { .. } | InPlaceError::Locked(_) => ErrorKind::Refused,
+            InPlaceError::Io(_) => ErrorKind::Io,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            InPlaceError::NotAFile { .. } => Some("give the path of an image or of a whole disk".into()),
+            InPlaceError::Locked(_) => Some("wait until it has ended".into()),
+            InPlaceError::Io(error) => error.hint(),
+        }
+    }
+}
+
+impl InPlace {
+    /// Opens the file at `path`. It counts in sectors of 512 bytes, as [`super::ReadOnly`] does.
+    pub fn open(path: &Path) -> Result<InPlace, InPlaceError> {
+        let metadata = path.metadata().map_err(Io::on("look at", path))?;
+        let kind = metadata.file_type();
+        let what = match () {
+            () if kind.is_file() => None,
+            () if kind.is_dir() => Some("a directory"),
+            () if kind.is_char_device() => Some("a character device"),
+            () if kind.is_block_device() => Some("a block device"),
+            () => Some("a socket or named pipe"),
+        };
+        if let Some(what) = what {
+            return Err(InPlaceError::NotAFile { path: path.into(), what });
+        }
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(Io::on("open", path))?;
+        // A filesystem without locks, which says something else, has no other program that holds one.
+        let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+        if locked == Err(rustix::io::Errno::WOULDBLOCK) {
+            return Err(InPlaceError::Locked(path.into()));
+        }
+        let direct = Direct::open(path, true).map_err(Io::on("open", path))?;
+        let geometry = Geometry { len: metadata.len(), sector_size: 512 };
+        Ok(InPlace { name: path.display().to_string(), file, direct, geometry })
+    }
+
+    fn twice(&self) -> Twice<'_> {
+        Twice { name: &self.name, buffered: &self.file, direct: &self.direct, geometry: self.geometry }
+    }
+}
+
+impl Target for InPlace {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.twice().read_at(buf, offset)
+    }
+
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.twice().read_back(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        self.twice().write_at(buf, offset)
+    }
+
+    /// Makes a hole where the filesystem can.
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        self.twice().punch(self, offset, len)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.file.sync_data().map_err(self.twice().error("sync", 0, self.geometry.len))
+    }
+}

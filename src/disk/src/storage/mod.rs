@@ -1,0 +1,281 @@
+//! Where bytes go: an image file, a block device, memory. Nothing else in the crate touches a device.
+//!
+//! A formatter gets a [`Region`] of a target. Its contract: each byte is written at most once; a range that
+//! must read as zero is told with [`Region::zero`]; what is neither written nor zeroed is "don't care" (free
+//! blocks of a filesystem) and keeps whatever the target holds.
+
+pub mod cut;
+mod device;
+mod direct;
+mod draft;
+pub mod faulty;
+mod file;
+mod in_place;
+mod lock;
+mod medium;
+mod memory;
+mod pending;
+mod read_only;
+mod recorder;
+mod region;
+mod scratch;
+mod twice;
+mod watched;
+
+pub use cut::PowerCut;
+pub use device::{Device, DeviceError, Limits};
+pub use direct::{AlignedBuffer, CacheBypass};
+pub use draft::{Draft, sync_directory};
+pub use faulty::{Fault, Faulty, Kind, Place, Simulation, SimulationError, Tear};
+pub use file::{ImageFile, ImageFileError};
+pub use in_place::{InPlace, InPlaceError};
+pub use lock::Holder;
+pub use medium::Medium;
+pub use memory::Memory;
+pub use pending::{Change, ChangeData, Pending};
+pub use read_only::ReadOnly;
+pub use recorder::{Extent, LARGEST_EXTENT, Log, Record, Recorder};
+pub use region::{Region, RegionWriter};
+pub use scratch::Scratch;
+pub use watched::{Stall, Watched, Watches};
+
+use std::ops::Range;
+
+use crate::error::{Diagnostic, ErrorKind};
+use crate::value::ByteSize;
+
+/// Size and addressing of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Bytes that can be addressed.
+    pub len: u64,
+    /// Logical sector size in bytes: 512 or 4096.
+    pub sector_size: u32,
+}
+
+impl Geometry {
+    /// Fails with `ENOSPC` where a range ends behind the target: a file would silently grow.
+    fn ensure_inside(
+        self,
+        verb: &'static str,
+        target: &str,
+        offset: u64,
+        len: u64,
+    ) -> Result<(), TargetError> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(()),
+            _ => {
+                let source = rustix::io::Errno::NOSPC.into();
+                Err(TargetError::Io { verb, target: target.into(), offset, len, source })
+            }
+        }
+    }
+}
+
+/// Zeroes a range the slow way.
+fn write_zeros(target: &dyn Target, offset: u64, len: u64) -> Result<(), TargetError> {
+    const CHUNK: u64 = 1 << 20;
+    static ZEROS: [u8; CHUNK as usize] = [0; CHUNK as usize];
+    (0..len.div_ceil(CHUNK)).try_for_each(|index| {
+        let at = index * CHUNK;
+        target.write_at(&ZEROS[..CHUNK.min(len - at) as usize], offset + at)
+    })
+}
+
+/// Random access to the place an image goes to, from several threads at once.
+pub trait Target: Send + Sync {
+    /// How messages call it: a path or `memory`.
+    fn name(&self) -> &str;
+
+    /// Size and sector size.
+    fn geometry(&self) -> Geometry;
+
+    /// Fills `buf` from `offset`; what was never written reads as zero on a fresh target.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError>;
+
+    /// Like [`Target::read_at`] but from the medium, never from a cache of the operating system. Only
+    /// meaningful after [`Target::sync`].
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_at(buf, offset)
+    }
+
+    /// Writes all of `buf` at `offset`.
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError>;
+
+    /// Makes a range read as zero, as cheaply as the target can.
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError>;
+
+    /// Tells the medium that the bytes of a range do not matter any more, as far as it can be told: only whole
+    /// units of the medium are discarded. Returns whether all of the range was. What the range reads as then is the
+    /// medium's own affair, to be looked at with [`Target::read_back`].
+    fn discard(&self, _offset: u64, _len: u64) -> Result<bool, TargetError> {
+        Ok(false)
+    }
+
+    /// Returns when all that was written is on stable storage.
+    fn sync(&self) -> Result<(), TargetError>;
+}
+
+/// Whoever holds a target otherwise has a target too.
+macro_rules! through {
+    ($($holder:ty),*) => {$(
+        impl<T: Target + ?Sized> Target for $holder {
+            fn name(&self) -> &str {
+                (**self).name()
+            }
+
+            fn geometry(&self) -> Geometry {
+                (**self).geometry()
+            }
+
+            fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+                (**self).read_at(buf, offset)
+            }
+
+            fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+                (**self).read_back(buf, offset)
+            }
+
+            fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+                (**self).write_at(buf, offset)
+            }
+
+            fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+                (**self).zero(offset, len)
+            }
+
+            fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
+                (**self).discard(offset, len)
+            }
+
+            fn sync(&self) -> Result<(), TargetError> {
+                (**self).sync()
+            }
+        }
+    )*};
+}
+
+through!(&T, Box<T>, std::sync::Arc<T>);
+
+/// Why a target cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The operating system failed.
+    #[error("cannot {verb} {} at offset {offset} of `{target}`: {source}", ByteSize(*len))]
+    Io {
+        /// `read`, `write`, `zero`, `sync`.
+        verb: &'static str,
+        /// [`Target::name`].
+        target: String,
+        /// First byte of the range.
+        offset: u64,
+        /// Length of the range.
+        len: u64,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The target does not answer.
+    #[error(
+        "`{target}` does not answer: to {verb} {} at offset {offset} has taken {seconds} seconds",
+        ByteSize(*len)
+    )]
+    Stalled {
+        /// `read`, `write`, `zero`, `sync`.
+        verb: &'static str,
+        /// [`Target::name`].
+        target: String,
+        /// First byte of the range.
+        offset: u64,
+        /// Length of the range.
+        len: u64,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The user wants the run to end.
+    #[error("writing `{target}` was interrupted")]
+    Interrupted {
+        /// [`Target::name`].
+        target: String,
+    },
+    /// A formatter wants more than its region has.
+    #[error("`{region}` needs {} but has {} before {neighbour}", ByteSize(*need), ByteSize(*have))]
+    RegionFull {
+        /// Name of the region.
+        region: String,
+        /// Bytes wanted.
+        need: u64,
+        /// Bytes there are.
+        have: u64,
+        /// What follows: a region or the end of the target.
+        neighbour: String,
+    },
+    /// Two parts of an image claim the same bytes.
+    #[error(
+        "bytes {}..{} of `{target}` would be written twice: bytes {}..{} were written before",
+        second.start, second.end, first.start, first.end
+    )]
+    WrittenTwice {
+        /// [`Target::name`].
+        target: String,
+        /// What was written before.
+        first: Range<u64>,
+        /// What was to be written now.
+        second: Range<u64>,
+    },
+}
+
+impl Diagnostic for TargetError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            TargetError::Io { .. } | TargetError::Stalled { .. } | TargetError::Interrupted { .. } => {
+                ErrorKind::Io
+            }
+            TargetError::RegionFull { .. } | TargetError::WrittenTwice { .. } => ErrorKind::Fit,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        use std::io::ErrorKind;
+        match self {
+            TargetError::Io { target, source, .. } => match (source.kind(), source.raw_os_error()) {
+                (ErrorKind::StorageFull, _) => {
+                    Some(format!("free space on the filesystem of `{target}`, or write to another one"))
+                }
+                // EIO, ENXIO, ENODEV, ENOMEDIUM: what a pulled or dying device answers.
+                (_, Some(5 | 6 | 19 | 123)) => Some(format!(
+                    "`{target}` was unplugged or is failing: it has no valid partition table now; check the \
+                     cable or reader and start again"
+                )),
+                _ => None,
+            },
+            TargetError::Stalled { .. } => Some(
+                "try another reader, cable or port; `--stall-timeout` waits longer if the medium is only slow".into(),
+            ),
+            TargetError::Interrupted { .. } => {
+                Some("run the same command again; `flash --resume` goes on where it stopped".into())
+            }
+            TargetError::RegionFull { .. } => {
+                Some("give the partition a larger size in the board descriptor, or put less into it".into())
+            }
+            TargetError::WrittenTwice { .. } => {
+                Some("give the two parts offsets in the board descriptor that do not overlap".into())
+            }
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            TargetError::Io { verb, source, .. } => match (source.kind(), source.raw_os_error()) {
+                (std::io::ErrorKind::StorageFull, _) => Some("full"),
+                // ENXIO, ENODEV, ENOMEDIUM; EIO.
+                (_, Some(6 | 19 | 123)) => Some("vanished"),
+                (_, Some(5)) if verb.starts_with("read") => Some("unreadable"),
+                (_, Some(5)) => Some("write-error"),
+                _ => None,
+            },
+            TargetError::Stalled { .. } => Some("stalled"),
+            TargetError::Interrupted { .. } => Some("interrupted"),
+            TargetError::RegionFull { .. } | TargetError::WrittenTwice { .. } => None,
+        }
+    }
+}
