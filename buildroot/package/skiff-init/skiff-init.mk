@@ -17,7 +17,7 @@ SKIFF_INIT_LICENSE_FILES = LICENSE
 SKIFF_INIT_INSTALL_TARGET = NO
 SKIFF_INIT_INSTALL_IMAGES = YES
 
-SKIFF_INIT_CARGO_BUILD_OPTS = --package skiff-init
+SKIFF_INIT_CARGO_BUILD_OPTS = --package skiff-init --features pure
 
 # Static, because there is no library beside it on the medium, and at a fixed address, which is smaller and which
 # every static C library can do. The second option for ARM is Buildroot's own; it would be lost with the variable.

@@ -14,7 +14,7 @@
 //! Nothing waits for ever, and nothing ends in a panic of the kernel without a message that says what, where and what
 //! to do: a failure leads to the previous image, if there is one, and else to [`rescue`].
 //!
-//! It is a package of its own, without the composer's dependencies, and built statically (`cargo build --profile init --package skiff-init`), for a
+//! It is a package of its own, without the composer's dependencies, and built statically (`cargo build --profile init --package skiff-init --features pure`), for a
 //! medium that is read on every boot. It runs where there is no `/dev` yet: the standard library's own start would end
 //! the process there, because it wants the first three file descriptors open. Hence `no_main`.
 #![no_main]

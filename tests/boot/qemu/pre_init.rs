@@ -46,7 +46,7 @@ pub fn skiff_init() -> &'static Path {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("skiff-init");
         run(Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--locked", "--profile", "init", "--package", "skiff-init"])
-            .args(["--target", "x86_64-unknown-linux-gnu"])
+            .args(["--features", "pure", "--target", "x86_64-unknown-linux-gnu"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Crelocation-model=static")
