@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! configs/ layers      boards/*.toml    Buildroot O= directory or rootfs.tar
-//!    | layer              | board           | buildroot            read only; all text is parsed here
+//!    | layer              | board           | rootfs               read only; all text is parsed here
 //!    v                    v                 v
 //!  Layers -----------------------------> Tree   tree: overlay, tables, presets; contents by reference
 //!                                          |    fs::*::layout      metadata only
@@ -77,6 +77,7 @@ pub mod persist;
 pub mod plan;
 pub mod process;
 pub mod report;
+pub mod rootfs;
 pub mod stage;
 pub mod workspace;
 

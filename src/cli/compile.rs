@@ -12,7 +12,6 @@ use super::configure_args::{ConfigureArgs, Ready};
 use super::hook::{HookArgs, LIMIT_VARIABLE};
 use super::output_args::OutputArgs;
 use super::surroundings::System;
-use crate::buildroot::Output;
 use crate::buildroot::configured::Configured;
 use crate::buildroot::delta::Edited;
 use crate::buildroot::drive::{Build, Built};
@@ -22,6 +21,7 @@ use crate::interrupt::Interrupt;
 use crate::layer::merge::Merged;
 use crate::layer::{Layer, fragment};
 use crate::report::Report;
+use crate::rootfs::Output;
 use crate::value::Span;
 
 /// Written in the workspace.

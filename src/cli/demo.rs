@@ -8,7 +8,6 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::threads;
-use crate::buildroot::{Handoff, Output};
 use crate::compose::Composition;
 use crate::demo;
 use crate::error::{ErrorKind, Io, Result};
@@ -19,6 +18,7 @@ use crate::layer::{self, Environment};
 use crate::manifest::Manifest;
 use crate::persist::PreSeed;
 use crate::report::Report;
+use crate::rootfs::{Handoff, Output};
 use crate::stage::{Inputs, Words};
 use crate::storage::{Geometry, ImageFile, ReadOnly};
 use crate::value::{ByteSize, Seed};

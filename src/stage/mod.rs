@@ -15,12 +15,13 @@ pub use place::PartitionTree;
 pub use words::Words;
 
 use crate::board::{self, BlobSource, Board, Filesystem, Partition, Recipe};
-use crate::buildroot::{Output, RootInputs, RootTree, leftover, root_tree};
+use crate::buildroot::stale_artifact;
 use crate::error::{Diagnostic, Error, ErrorKind};
 use crate::fs::{ext4, fat, squashfs};
 use crate::layer::Layer;
 use crate::persist::{PreSeed, PreSeedError};
 use crate::plan::Ids;
+use crate::rootfs::{Output, RootInputs, RootTree, root_tree};
 use crate::tree::{Stat, Tree};
 use crate::value::{Arch, Seed, Timestamp};
 
@@ -308,7 +309,7 @@ impl Inputs {
 
     /// The candidates that no other configuration left behind.
     fn current<'f>(&self, files: &'f [String]) -> impl Iterator<Item = &'f String> {
-        files.iter().filter(|file| leftover(&self.output.config, file).is_none())
+        files.iter().filter(|file| stale_artifact(&self.output.config, file).is_none())
     }
 
     /// The file that would be taken, if all that exist are of another configuration.
@@ -321,7 +322,7 @@ impl Inputs {
     }
 
     fn leftover(&self, file: &str) -> Option<StageError> {
-        let reason = leftover(&self.output.config, file)?;
+        let reason = stale_artifact(&self.output.config, file)?;
         Some(StageError::Leftover { path: self.images.join(file), reason, images: self.images.clone() })
     }
 

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use skiff_image::board::{Board, NoFamilies, Source};
-use skiff_image::buildroot::{Handoff, Output};
 use skiff_image::compose::Composition;
 use skiff_image::demo;
 use skiff_image::flash::Silent;
@@ -18,6 +17,7 @@ use skiff_image::install::{Holds, InstallError, Installation, Options, Stream, S
 use skiff_image::layer::{self, Environment};
 use skiff_image::persist::PreSeed;
 use skiff_image::plan::KnownIds;
+use skiff_image::rootfs::{Handoff, Output};
 use skiff_image::stage::{Inputs, Words};
 use skiff_image::storage::{Geometry, Medium, PowerCut, Target, TargetError};
 use skiff_image::tree::{self, Content, Stat};

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use skiff_image::board::{Board, NoFamilies, Source};
-use skiff_image::buildroot::{Handoff, Output};
 use skiff_image::compose::Composition;
 use skiff_image::demo;
 use skiff_image::flash::{Options, Silent};
 use skiff_image::fs::squashfs::Resources;
 use skiff_image::layer::{self, Environment};
 use skiff_image::persist::PreSeed;
+use skiff_image::rootfs::{Handoff, Output};
 use skiff_image::stage::{Inputs, Words};
 use skiff_image::storage::{Medium, Record, Target};
 use skiff_image::value::Seed;

@@ -11,7 +11,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Place;
+use super::TableLine;
 use super::accounts::{Accounts, AccountsError};
 use super::capability::{self, CapabilityError, FileCapabilities};
 use crate::error::{Diagnostic, ErrorKind};
@@ -31,7 +31,7 @@ pub enum DeviceTableError {
     #[error("{at}: {problem}")]
     Syntax {
         /// The line.
-        at: Place,
+        at: TableLine,
         /// What is wrong with it.
         problem: String,
     },
@@ -39,7 +39,7 @@ pub enum DeviceTableError {
     #[error("{at}: file `{path}` is not there: {source}")]
     NoFile {
         /// The line.
-        at: Place,
+        at: TableLine,
         /// As in the table.
         path: String,
         /// Where the path ends.
@@ -49,7 +49,7 @@ pub enum DeviceTableError {
     #[error("{at}: `{path}` is a {found}, not a {wanted}")]
     WrongKind {
         /// The line.
-        at: Place,
+        at: TableLine,
         /// As in the table.
         path: String,
         /// What the tree has.
@@ -61,7 +61,7 @@ pub enum DeviceTableError {
     #[error("{at}: {what} `{name}` is not in `{file}` of the tree")]
     UnknownName {
         /// The line.
-        at: Place,
+        at: TableLine,
         /// `user` or `group`.
         what: &'static str,
         /// The name.
@@ -73,13 +73,13 @@ pub enum DeviceTableError {
     #[error("{at}: `|xattr` must follow the line of a file")]
     XattrWithoutFile {
         /// The line.
-        at: Place,
+        at: TableLine,
     },
     /// The capability text is wrong.
     #[error("{at}: {source}")]
     Capability {
         /// The line.
-        at: Place,
+        at: TableLine,
         /// What is wrong with it.
         source: CapabilityError,
     },
@@ -166,7 +166,7 @@ impl DeviceTable {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let at = || Place { file: file.into(), line: number };
+            let at = || TableLine { file: file.into(), line: number };
             let entry = parse_line(line).map_err(|problem| DeviceTableError::Syntax { at: at(), problem })?;
             lines.push(Line { number, entry });
         }
@@ -184,7 +184,7 @@ impl DeviceTable {
         for line in &self.lines {
             let file = self.file.to_path_buf();
             let origin = provenance.origin(Origin::DeviceTable { file, line: line.number });
-            let at = Place { file: self.file.clone(), line: line.number };
+            let at = TableLine { file: self.file.clone(), line: line.number };
             let mut apply = Apply { tree, provenance, origin, at, mtime };
             match &line.entry {
                 Entry::Path { name, kind, mode, user, group } => {
@@ -271,7 +271,7 @@ struct Apply<'a> {
     tree: &'a mut Tree,
     provenance: &'a mut Provenance,
     origin: OriginId,
-    at: Place,
+    at: TableLine,
     mtime: Timestamp,
 }
 

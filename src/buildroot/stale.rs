@@ -25,8 +25,8 @@ const TREES: [&str; 2] = ["BR2_LINUX_KERNEL_INTREE_DTS_NAME", "BR2_LINUX_KERNEL_
 
 /// Why `file`, a path below the images directory, was not made by this configuration; nothing if it was, or if
 /// the configuration does not say.
-pub fn leftover(config: &Config, file: &str) -> Option<String> {
-    leftover_tree(config, file).or_else(|| {
+pub fn stale_artifact(config: &Config, file: &str) -> Option<String> {
+    stale_device_tree(config, file).or_else(|| {
         let (_, symbol, kind) = MADE_BY.iter().find(|(name, ..)| *name == file)?;
         let unset = config.is_set(kind) && !config.is_set(symbol);
         unset.then(|| format!("{symbol} is not set"))
@@ -35,7 +35,7 @@ pub fn leftover(config: &Config, file: &str) -> Option<String> {
 
 /// A device tree whose source is in none of the lists. Directories of sources and expressions of make are not
 /// looked into.
-fn leftover_tree(config: &Config, file: &str) -> Option<String> {
+fn stale_device_tree(config: &Config, file: &str) -> Option<String> {
     let name = file.strip_suffix(".dtb").filter(|name| !name.contains('/'))?;
     let from_elsewhere = ["BR2_LINUX_KERNEL_CUSTOM_DTS_DIR", "BR2_LINUX_KERNEL_DTB_OVERLAY_SUPPORT"];
     let listed = TREES.map(|symbol| config.get(symbol).unwrap_or_default());
@@ -56,18 +56,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_configuration_makes_is_no_leftover() {
+    fn what_the_configuration_makes_is_not_stale() {
         let text = "BR2_LINUX_KERNEL=y\nBR2_LINUX_KERNEL_IMAGE=y\nBR2_LINUX_KERNEL_DTS_SUPPORT=y\n\
             BR2_LINUX_KERNEL_INTREE_DTS_NAME=\"broadcom/bcm2711-rpi-4-b\"\n";
         let config = Config::parse(text);
-        assert_eq!(leftover(&config, "Image"), None);
-        assert_eq!(leftover(&config, "zImage").as_deref(), Some("BR2_LINUX_KERNEL_ZIMAGE is not set"));
-        assert_eq!(leftover(&config, "bcm2711-rpi-4-b.dtb"), None);
+        assert_eq!(stale_artifact(&config, "Image"), None);
+        assert_eq!(stale_artifact(&config, "zImage").as_deref(), Some("BR2_LINUX_KERNEL_ZIMAGE is not set"));
+        assert_eq!(stale_artifact(&config, "bcm2711-rpi-4-b.dtb"), None);
         let reason = "BR2_LINUX_KERNEL_INTREE_DTS_NAME does not name it";
-        assert_eq!(leftover(&config, "bcm2712-rpi-5-b.dtb").as_deref(), Some(reason));
-        assert_eq!(leftover(&config, "u-boot.bin"), None, "U-Boot may come from a package");
+        assert_eq!(stale_artifact(&config, "bcm2712-rpi-5-b.dtb").as_deref(), Some(reason));
+        assert_eq!(stale_artifact(&config, "u-boot.bin"), None, "U-Boot may come from a package");
         let dir = Config::parse(&format!("{text}BR2_LINUX_KERNEL_CUSTOM_DTS_DIR=\"dts\"\n"));
-        assert_eq!(leftover(&dir, "bcm2712-rpi-5-b.dtb"), None);
-        assert_eq!(leftover(&Config::default(), "zImage"), None);
+        assert_eq!(stale_artifact(&dir, "bcm2712-rpi-5-b.dtb"), None);
+        assert_eq!(stale_artifact(&Config::default(), "zImage"), None);
     }
 }

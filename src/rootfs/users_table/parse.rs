@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::UsersTableError;
-use crate::buildroot::Place;
+use crate::rootfs::TableLine;
 
 /// Last uid of a system user (`LAST_SYSTEM_UID`), which decides the range of extra groups.
 pub(super) const LAST_SYSTEM: u32 = 999;
@@ -66,7 +66,7 @@ impl UsersTable {
             if line.is_empty() {
                 continue;
             }
-            let at = Place { file: file.into(), line: index + 1 };
+            let at = TableLine { file: file.into(), line: index + 1 };
             users.push(
                 parse_user(index + 1, line).map_err(|problem| UsersTableError::Syntax { at, problem })?,
             );
@@ -113,7 +113,7 @@ impl Given {
     }
 
     fn give(&mut self, file: &Path, line: usize, name: &str, id: u32) -> Result<(), UsersTableError> {
-        let (at, what, name) = (Place { file: file.into(), line }, self.what, name.to_owned());
+        let (at, what, name) = (TableLine { file: file.into(), line }, self.what, name.to_owned());
         if let Some((first, other)) = self.by_id.get(&id).filter(|(_, other)| *other != name) {
             let (first, other) = (*first, other.clone());
             return Err(UsersTableError::IdTwice { at, what, id, name, first, other });

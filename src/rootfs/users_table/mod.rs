@@ -16,7 +16,7 @@ mod password;
 pub use parse::UsersTable;
 pub use password::PasswordMethod;
 
-use super::Place;
+use super::TableLine;
 use super::accounts::AccountsError;
 use crate::error::{Diagnostic, ErrorKind};
 use crate::tree::LookupError;
@@ -29,7 +29,7 @@ pub enum UsersTableError {
     #[error("{at}: {problem}")]
     Syntax {
         /// The line.
-        at: Place,
+        at: TableLine,
         /// What is wrong with it.
         problem: String,
     },
@@ -37,7 +37,7 @@ pub enum UsersTableError {
     #[error("{at}: {what} {id} is given to `{name}`, but line {first} gives it to `{other}`")]
     IdTwice {
         /// The later line.
-        at: Place,
+        at: TableLine,
         /// `uid` or `gid`.
         what: &'static str,
         /// The number.
@@ -53,7 +53,7 @@ pub enum UsersTableError {
     #[error("{at}: `{name}` gets {what} {id}, but line {first} gives it {other}")]
     NameTwice {
         /// The later line.
-        at: Place,
+        at: TableLine,
         /// `uid` or `gid`.
         what: &'static str,
         /// The user or group.
@@ -69,7 +69,7 @@ pub enum UsersTableError {
     #[error("{at}: {what} {id} is given to `{name}`, but `{other}` has it in `{file}` of the tree")]
     Taken {
         /// The line.
-        at: Place,
+        at: TableLine,
         /// `uid` or `gid`.
         what: &'static str,
         /// The number.
@@ -85,7 +85,7 @@ pub enum UsersTableError {
     #[error("{at}: user `{name}` has {what} {found} in `/etc/passwd` of the tree, not {wanted}")]
     Exists {
         /// The line.
-        at: Place,
+        at: TableLine,
         /// The user.
         name: String,
         /// `uid`, `gid` or `group`.
@@ -99,7 +99,7 @@ pub enum UsersTableError {
     #[error("{at}: no {what} from {first} to {last} is free for `{name}`")]
     NoFreeId {
         /// The line.
-        at: Place,
+        at: TableLine,
         /// `uid` or `gid`.
         what: &'static str,
         /// Start of the range.
@@ -113,7 +113,7 @@ pub enum UsersTableError {
     #[error("{at}: home `{home}` of `{user}`: {source}")]
     Home {
         /// The line.
-        at: Place,
+        at: TableLine,
         /// The directory.
         home: String,
         /// Whose it is.

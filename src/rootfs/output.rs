@@ -8,9 +8,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::config::Config;
 use super::device_table::{DeviceTable, DeviceTableError};
 use super::users_table::{PasswordMethod, UsersTable, UsersTableError};
+use crate::buildroot::config::Config;
 use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::value::Arch;
 

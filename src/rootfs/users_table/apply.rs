@@ -2,8 +2,8 @@
 
 use super::parse::{Id, LAST_SYSTEM, User, UsersTable};
 use super::{UsersOptions, UsersTableError};
-use crate::buildroot::Place;
-use crate::buildroot::accounts::{Accounts, AccountsError};
+use crate::rootfs::TableLine;
+use crate::rootfs::accounts::{Accounts, AccountsError};
 use crate::tree::provenance::{Change, Origin, OriginId, Provenance};
 use crate::tree::{LastLink, Stat, Tree, join};
 
@@ -79,8 +79,8 @@ impl<'a> Apply<'a> {
         }
     }
 
-    fn at(&self, user: &User) -> Place {
-        Place { file: self.table.file.clone(), line: user.line }
+    fn at(&self, user: &User) -> TableLine {
+        TableLine { file: self.table.file.clone(), line: user.line }
     }
 
     fn origin(&mut self, user: &User) -> OriginId {

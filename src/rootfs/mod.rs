@@ -1,0 +1,35 @@
+//! The root filesystem of an image: from the Buildroot output that has it to a tree that is ready to be formatted.
+//!
+//! Buildroot does the same under fakeroot when it makes an image (`fs/common.mk`): users, owners, modes, device nodes,
+//! capabilities and enabled units. Here it is done on a tree in memory.
+
+mod accounts;
+pub mod capability;
+pub mod device_table;
+pub mod finish;
+pub mod output;
+pub mod presets;
+pub mod users_table;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use accounts::AccountsError;
+pub use finish::{RootInputs, RootTree, root_tree};
+pub use output::{Handoff, Output};
+
+/// A line of a users or device table, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableLine {
+    /// The table.
+    pub file: Arc<Path>,
+    /// Line, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for TableLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}:{}`", self.file.display(), self.line)
+    }
+}
