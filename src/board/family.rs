@@ -19,8 +19,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::error::{suggestion, toml_error_at};
 use super::raw::RawBoard;
-use super::{BoardError, Registry};
-use crate::lint::RuleSet;
+use super::{BoardError, Registry, RuleSet};
 
 /// Lists whose entries are told apart by `name`.
 const NAMED: [&str; 4] = ["artifact", "blob", "environment", "partition"];

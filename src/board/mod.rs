@@ -12,6 +12,7 @@ mod proof;
 pub mod raw;
 mod refusal;
 mod registry;
+mod rules;
 
 pub use crate::fs::oci::Oci;
 pub use error::BoardError;
@@ -19,13 +20,13 @@ pub use family::{Families, NoFamilies, Source};
 pub use proof::{ParseProofError, Proof};
 pub use refusal::Refusal;
 pub use registry::Registry;
+pub use rules::{ALWAYS, BlobSelector, Check, PartitionSelector, Rule, RuleSet, Severity};
 
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::fs::compress::Compression;
 use crate::fs::squashfs::Codec;
-use crate::lint::RuleSet;
 use crate::value::{Arch, ByteSize, ForArch};
 
 /// A board that can be composed for: valid by construction.

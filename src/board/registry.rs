@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Board, BoardError, Families, Refusal, Source};
+use super::{Board, BoardError, Families, Refusal, RuleSet, Source};
 use crate::error::{Error, Io};
-use crate::lint::RuleSet;
 
 include!(concat!(env!("OUT_DIR"), "/boards.rs"));
 

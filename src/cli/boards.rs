@@ -8,9 +8,10 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::args::BoardArgs;
+use crate::board::Severity;
 use crate::board::{Board, Proof, Refusal, Registry, RootStyle, TableKind};
 use crate::error::{ErrorKind, Result};
-use crate::lint::{Finding, Severity, lint_board, refuse};
+use crate::lint::{Finding, lint_board, refuse};
 use crate::report::Report;
 use crate::value::Arch;
 

@@ -6,8 +6,7 @@ use super::{Composition, Payload, build};
 use crate::board::Update;
 use crate::error::Result;
 use crate::fs::WrittenFile;
-use crate::install::marker::Id;
-use crate::plan::Extent;
+use crate::plan::{Extent, FilesystemId};
 use crate::stage::{Inputs, PartitionTree, Staged};
 use crate::storage::{Geometry, Target};
 use crate::tree::Tree;
@@ -54,11 +53,11 @@ impl Composition {
     }
 
     /// Identity and label of the filesystem of a step.
-    pub fn filesystem_id(&self, step: usize) -> (Id, String) {
+    pub fn filesystem_id(&self, step: usize) -> (FilesystemId, String) {
         match &self.payloads[step] {
-            Payload::Fat { options, .. } => (Id::Fat(options.volume_id), options.label.clone()),
-            Payload::Ext4 { options, .. } => (Id::Ext4(options.uuid), options.label.clone()),
-            _ => (Id::None, String::new()),
+            Payload::Fat { options, .. } => (FilesystemId::Fat(options.volume_id), options.label.clone()),
+            Payload::Ext4 { options, .. } => (FilesystemId::Ext4(options.uuid), options.label.clone()),
+            _ => (FilesystemId::None, String::new()),
         }
     }
 

@@ -12,8 +12,7 @@
 //!
 //! The last line is the start of the BLAKE3 digest of what stands before it; zeros follow to the end of the sector.
 
-use uuid::Uuid;
-
+use crate::plan::FilesystemId;
 use crate::value::Digest;
 
 /// The first line.
@@ -41,20 +40,9 @@ pub struct Marked {
     /// Its number in the table.
     pub number: u32,
     /// Its identity.
-    pub id: Id,
+    pub id: FilesystemId,
     /// Its label.
     pub label: String,
-}
-
-/// The identity of a filesystem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Id {
-    /// Volume serial of a FAT.
-    Fat(u32),
-    /// UUID of an ext4.
-    Ext4(Uuid),
-    /// It has none.
-    None,
 }
 
 impl Marker {
@@ -98,9 +86,9 @@ impl Marked {
     fn line(&self) -> String {
         let Marked { name, number, id, label } = self;
         match id {
-            Id::Fat(serial) => format!("{name} {number} fat {serial:08x} {label}\n"),
-            Id::Ext4(uuid) => format!("{name} {number} ext4 {uuid} {label}\n"),
-            Id::None => format!("{name} {number} none - {label}\n"),
+            FilesystemId::Fat(serial) => format!("{name} {number} fat {serial:08x} {label}\n"),
+            FilesystemId::Ext4(uuid) => format!("{name} {number} ext4 {uuid} {label}\n"),
+            FilesystemId::None => format!("{name} {number} none - {label}\n"),
         }
     }
 
@@ -108,9 +96,9 @@ impl Marked {
         let mut words = line.splitn(5, ' ');
         let (name, number) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
         let id = match (words.next()?, words.next()?) {
-            ("fat", serial) => Id::Fat(u32::from_str_radix(serial, 16).ok()?),
-            ("ext4", uuid) => Id::Ext4(uuid.parse().ok()?),
-            _ => Id::None,
+            ("fat", serial) => FilesystemId::Fat(u32::from_str_radix(serial, 16).ok()?),
+            ("ext4", uuid) => FilesystemId::Ext4(uuid.parse().ok()?),
+            _ => FilesystemId::None,
         };
         Some(Marked { name, number, id, label: words.next()?.to_owned() })
     }
@@ -118,6 +106,8 @@ impl Marked {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn marker() -> Marker {
@@ -130,9 +120,9 @@ mod tests {
         Marker {
             board: "pine64/rockpro64".into(),
             partitions: vec![
-                marked("boot", 1, Id::Fat(0x3a5f_01c2), "MY BOOT"),
-                marked("rootfs", 2, Id::Ext4(Uuid::from_u128(7)), "rootfs"),
-                marked("os", 3, Id::None, ""),
+                marked("boot", 1, FilesystemId::Fat(0x3a5f_01c2), "MY BOOT"),
+                marked("rootfs", 2, FilesystemId::Ext4(Uuid::from_u128(7)), "rootfs"),
+                marked("os", 3, FilesystemId::None, ""),
             ],
         }
     }

@@ -7,13 +7,13 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::InstallError;
-use super::marker::{Id, Marker};
+use super::marker::Marker;
 use super::stream::Stream;
 use crate::board::{Board, Filesystem, Partition, Size, TableKind, Update};
 use crate::error::Result;
 use crate::flash::marker;
 use crate::fs::{ext4, fat, squashfs};
-use crate::plan::{Extent, KnownIds, KnownPartition};
+use crate::plan::{Extent, FilesystemId, KnownIds, KnownPartition};
 use crate::storage::{Target, TargetError};
 use crate::table::{self, PartitionKind, Scheme, Table};
 use crate::value::ByteSize;
@@ -280,16 +280,16 @@ impl Found {
         of_kind && wanted.zip(self.holds.label()).is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
     }
 
-    fn ids(&self, marked: Option<Id>) -> KnownPartition {
+    fn ids(&self, marked: Option<FilesystemId>) -> KnownPartition {
         let (mut fat_serial, mut ext4_uuid) = match self.holds {
             Holds::Fat { serial, .. } => (Some(serial), None),
             Holds::Ext4 { uuid, .. } => (None, Some(uuid)),
             _ => (None, None),
         };
         match marked {
-            Some(Id::Fat(serial)) => fat_serial = Some(serial),
-            Some(Id::Ext4(uuid)) => ext4_uuid = Some(uuid),
-            Some(Id::None) | None => {}
+            Some(FilesystemId::Fat(serial)) => fat_serial = Some(serial),
+            Some(FilesystemId::Ext4(uuid)) => ext4_uuid = Some(uuid),
+            Some(FilesystemId::None) | None => {}
         }
         KnownPartition { guid: self.guid, fat_serial, ext4_uuid }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::rule::{Rule, RuleSet, Severity};
+use crate::board::{Rule, RuleSet, Severity};
 use crate::error::{Diagnostic, ErrorKind};
 
 /// A rule that a layout does not keep.

@@ -1,7 +1,7 @@
 //! Rules of boot ROMs and boot loaders, and whether a layout keeps them.
 //!
 //! A layout can be right in itself and still boot nothing: the ROM of a SoC looks for its loader at one place, a boot
-//! manager reads no ext4 with small blocks, a boot text names a file that nobody placed. [`RuleSet`]s say such things
+//! manager reads no ext4 with small blocks, a boot text names a file that nobody placed. [`RuleSet`](crate::board::RuleSet)s say such things
 //! as data, each with its source; a [`Medium`] is what they are about, of a descriptor alone (`boards check`) or of a
 //! plan with its contents (everything that composes); [`lint`] tells what is not kept.
 
@@ -10,14 +10,12 @@ mod ext4;
 mod files;
 mod finding;
 mod medium;
-mod rule;
 mod text;
 
 pub use ext4::Ext4;
 pub use files::Files;
 pub use finding::{Finding, LintError, refuse};
 pub use medium::{Contents, Image, Medium, Volume, Written};
-pub use rule::{ALWAYS, BlobSelector, Check, PartitionSelector, Rule, RuleSet, Severity};
 pub use text::{Setting, Text};
 
 use crate::board::Board;

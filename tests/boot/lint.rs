@@ -9,9 +9,10 @@ use crate::harness::project;
 use crate::harness::project::{Project, expect_failure, expect_no_image, json, succeed};
 use crate::harness::tools;
 use layouts::{CASES, Case, good};
+use skiff_image::board::Severity;
 use skiff_image::board::{Board, Families, NoFamilies, Registry, Source};
 use skiff_image::fs::ext4;
-use skiff_image::lint::{Ext4, Finding, Medium, Severity, lint, lint_board};
+use skiff_image::lint::{Ext4, Finding, Medium, lint, lint_board};
 use skiff_image::stage::Words;
 
 fn board(text: &str) -> Board {

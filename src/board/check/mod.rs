@@ -8,8 +8,7 @@ mod whole;
 
 use super::family::{self, Families, Source};
 use super::raw::{RawBoard, RawEnvironment, RawVar};
-use super::{Board, BoardError, Environment, Var};
-use crate::lint::{self, RuleSet};
+use super::{ALWAYS, Board, BoardError, Environment, RuleSet, Var};
 use crate::value::{Arch, ByteSize};
 
 impl Board {
@@ -50,7 +49,7 @@ impl Checker<'_> {
                 self.invalid("rules", format!("there is no set of rules `{name}`{nearest}"))
             })
         };
-        std::iter::once(&lint::ALWAYS.to_owned()).chain(&wanted).map(set).collect()
+        std::iter::once(&ALWAYS.to_owned()).chain(&wanted).map(set).collect()
     }
 
     fn board(&self, name: &str, raw: RawBoard) -> Result<Board, BoardError> {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::medium::{Medium, Written};
-use super::super::rule::BlobSelector;
+use crate::board::BlobSelector;
 use crate::value::ByteSize;
 
 pub fn at(medium: &Medium<'_>, blob: &BlobSelector, offset: &[ByteSize], required: bool) -> Vec<String> {

@@ -8,8 +8,7 @@ mod root;
 mod table;
 
 use super::medium::{Medium, Volume, Written, format_of};
-use super::rule::{BlobSelector, Check, PartitionSelector};
-use crate::board::{Blob, Partition, TableKind};
+use crate::board::{Blob, BlobSelector, Check, Partition, PartitionSelector, TableKind};
 
 /// What is wrong, one clause for each violation.
 pub(super) fn violations(check: &Check, medium: &Medium<'_>) -> Vec<String> {

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::super::medium::{Medium, Volume};
-use super::super::rule::PartitionSelector;
 use super::{format_of, quoted};
+use crate::board::PartitionSelector;
 use crate::board::TableKind;
 
 pub fn exists(medium: &Medium<'_>, wanted: &PartitionSelector) -> Vec<String> {

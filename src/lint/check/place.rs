@@ -4,9 +4,9 @@ use uuid::{Uuid, uuid};
 
 use super::super::files::base_name;
 use super::super::medium::{Medium, Volume};
-use super::super::rule::PartitionSelector;
 use super::super::text::Text;
 use super::quoted;
+use crate::board::PartitionSelector;
 use crate::board::{TableKind, TextRules};
 
 /// Bit 2 of a GPT entry's attributes: legacy BIOS bootable (UEFI 2.10, table 5.8).

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::board::{BoardError, RootStyle, Source, TableKind, TextRules};
+use super::{BoardError, RootStyle, Source, TableKind, TextRules};
 use crate::value::{Arch, ByteSize};
 
 /// The set that every board has to keep.
@@ -49,7 +49,7 @@ pub enum Severity {
     /// It would not boot, or lose data: nothing is composed.
     #[default]
     Error,
-    /// It is told.
+    /// It is reported, and the layout is composed.
     Warning,
 }
 
