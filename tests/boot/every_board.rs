@@ -5,6 +5,7 @@ use std::fs;
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 
 use crate::harness::disk;
 use crate::harness::every_board::{case_name, cases, for_every_board};
@@ -55,12 +56,25 @@ fn every_image_is_read_back_by_other_tools() {
     if !disk::oracles("every_image_is_read_back_by_other_tools", &readback::TOOLS) {
         return;
     }
+    let digests = Mutex::new(BTreeMap::new());
     for_every_board(|board, arch| {
         let synthetic = Synthetic::new(board.clone(), arch);
         run(synthetic.command(&["--quiet", "assemble", "--out", "disk.img"]).args(synthetic.minimum()));
         Readback::new(&synthetic, "disk.img").expect_all();
         run(&mut synthetic.program(&["--quiet", "verify", "disk.img"]));
+        let digest = digest(&synthetic.path("disk.img"));
+        digests.lock().expect("no panic while it is held").insert(case_name(board, arch), digest);
     });
+    let digests = digests.into_inner().expect("no panic while it is held");
+    let lines: String = digests.iter().map(|(name, digest)| format!("{digest} {name}\n")).collect();
+    golden::expect("images.txt", &lines);
+}
+
+/// BLAKE3 of a file, in hexadecimal.
+fn digest(path: &Path) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path).expect("the image")).expect("it can be read");
+    hasher.finalize().to_hex().to_string()
 }
 
 /// The least medium a board is composed for, and how messages tell it: what the descriptor says, or the sector behind
