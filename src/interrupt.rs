@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::storage::{Geometry, Target, TargetError};
+use crate::storage::{Layer, ReadFrom, Target, TargetError, WriteOp};
 
 /// Whether the user wants a run to end. Copies are about the same run.
 #[derive(Clone, Debug, Default)]
@@ -73,41 +73,22 @@ impl<'a> Interruptible<'a> {
     }
 }
 
-impl Target for Interruptible<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Interruptible<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+    fn on_read(&self, from: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
         self.ensure_wanted()?;
-        self.target.read_at(buf, offset)
+        from.read(self.target, buf, offset)
     }
 
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
         self.ensure_wanted()?;
-        self.target.read_back(buf, offset)
+        op.apply(self.target)
     }
 
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.ensure_wanted()?;
-        self.target.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.ensure_wanted()?;
-        self.target.zero(offset, len)
-    }
-
-    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
-        self.ensure_wanted()?;
-        self.target.discard(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         self.ensure_wanted()?;
         self.target.sync()
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::verify::is_zero;
-use crate::storage::{AlignedBuffer, Geometry, Target, TargetError};
+use crate::storage::{AlignedBuffer, Layer, Target, TargetError, WriteOp};
 
 /// What is compared, and written if it differs: less than this costs as much on a card.
 const BLOCK: u64 = 64 << 10;
@@ -28,15 +28,18 @@ impl<'a> Changed<'a> {
         self.skipped.load(Ordering::Relaxed)
     }
 
-    /// Compares the bytes at `offset`, which are at most [`READ`] long, with those of the medium block by block;
-    /// `write` gets what differs, as a range of them.
+    /// Compares the bytes at `offset`, which are at most [`READ`] long, with those of the medium block by block,
+    /// and writes what differs as `op` does.
     fn compare(
         &self,
         offset: u64,
         len: u64,
         equal: impl Fn(&[u8], Range<usize>) -> bool,
-        write: impl Fn(Range<usize>) -> Result<(), TargetError>,
+        op: WriteOp<'_>,
     ) -> Result<(), TargetError> {
+        let write = |run: Range<usize>| {
+            op.part(offset + run.start as u64..offset + run.end as u64).apply(self.target).map(drop)
+        };
         let mut buffer = AlignedBuffer::new(len as usize);
         let found = buffer.slice(len as usize);
         // What cannot be read is written: that may mend it.
@@ -75,40 +78,20 @@ fn pieces(offset: u64, len: u64) -> impl Iterator<Item = (u64, u64)> {
     (0..len.div_ceil(READ)).map(move |index| (offset + index * READ, READ.min(len - index * READ)))
 }
 
-impl Target for Changed<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Changed<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)
-    }
-
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_back(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        pieces(offset, buf.len() as u64).try_for_each(|(at, len)| {
-            let wanted = &buf[(at - offset) as usize..][..len as usize];
-            let write = |run: Range<usize>| self.target.write_at(&wanted[run.clone()], at + run.start as u64);
-            self.compare(at, len, |found, range| *found == wanted[range], write)
-        })
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        pieces(offset, len).try_for_each(|(at, len)| {
-            let write = |run: Range<usize>| self.target.zero(at + run.start as u64, run.len() as u64);
-            self.compare(at, len, |found, _| is_zero(found), write)
-        })
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.target.sync()
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        if let WriteOp::Discard { .. } = op {
+            return Ok(false);
+        }
+        pieces(op.offset(), op.len()).try_for_each(|(at, len)| match op.part(at..at + len) {
+            WriteOp::Bytes { bytes, .. } => self.compare(at, len, |found, range| *found == bytes[range], op),
+            _ => self.compare(at, len, |found, _| is_zero(found), op),
+        })?;
+        Ok(true)
     }
 }
 

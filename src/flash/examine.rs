@@ -9,7 +9,7 @@ use super::rewrite::Only;
 use super::source::Source;
 use super::verify::{Damage, RegionRange, verify};
 use crate::error::Result;
-use crate::storage::{AlignedBuffer, Geometry, LARGEST_EXTENT, Record, Target, TargetError};
+use crate::storage::{AlignedBuffer, LARGEST_EXTENT, Layer, Record, Target, TargetError, WriteOp};
 use crate::value::Digest;
 
 /// Where so many bad ranges are, the others are like them.
@@ -152,68 +152,39 @@ impl Search<'_> {
     }
 }
 
-impl Target for Search<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Search<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        if let WriteOp::Bytes { offset, bytes } = op {
+            self.look(bytes, offset);
+        }
+        Ok(!matches!(op, WriteOp::Discard { .. }))
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)
-    }
-
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_back(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.look(buf, offset);
-        Ok(())
-    }
-
-    fn zero(&self, _: u64, _: u64) -> Result<(), TargetError> {
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         Ok(())
     }
 }
 
-impl Target for Examiner<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Examiner<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)
-    }
-
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_back(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.examine(buf, offset);
-        if self.rewrites { self.target.write_at(buf, offset) } else { Ok(()) }
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        let zeros = vec![0; len.min(LARGEST_EXTENT) as usize];
-        for at in (0..len).step_by(LARGEST_EXTENT as usize) {
-            self.examine(&zeros[..LARGEST_EXTENT.min(len - at) as usize], offset + at);
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        match op {
+            WriteOp::Bytes { offset, bytes } => self.examine(bytes, offset),
+            WriteOp::Zero { offset, len } => {
+                let zeros = vec![0; len.min(LARGEST_EXTENT) as usize];
+                for at in (0..len).step_by(LARGEST_EXTENT as usize) {
+                    self.examine(&zeros[..LARGEST_EXTENT.min(len - at) as usize], offset + at);
+                }
+            }
+            WriteOp::Discard { .. } => return Ok(false),
         }
-        if self.rewrites { self.target.zero(offset, len) } else { Ok(()) }
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.target.sync()
+        if self.rewrites { op.apply(self.target) } else { Ok(true) }
     }
 }

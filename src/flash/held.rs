@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::storage::{Geometry, Target, TargetError};
+use crate::storage::{Layer, ReadFrom, Target, TargetError, WriteOp};
 
 /// The first bytes of a target, as they were meant to be written.
 #[derive(Debug)]
@@ -42,40 +42,27 @@ pub(super) struct Behind<'a> {
     target: &'a dyn Target,
 }
 
-impl Target for Behind<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Behind<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)?;
+    fn on_read(&self, from: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        from.read(self.target, buf, offset)?;
         self.held.take(offset, buf.len() as u64, |bytes| buf[..bytes.len()].copy_from_slice(bytes));
         Ok(())
     }
 
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        let len = buf.len() as u64;
-        let held = self.held.take(offset, len, |bytes| bytes.copy_from_slice(&buf[..bytes.len()]));
-        if held == len { Ok(()) } else { self.target.write_at(&buf[held as usize..], offset + held) }
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        let held = self.held.take(offset, len, |bytes| bytes.fill(0));
-        if held == len { Ok(()) } else { self.target.zero(offset + held, len - held) }
-    }
-
-    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
-        match self.held.take(offset, len, |_| ()) {
-            0 => self.target.discard(offset, len),
-            _ => Ok(false),
-        }
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.target.sync()
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        let (offset, len) = (op.offset(), op.len());
+        let held = match op {
+            WriteOp::Bytes { bytes, .. } => {
+                self.held.take(offset, len, |held| held.copy_from_slice(&bytes[..held.len()]))
+            }
+            WriteOp::Zero { .. } => self.held.take(offset, len, |held| held.fill(0)),
+            WriteOp::Discard { .. } if self.held.take(offset, len, |_| ()) > 0 => return Ok(false),
+            WriteOp::Discard { .. } => 0,
+        };
+        if held == len { Ok(true) } else { op.part(offset + held..offset + len).apply(self.target) }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::storage::{Geometry, Target, TargetError};
+use crate::storage::{Layer, Target, TargetError, WriteOp};
 
 /// A target of which only some ranges can be written; what goes elsewhere is taken for written.
 pub(super) struct Only<'a> {
@@ -26,37 +26,17 @@ impl<'a> Only<'a> {
     }
 }
 
-impl Target for Only<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Only<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)
-    }
-
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_back(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.allowed(offset..offset + buf.len() as u64).try_for_each(|range| {
-            let bytes = &buf[(range.start - offset) as usize..(range.end - offset) as usize];
-            self.target.write_at(bytes, range.start)
-        })
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.allowed(offset..offset + len)
-            .try_for_each(|range| self.target.zero(range.start, range.end - range.start))
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.target.sync()
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        if let WriteOp::Discard { .. } = op {
+            return Ok(false);
+        }
+        self.allowed(op.range()).try_for_each(|part| op.part(part).apply(self.target).map(drop))?;
+        Ok(true)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, Serializer};
 
 use super::event::{Event, Listener, Phase};
-use crate::storage::{Geometry, Target, TargetError};
+use crate::storage::{Layer, ReadFrom, Target, TargetError, WriteOp};
 use crate::value::ByteSize;
 
 /// Operations that are named.
@@ -190,36 +190,21 @@ impl Listener for Meter<'_> {
     }
 }
 
-impl Target for Meter<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Meter<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
+    fn on_read(&self, from: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.timed((from.verb(), offset, buf.len()), || from.read(self.target, buf, offset), |()| true)
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.timed(("read", offset, buf.len()), || self.target.read_at(buf, offset), |()| true)
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        let what = (op.verb(), op.offset(), op.len() as usize);
+        self.timed(what, || op.apply(self.target), |done| *done)
     }
 
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.timed(("read back", offset, buf.len()), || self.target.read_back(buf, offset), |()| true)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.timed(("write", offset, buf.len()), || self.target.write_at(buf, offset), |()| true)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.timed(("zero", offset, len as usize), || self.target.zero(offset, len), |()| true)
-    }
-
-    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
-        self.timed(("discard", offset, len as usize), || self.target.discard(offset, len), |done| *done)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         self.timed(("sync", 0, 0), || self.target.sync(), |()| true)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::storage::{Extent, Geometry, Record, Target, TargetError};
+use crate::storage::{Extent, Layer, Record, Target, TargetError, WriteOp};
 use crate::value::Digest;
 
 /// Passes everything on.
@@ -59,34 +59,18 @@ impl<'t> Noted<'t> {
     }
 }
 
-impl Target for Noted<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Noted<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)
-    }
-
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_back(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.note(offset, buf.len() as u64, Some(Digest::of(buf)));
-        self.target.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.note(offset, len, None);
-        self.target.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.target.sync()
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        match op {
+            WriteOp::Bytes { offset, bytes } => self.note(offset, op.len(), Some(Digest::of(bytes))),
+            WriteOp::Zero { offset, len } => self.note(offset, len, None),
+            // Nobody knows what it would hold.
+            WriteOp::Discard { .. } => return Ok(false),
+        }
+        op.apply(self.target)
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::storage::{Geometry, Target, TargetError};
+use crate::storage::{Layer, ReadFrom, Target, TargetError, WriteOp};
 
 /// The first bytes of partitions, as they were meant to be written.
 #[derive(Debug)]
@@ -63,38 +63,28 @@ pub(super) struct Behind<'a> {
     target: &'a dyn Target,
 }
 
-impl Target for Behind<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Behind<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)?;
+    fn on_read(&self, from: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        from.read(self.target, buf, offset)?;
         let range = offset..offset + buf.len() as u64;
         self.starts.split(range, |at, bytes| buf[at..at + bytes.len()].copy_from_slice(bytes));
         Ok(())
     }
 
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        let range = offset..offset + buf.len() as u64;
-        let rest = self.starts.split(range, |at, bytes| bytes.copy_from_slice(&buf[at..at + bytes.len()]));
-        rest.into_iter().try_for_each(|part| {
-            let bytes = &buf[(part.start - offset) as usize..(part.end - offset) as usize];
-            self.target.write_at(bytes, part.start)
-        })
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        let rest = self.starts.split(offset..offset + len, |_, bytes| bytes.fill(0));
-        rest.into_iter().try_for_each(|part| self.target.zero(part.start, part.end - part.start))
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.target.sync()
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        let rest = match op {
+            WriteOp::Bytes { bytes, .. } => {
+                self.starts.split(op.range(), |at, held| held.copy_from_slice(&bytes[at..at + held.len()]))
+            }
+            WriteOp::Zero { .. } => self.starts.split(op.range(), |_, held| held.fill(0)),
+            WriteOp::Discard { .. } => return Ok(false),
+        };
+        rest.into_iter().try_for_each(|part| op.part(part).apply(self.target).map(drop))?;
+        Ok(true)
     }
 }
 

@@ -75,6 +75,10 @@ impl Target for Image {
         Ok(())
     }
 
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_at(buf, offset)
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         self.note(offset, buf.len() as u64);
         self.file.as_file().write_all_at(buf, offset).expect("write");
@@ -86,6 +90,10 @@ impl Target for Image {
         let zeros = vec![0; len as usize];
         self.file.as_file().write_all_at(&zeros, offset).expect("zero");
         Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
     }
 
     fn sync(&self) -> Result<(), TargetError> {

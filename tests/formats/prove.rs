@@ -8,7 +8,7 @@ use crate::harness::squashfs::{add, options, random_tree, set_xattr, zoo};
 use crate::harness::trees::{Random, dir, file, stat};
 use skiff_image::error::{Diagnostic, ErrorKind};
 use skiff_image::fs::squashfs::{self, Options, Resources, SquashfsError, Written};
-use skiff_image::storage::{Fault, Faulty, Geometry, Memory, Region, Target, TargetError};
+use skiff_image::storage::{Fault, Faulty, Layer, Memory, ReadFrom, Region, Target, TargetError};
 use skiff_image::tree::{Body, Device, Tree};
 
 const THREADS: usize = 2;
@@ -244,32 +244,20 @@ struct Stuck {
     at: u64,
 }
 
-impl Target for Stuck {
-    fn name(&self) -> &str {
-        "stuck"
+impl Layer for Stuck {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &self.memory
     }
 
-    fn geometry(&self) -> Geometry {
-        self.memory.geometry()
+    fn own_name(&self) -> Option<&str> {
+        Some("stuck")
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.memory.read_at(buf, offset)?;
+    fn on_read(&self, from: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        from.read(&self.memory, buf, offset)?;
         if let Some(byte) = self.at.checked_sub(offset).and_then(|at| buf.get_mut(at as usize)) {
             *byte ^= 1;
         }
-        Ok(())
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.memory.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.memory.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
         Ok(())
     }
 }

@@ -82,6 +82,10 @@ impl Target for Watched {
         Ok(())
     }
 
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_at(buf, offset)
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         let mut state = self.advance(offset, buf.len() as u64);
         (state.written, state.writes) = (state.written + buf.len() as u64, state.writes + 1);
@@ -99,6 +103,10 @@ impl Target for Watched {
         )
         .expect("punch hole");
         Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
     }
 
     fn sync(&self) -> Result<(), TargetError> {

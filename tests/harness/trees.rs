@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use skiff_image::storage::{Geometry, Memory, Target, TargetError};
+use skiff_image::storage::{Layer, Memory, Target, TargetError, WriteOp};
 use skiff_image::tree::{self, Body, Content, Device, Node, NodeId, Stat, Tree};
 
 use super::tools;
@@ -91,31 +91,18 @@ impl Once {
     }
 }
 
-impl Target for Once {
-    fn name(&self) -> &str {
-        "once"
+impl Layer for Once {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &self.memory
     }
 
-    fn geometry(&self) -> Geometry {
-        self.memory.geometry()
+    fn own_name(&self) -> Option<&str> {
+        Some("once")
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.memory.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.claim(offset, buf.len() as u64);
-        self.memory.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.claim(offset, len);
-        self.memory.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        Ok(())
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        self.claim(op.offset(), op.len());
+        op.apply(&self.memory)
     }
 }
 

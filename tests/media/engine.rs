@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use skiff_image::error::ErrorKind;
 use skiff_image::flash::journal::{Header, Medium};
 use skiff_image::flash::{Commit, Critical, Done, Journal, Options, Silent, Source, Unwritten, marker};
-use skiff_image::storage::{Fault, Faulty, Geometry, Kind, Memory, Place, Target, TargetError};
+use skiff_image::storage::{
+    Fault, Faulty, Geometry, Kind, Layer, Memory, Place, ReadFrom, Target, TargetError, WriteOp,
+};
 use skiff_image::table::{self, Partition, PartitionKind, mbr};
 use skiff_image::value::Digest;
 
@@ -77,36 +79,23 @@ impl<'a> Counted<'a> {
     }
 }
 
-impl Target for Counted<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Counted<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
+    fn on_read(&self, from: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        if from == ReadFrom::Medium {
+            self.read.fetch_add(buf.len() as u64, Ordering::SeqCst);
+        }
+        from.read(self.target, buf, offset)
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)
-    }
-
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.read.fetch_add(buf.len() as u64, Ordering::SeqCst);
-        self.target.read_back(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.written.fetch_add(buf.len() as u64, Ordering::SeqCst);
-        self.target.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.written.fetch_add(len, Ordering::SeqCst);
-        self.target.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.target.sync()
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        if !matches!(op, WriteOp::Discard { .. }) {
+            self.written.fetch_add(op.len(), Ordering::SeqCst);
+        }
+        op.apply(self.target)
     }
 }
 
@@ -314,34 +303,17 @@ struct Discards<'a> {
     after: u8,
 }
 
-impl Target for Discards<'_> {
-    fn name(&self) -> &str {
-        self.memory.name()
+impl Layer for Discards<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.memory
     }
 
-    fn geometry(&self) -> Geometry {
-        self.memory.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.memory.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.memory.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.memory.zero(offset, len)
-    }
-
-    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
-        self.memory.write_at(&vec![self.after; len as usize], offset)?;
-        Ok(true)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        Ok(())
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        if let WriteOp::Discard { offset, len } = op {
+            self.memory.write_at(&vec![self.after; len as usize], offset)?;
+            return Ok(true);
+        }
+        op.apply(self.memory)
     }
 }
 
@@ -351,47 +323,10 @@ fn a_discarded_range_must_read_zero() {
         let memory = used_medium();
         let discards = Discards { memory: &memory, after };
         let counted = Counted::new(&discards);
-        let forwarding = Forwarding { counted: &counted, discards: &discards };
-        flash(&forwarding, &source, Options { unwritten: Unwritten::Zero, ..Options::default() })
+        flash(&counted, &source, Options { unwritten: Unwritten::Zero, ..Options::default() })
             .expect("flashes");
         assert_complete(&memory);
         assert!(memory.to_vec()[MIB as usize..4 * MIB as usize].iter().all(|found| *found == 0));
         assert_eq!(counted.written() - (2 * MIB + 512 + BODY + 3 * MIB + 512), zeroed, "{after:#x}");
-    }
-}
-
-/// Counts all but what is discarded.
-struct Forwarding<'a> {
-    counted: &'a Counted<'a>,
-    discards: &'a Discards<'a>,
-}
-
-impl Target for Forwarding<'_> {
-    fn name(&self) -> &str {
-        self.counted.name()
-    }
-
-    fn geometry(&self) -> Geometry {
-        self.counted.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.counted.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.counted.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.counted.zero(offset, len)
-    }
-
-    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
-        self.discards.discard(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        Ok(())
     }
 }

@@ -8,7 +8,9 @@ use std::sync::LazyLock;
 use rayon::prelude::*;
 use skiff_image::error::ErrorKind;
 use skiff_image::flash::{Code, Commit, Critical, Options, Silent};
-use skiff_image::storage::{Fault, Faulty, Geometry, Kind, Memory, Place, Target, TargetError, Tear};
+use skiff_image::storage::{
+    Fault, Faulty, Geometry, Kind, Layer, Memory, Place, ReadFrom, Target, TargetError, Tear,
+};
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
 use uuid::Uuid;
 
@@ -299,33 +301,13 @@ fn is_right(trial: &Trial, later: &dyn Target) -> bool {
 /// What happens without a read-back worth its name.
 struct Lying<'a>(&'a dyn Target);
 
-impl Target for Lying<'_> {
-    fn name(&self) -> &str {
-        self.0.name()
+impl Layer for Lying<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.0
     }
 
-    fn geometry(&self) -> Geometry {
-        self.0.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+    fn on_read(&self, _: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
         self.0.read_at(buf, offset)
-    }
-
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.0.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.0.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.0.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.0.sync()
     }
 }
 

@@ -9,8 +9,8 @@ use skiff_image::error::{Diagnostic, ErrorKind};
 use skiff_image::flash::probe::{capacity, places};
 use skiff_image::flash::{CapacityError, Code, Diagnosis, Evidence, Silent};
 use skiff_image::storage::{
-    Fault, Faulty, Geometry, Kind, Memory, Place, Simulation, Stall, Target, TargetError, Tear, Watched,
-    Watches,
+    Fault, Faulty, Geometry, Kind, Layer, Memory, Place, ReadFrom, Simulation, Stall, Target, TargetError,
+    Tear, Watched, Watches, WriteOp,
 };
 
 const MIB: u64 = 1 << 20;
@@ -644,31 +644,26 @@ impl Hanging {
     }
 }
 
-impl Target for Hanging {
-    fn name(&self) -> &str {
-        "card"
+impl Layer for Hanging {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &self.memory
     }
 
-    fn geometry(&self) -> Geometry {
-        self.memory.geometry()
+    fn own_name(&self) -> Option<&str> {
+        Some("card")
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+    fn on_read(&self, from: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
         self.wait(offset);
-        self.memory.read_at(buf, offset)
+        from.read(&self.memory, buf, offset)
     }
 
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.wait(offset);
-        self.memory.write_at(buf, offset)
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        self.wait(op.offset());
+        op.apply(&self.memory)
     }
 
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.wait(offset);
-        self.memory.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         self.wait(0);
         Ok(())
     }

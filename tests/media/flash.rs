@@ -6,7 +6,9 @@ use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::tools::{command, oracle};
 use skiff_image::error::ErrorKind;
 use skiff_image::flash::{Commit, Critical, Done, Event, Options, Phase, RegionRange, Silent};
-use skiff_image::storage::{Device, Fault, Faulty, Geometry, Memory, Record, Target, TargetError};
+use skiff_image::storage::{
+    Device, Fault, Faulty, Geometry, Layer, Memory, Record, Target, TargetError, WriteOp,
+};
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
 use uuid::Uuid;
 
@@ -280,36 +282,15 @@ fn an_older_gpt_is_wiped_at_both_ends_in_both_sector_sizes() {
 /// A medium that can only be read, as cards become at the end of their life.
 struct WornOut<'a>(&'a Memory);
 
-impl WornOut<'_> {
-    fn refuse(&self, verb: &'static str, offset: u64, len: u64) -> Result<(), TargetError> {
-        let source = std::io::ErrorKind::ReadOnlyFilesystem.into();
-        Err(TargetError::Io { verb, target: self.name().into(), offset, len, source })
-    }
-}
-
-impl Target for WornOut<'_> {
-    fn name(&self) -> &str {
-        self.0.name()
+impl Layer for WornOut<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.0
     }
 
-    fn geometry(&self) -> Geometry {
-        self.0.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.0.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.refuse("write", offset, buf.len() as u64)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.refuse("zero", offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        Ok(())
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        let (verb, target, source) =
+            (op.verb(), self.name().into(), std::io::ErrorKind::ReadOnlyFilesystem.into());
+        Err(TargetError::Io { verb, target, offset: op.offset(), len: op.len(), source })
     }
 }
 

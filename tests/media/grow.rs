@@ -14,7 +14,9 @@ use skiff_image::error::ErrorKind;
 use skiff_image::flash::journal::{Header, Medium};
 use skiff_image::flash::{Critical, Fit, Growth, Image, Journal, Options, Silent, verify::verify};
 use skiff_image::fs::ext4::{self, GrowError, Grown, Limit};
-use skiff_image::storage::{Geometry, ImageFile, Memory, Record, Recorder, Region, Target, TargetError};
+use skiff_image::storage::{
+    Geometry, ImageFile, Layer, Memory, Record, Recorder, Region, Target, TargetError, WriteOp,
+};
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -792,34 +794,22 @@ struct Forgetful {
     losses: std::sync::atomic::AtomicU32,
 }
 
-impl Target for Forgetful {
-    fn name(&self) -> &str {
-        "forgetful"
+impl Layer for Forgetful {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &self.memory
     }
 
-    fn geometry(&self) -> Geometry {
-        self.memory.geometry()
+    fn own_name(&self) -> Option<&str> {
+        Some("forgetful")
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.memory.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
         use std::sync::atomic::Ordering::Relaxed;
-        let meets = (offset..offset + buf.len() as u64).contains(&self.byte);
+        let meets = matches!(op, WriteOp::Bytes { .. }) && op.range().contains(&self.byte);
         if meets && self.losses.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
-            return Ok(());
+            return Ok(true);
         }
-        self.memory.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.memory.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        Ok(())
+        op.apply(&self.memory)
     }
 }
 
@@ -874,30 +864,21 @@ impl Pulled<'_> {
     }
 }
 
-impl Target for Pulled<'_> {
-    fn name(&self) -> &str {
-        "pulled"
+impl Layer for Pulled<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.memory
     }
 
-    fn geometry(&self) -> Geometry {
-        self.memory.geometry()
+    fn own_name(&self) -> Option<&str> {
+        Some("pulled")
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.memory.read_at(buf, offset)
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        self.count(op.verb())?;
+        op.apply(self.memory)
     }
 
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.count("write")?;
-        self.memory.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.count("zero")?;
-        self.memory.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         self.count("sync")
     }
 }

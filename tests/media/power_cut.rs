@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use skiff_image::flash::journal::{self, Header, Journal};
 use skiff_image::flash::{Image, Options, Silent, Unwritten};
 use skiff_image::storage::cut::State;
-use skiff_image::storage::{Geometry, Medium, PowerCut, Record, Target, TargetError};
+use skiff_image::storage::{Layer, Medium, PowerCut, Record, Target, TargetError, WriteOp};
 use systems::{EXT4, FAT, GPT, MBR, Version, alone, compose, flash, flash_with, older};
 use verdict::Run;
 
@@ -95,30 +95,17 @@ impl Watched<'_> {
     }
 }
 
-impl Target for Watched<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Watched<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
         self.note();
-        self.target.write_at(buf, offset)
+        op.apply(self.target)
     }
 
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.note();
-        self.target.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         self.note();
         self.target.sync()
     }
@@ -200,28 +187,12 @@ struct Without<'a> {
     asked: AtomicUsize,
 }
 
-impl Target for Without<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Without<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.target.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.target.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         match self.asked.fetch_add(1, Ordering::SeqCst) == self.sync {
             true => Ok(()),
             false => self.target.sync(),

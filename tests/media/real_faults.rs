@@ -15,7 +15,7 @@ use crate::harness::fuse::{BlockDevice, CARD};
 use crate::harness::tools::command;
 use serde_json::Value;
 use skiff_image::flash::{Commit, Critical, Options, Silent};
-use skiff_image::storage::{Device, Geometry, Memory, Simulation, Target, TargetError};
+use skiff_image::storage::{Device, Layer, Memory, ReadFrom, Simulation, Target, TargetError, WriteOp};
 
 const SIZE: u64 = 16 << 20;
 
@@ -91,59 +91,28 @@ impl Forgets {
     const BYTES: u64 = 4096;
 }
 
-impl Target for Forgets {
-    fn name(&self) -> &str {
-        self.0.name()
+impl Layer for Forgets {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &self.0
     }
 
-    fn geometry(&self) -> Geometry {
-        self.0.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.0.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        let lost = Forgets::BYTES.saturating_sub(offset).min(buf.len() as u64);
-        self.0.write_at(&buf[lost as usize..], offset + lost)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.0.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.0.sync()
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        let WriteOp::Bytes { offset, .. } = op else { return op.apply(&self.0) };
+        let lost = Forgets::BYTES.saturating_sub(offset).min(op.len());
+        op.part(offset + lost..op.range().end).apply(&self.0)
     }
 }
 
 /// What a flasher does that compares with what the kernel still remembers.
 struct ReadsTheCache(Device);
 
-impl Target for ReadsTheCache {
-    fn name(&self) -> &str {
-        self.0.name()
+impl Layer for ReadsTheCache {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &self.0
     }
 
-    fn geometry(&self) -> Geometry {
-        self.0.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+    fn on_read(&self, _: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
         self.0.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.0.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.0.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.0.sync()
     }
 }
 

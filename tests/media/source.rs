@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use skiff_image::error::{Error, ErrorKind};
 use skiff_image::flash::source::{Broadcast, Expected, Format, Kind, Place, Sha256Sum};
 use skiff_image::flash::{Bmap, Critical, Image, ImageError, Options, Silent, Source};
-use skiff_image::storage::{Fault, Faulty, Geometry, Memory, Target, TargetError};
+use skiff_image::storage::{Fault, Faulty, Geometry, Layer, Memory, Target, TargetError, WriteOp};
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
 
 const MIB: u64 = 1 << 20;
@@ -819,31 +819,18 @@ fn all_targets_may_fail_and_a_source_that_fails_tells_all() {
 /// A target that waits for a word before each write.
 struct Waits<'a>(&'a Memory, Mutex<Receiver<()>>);
 
-impl Target for Waits<'_> {
-    fn name(&self) -> &str {
-        "stuck"
+impl Layer for Waits<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.0
     }
 
-    fn geometry(&self) -> Geometry {
-        self.0.geometry()
+    fn own_name(&self) -> Option<&str> {
+        Some("stuck")
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.0.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
         let _ = self.1.lock().expect("no panic").recv();
-        self.0.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        let _ = self.1.lock().expect("no panic").recv();
-        self.0.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        Ok(())
+        op.apply(self.0)
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
 
 use crate::harness::loopdev::LoopDevice;
 use skiff_image::Error;
 use skiff_image::error::ErrorKind;
+use skiff_image::flash::{Meter, Silent};
+use skiff_image::interrupt::Interruptible;
 use skiff_image::storage::{
-    CacheBypass, Device, Fault, Faulty, Geometry, ImageFile, Memory, ReadOnly, Target,
+    CacheBypass, Device, Fault, Faulty, Geometry, ImageFile, Layer, Memory, Pending, ReadOnly, Recorder,
+    Target, TargetError, Watched, Watches,
 };
 
 const MIB: u64 = 1 << 20;
@@ -286,5 +290,79 @@ fn a_mounted_device_can_be_looked_at() {
         assert_eq!(target.geometry().len, 4 * MIB);
         assert_eq!(target.geometry().sector_size.to_string(), sector);
         assert_eq!(target.cache_bypass(), CacheBypass::Direct);
+    }
+}
+
+/// A medium that does not hold what the cache says.
+struct Stale;
+
+impl Target for Stale {
+    fn name(&self) -> &str {
+        "stale"
+    }
+
+    fn geometry(&self) -> Geometry {
+        geometry(MIB)
+    }
+
+    fn read_at(&self, buf: &mut [u8], _: u64) -> Result<(), TargetError> {
+        buf.fill(b'c');
+        Ok(())
+    }
+
+    fn read_back(&self, buf: &mut [u8], _: u64) -> Result<(), TargetError> {
+        buf.fill(b'm');
+        Ok(())
+    }
+
+    fn write_at(&self, _: &[u8], _: u64) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn zero(&self, _: u64, _: u64) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(true)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+}
+
+/// A layer that leaves everything to the target inside.
+struct Plain<'a>(&'a dyn Target);
+
+impl Layer for Plain<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.0
+    }
+}
+
+#[test]
+fn what_is_read_back_through_a_layer_comes_from_the_medium() {
+    let never = Fault::Full { after: u64::MAX };
+    let layers: [(&str, Box<dyn Target>); 10] = [
+        ("a layer", Box::new(Plain(&Stale))),
+        ("a reference", Box::new(&Stale)),
+        ("a box", Box::new(Box::new(Stale))),
+        ("an arc", Box::new(Arc::new(Stale))),
+        ("recorder", Box::new(Recorder::new(&Stale))),
+        ("overlay", Box::new(Pending::new(&Stale))),
+        ("watchdog", Box::new(Watched::new(Arc::new(Stale), Watches::default(), |_| {}))),
+        ("fault", Box::new(Faulty::new(Stale, never))),
+        ("interrupt", Box::new(Interruptible::new(&Stale, None))),
+        ("meter", Box::new(Meter::new(&Stale, &Silent))),
+    ];
+    for (name, layer) in layers {
+        let mut read = [0; 4096];
+        layer.read_back(&mut read, 0).expect("it reads");
+        assert_eq!(read, [b'm'; 4096], "{name}");
+        // A medium with faults has a cache of its own, which is empty.
+        layer.read_at(&mut read, 0).expect("it reads");
+        assert_eq!(read[0], if name == "fault" { b'm' } else { b'c' }, "{name}");
+        assert_eq!(layer.name(), "stale", "{name}");
     }
 }

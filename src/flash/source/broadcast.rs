@@ -310,6 +310,10 @@ impl Target for All<'_> {
         Err(TargetError::Io { verb: "read", target, offset, len, source })
     }
 
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_at(buf, offset)
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         let mut at = offset;
         for bytes in buf.chunks(LARGEST_PIECE) {
@@ -324,6 +328,10 @@ impl Target for All<'_> {
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
         self.hub.hand_out(Piece::Zero { at: offset, len })
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
     }
 
     /// Each target is synced by whoever reads it back.

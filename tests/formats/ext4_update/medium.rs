@@ -57,6 +57,10 @@ impl Target for Medium {
         Ok(())
     }
 
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_at(buf, offset)
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         let (offset, bytes) = (offset as usize, buf.to_vec());
         self.bytes.lock().expect("lock")[offset..offset + bytes.len()].copy_from_slice(buf);
@@ -66,6 +70,10 @@ impl Target for Medium {
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
         self.write_at(&vec![0; len as usize], offset)
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
     }
 
     fn sync(&self) -> Result<(), TargetError> {

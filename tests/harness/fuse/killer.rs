@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use skiff_image::storage::{Geometry, Memory, Target, TargetError};
+use skiff_image::storage::{Layer, Memory, ReadFrom, Target, TargetError, WriteOp};
 
 /// What a run has come to, as the medium sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,35 +108,23 @@ impl Killer {
     }
 }
 
-impl Target for Killer {
-    fn name(&self) -> &str {
-        self.medium.name()
+impl Layer for Killer {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &*self.medium
     }
 
-    fn geometry(&self) -> Geometry {
-        self.medium.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.read_back(buf, offset)
-    }
-
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+    /// The kernel's cache is above; nothing is cached here.
+    fn on_read(&self, _: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
         self.begin(|seen| if seen == Seen::Body { Seen::ReadBack } else { seen });
         self.medium.read_back(buf, offset)
     }
 
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.begin(self.writes(offset, buf.len() as u64));
-        self.medium.write_at(buf, offset)
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        self.begin(self.writes(op.offset(), op.len()));
+        op.apply(&self.medium)
     }
 
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.begin(self.writes(offset, len));
-        self.medium.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         self.begin(|seen| seen);
         self.medium.sync()
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use skiff_image::storage::{Geometry, Target, TargetError};
+use skiff_image::storage::{Layer, ReadFrom, Target, TargetError, WriteOp};
 
 /// Bytes per second.
 #[derive(Clone, Copy, Debug)]
@@ -72,37 +72,21 @@ impl Throttled {
     }
 }
 
-impl Target for Throttled {
-    fn name(&self) -> &str {
-        self.inner.name()
+impl Layer for Throttled {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &*self.inner
     }
 
-    fn geometry(&self) -> Geometry {
-        self.inner.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.read_back(buf, offset)
-    }
-
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+    /// The kernel's cache is above; nothing is cached here.
+    fn on_read(&self, _: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
         let len = buf.len() as u64;
         self.carry(len, self.rates.read, |used| used.read += len);
         self.inner.read_back(buf, offset)
     }
 
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        let len = buf.len() as u64;
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        let len = op.len();
         self.carry(len, self.rates.write, |used| used.written += len);
-        self.inner.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.carry(len, self.rates.write, |used| used.written += len);
-        self.inner.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.inner.sync()
+        op.apply(&self.inner)
     }
 }

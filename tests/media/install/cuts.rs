@@ -19,7 +19,7 @@ use skiff_image::persist::PreSeed;
 use skiff_image::plan::KnownIds;
 use skiff_image::rootfs::{Handoff, Output};
 use skiff_image::stage::{Inputs, Words};
-use skiff_image::storage::{Geometry, Medium, PowerCut, Target, TargetError};
+use skiff_image::storage::{Layer, Medium, PowerCut, Target, TargetError, WriteOp};
 use skiff_image::tree::{self, Content, Stat};
 use skiff_image::value::{Digest, Seed};
 
@@ -270,28 +270,12 @@ fn identity(target: &Arc<dyn Target>) -> Vec<String> {
 /// A medium whose syncs do nothing.
 struct Unsynced(Arc<PowerCut>);
 
-impl Target for Unsynced {
-    fn name(&self) -> &str {
-        self.0.name()
+impl Layer for Unsynced {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &*self.0
     }
 
-    fn geometry(&self) -> Geometry {
-        self.0.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.0.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.0.write_at(buf, offset)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.0.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         Ok(())
     }
 }
@@ -397,39 +381,28 @@ struct Failing {
     writes: std::sync::atomic::AtomicU64,
 }
 
-impl Target for Failing {
-    fn name(&self) -> &str {
-        "card"
+impl Layer for Failing {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &self.medium
     }
 
-    fn geometry(&self) -> Geometry {
-        self.medium.geometry()
+    fn own_name(&self) -> Option<&str> {
+        Some("card")
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.medium.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        let WriteOp::Bytes { offset, bytes } = op else { return op.apply(&self.medium) };
         let number = self.writes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         if number < self.from {
-            return self.medium.write_at(buf, offset);
+            return op.apply(&self.medium);
         }
         if self.flips {
-            let mut bytes = buf.to_vec();
+            let mut bytes = bytes.to_vec();
             bytes[0] ^= u8::from(number == self.from);
-            return self.medium.write_at(&bytes, offset);
+            return WriteOp::Bytes { offset, bytes: &bytes }.apply(&self.medium);
         }
-        let (len, source) = (buf.len() as u64, std::io::ErrorKind::ReadOnlyFilesystem.into());
+        let (len, source) = (op.len(), std::io::ErrorKind::ReadOnlyFilesystem.into());
         Err(TargetError::Io { verb: "write", target: "card".into(), offset, len, source })
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.medium.zero(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        Ok(())
     }
 }
 

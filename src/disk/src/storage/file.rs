@@ -153,6 +153,10 @@ impl Target for ImageFile {
         self.twice().punch(self, offset, len)
     }
 
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
+    }
+
     fn sync(&self) -> Result<(), TargetError> {
         self.draft.as_file().sync_data().map_err(self.twice().error("sync", 0, self.geometry.len))
     }

@@ -113,6 +113,10 @@ impl Target for InPlace {
         self.twice().punch(self, offset, len)
     }
 
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
+    }
+
     fn sync(&self) -> Result<(), TargetError> {
         self.file.sync_data().map_err(self.twice().error("sync", 0, self.geometry.len))
     }

@@ -192,6 +192,10 @@ impl Target for Medium {
         Ok(())
     }
 
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_at(buf, offset)
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         self.ensure_inside("write", offset, buf.len() as u64)?;
         self.pages.write().unwrap_or_else(PoisonError::into_inner).write(buf, offset);
@@ -202,6 +206,10 @@ impl Target for Medium {
         self.ensure_inside("zero", offset, len)?;
         self.pages.write().unwrap_or_else(PoisonError::into_inner).zero(offset..offset + len);
         Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
     }
 
     fn sync(&self) -> Result<(), TargetError> {

@@ -69,6 +69,10 @@ impl Target for Memory {
         Ok(())
     }
 
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_at(buf, offset)
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         let range = self.range("write", offset, buf.len() as u64)?;
         self.write()[range].copy_from_slice(buf);
@@ -79,6 +83,10 @@ impl Target for Memory {
         let range = self.range("zero", offset, len)?;
         self.write()[range].fill(0);
         Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
     }
 
     fn sync(&self) -> Result<(), TargetError> {

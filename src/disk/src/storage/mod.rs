@@ -11,6 +11,7 @@ mod draft;
 pub mod faulty;
 mod file;
 mod in_place;
+mod layer;
 mod lock;
 mod medium;
 mod memory;
@@ -29,6 +30,7 @@ pub use draft::{Draft, sync_directory};
 pub use faulty::{Fault, Faulty, Kind, Place, Simulation, SimulationError, Tear};
 pub use file::{ImageFile, ImageFileError};
 pub use in_place::{InPlace, InPlaceError};
+pub use layer::{Layer, ReadFrom, WriteOp};
 pub use lock::Holder;
 pub use medium::Medium;
 pub use memory::Memory;
@@ -83,8 +85,42 @@ fn write_zeros(target: &dyn Target, offset: u64, len: u64) -> Result<(), TargetE
 }
 
 /// Random access to the place an image goes to, from several threads at once.
+///
+/// Nothing has a default: each target says itself how it reads past caches and what it can discard. What is stacked on
+/// another target is a [`Layer`], which leaves out what it does not change.
+///
+/// ```compile_fail,E0046
+/// use skiff_disk::storage::{Geometry, Target, TargetError};
+///
+/// struct Card;
+///
+/// // Without `read_back`: it would be verified against a cache.
+/// impl Target for Card {
+///     fn name(&self) -> &str {
+///         "card"
+///     }
+///     fn geometry(&self) -> Geometry {
+///         Geometry { len: 0, sector_size: 512 }
+///     }
+///     fn read_at(&self, _: &mut [u8], _: u64) -> Result<(), TargetError> {
+///         Ok(())
+///     }
+///     fn write_at(&self, _: &[u8], _: u64) -> Result<(), TargetError> {
+///         Ok(())
+///     }
+///     fn zero(&self, _: u64, _: u64) -> Result<(), TargetError> {
+///         Ok(())
+///     }
+///     fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+///         Ok(false)
+///     }
+///     fn sync(&self) -> Result<(), TargetError> {
+///         Ok(())
+///     }
+/// }
+/// ```
 pub trait Target: Send + Sync {
-    /// How messages call it: a path or `memory`.
+    /// Name in messages: a path or `memory`.
     fn name(&self) -> &str;
 
     /// Size and sector size.
@@ -95,9 +131,7 @@ pub trait Target: Send + Sync {
 
     /// Like [`Target::read_at`] but from the medium, never from a cache of the operating system. Only
     /// meaningful after [`Target::sync`].
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.read_at(buf, offset)
-    }
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError>;
 
     /// Writes all of `buf` at `offset`.
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError>;
@@ -105,57 +139,14 @@ pub trait Target: Send + Sync {
     /// Makes a range read as zero, as cheaply as the target can.
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError>;
 
-    /// Tells the medium that the bytes of a range do not matter any more, as far as it can be told: only whole
-    /// units of the medium are discarded. Returns whether all of the range was. What the range reads as then is the
-    /// medium's own affair, to be looked at with [`Target::read_back`].
-    fn discard(&self, _offset: u64, _len: u64) -> Result<bool, TargetError> {
-        Ok(false)
-    }
+    /// Says to the medium that the bytes of a range do not matter any more, as far as it can be said: only whole units of
+    /// the medium are discarded. Returns whether all of the range was. What the range reads as then is the medium's own
+    /// affair, to be looked at with [`Target::read_back`].
+    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError>;
 
     /// Returns when all that was written is on stable storage.
     fn sync(&self) -> Result<(), TargetError>;
 }
-
-/// Whoever holds a target otherwise has a target too.
-macro_rules! through {
-    ($($holder:ty),*) => {$(
-        impl<T: Target + ?Sized> Target for $holder {
-            fn name(&self) -> &str {
-                (**self).name()
-            }
-
-            fn geometry(&self) -> Geometry {
-                (**self).geometry()
-            }
-
-            fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-                (**self).read_at(buf, offset)
-            }
-
-            fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-                (**self).read_back(buf, offset)
-            }
-
-            fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-                (**self).write_at(buf, offset)
-            }
-
-            fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-                (**self).zero(offset, len)
-            }
-
-            fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
-                (**self).discard(offset, len)
-            }
-
-            fn sync(&self) -> Result<(), TargetError> {
-                (**self).sync()
-            }
-        }
-    )*};
-}
-
-through!(&T, Box<T>, std::sync::Arc<T>);
 
 /// Why a target cannot be read or written.
 #[derive(Debug, thiserror::Error)]

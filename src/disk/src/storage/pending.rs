@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Geometry, Target, TargetError};
+use super::{Layer, ReadFrom, Target, TargetError, WriteOp};
 
 /// Bytes that are kept at once: no smaller than a sector, so that what is written later has whole sectors.
 const PAGE: u64 = 4096;
@@ -107,6 +107,35 @@ impl<'a> Pending<'a> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn change(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        let mut changes = self.lock();
+        for (page, part) in pages(offset, buf.len() as u64) {
+            let zeroed = changes.is_zeroed(page);
+            if let std::collections::btree_map::Entry::Vacant(e) = changes.pages.entry(page) {
+                let mut bytes = self.below(page)?;
+                if zeroed {
+                    bytes.fill(0);
+                }
+                e.insert(bytes);
+            }
+            let bytes = changes.pages.get_mut(&page).expect("it is there now");
+            let from = &buf[(part.start - offset) as usize..(part.end - offset) as usize];
+            bytes[(part.start - page * PAGE) as usize..][..from.len()].copy_from_slice(from);
+        }
+        Ok(())
+    }
+
+    fn change_to_zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        let whole = offset.next_multiple_of(PAGE)..(offset + len) / PAGE * PAGE;
+        if whole.is_empty() {
+            return self.change(&vec![0; len as usize], offset);
+        }
+        self.change(&vec![0; (whole.start - offset) as usize], offset)?;
+        self.change(&vec![0; (offset + len - whole.end) as usize], whole.end)?;
+        self.lock().zero(whole.start / PAGE..whole.end / PAGE);
+        Ok(())
+    }
+
     /// Bytes of the target below that are in `page`.
     fn below(&self, page: u64) -> Result<Vec<u8>, TargetError> {
         let len = PAGE.min(self.geometry().len - page * PAGE);
@@ -156,17 +185,13 @@ fn pages(offset: u64, len: u64) -> impl Iterator<Item = (u64, Range<u64>)> {
     })
 }
 
-impl Target for Pending<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Pending<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)?;
+    fn on_read(&self, from: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        from.read(self.target, buf, offset)?;
         let changes = self.lock();
         for (page, part) in pages(offset, buf.len() as u64) {
             let to = &mut buf[(part.start - offset) as usize..(part.end - offset) as usize];
@@ -180,39 +205,17 @@ impl Target for Pending<'_> {
         Ok(())
     }
 
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        let len = buf.len() as u64;
-        self.geometry().ensure_inside("write", self.name(), offset, len)?;
-        let mut changes = self.lock();
-        for (page, part) in pages(offset, len) {
-            let zeroed = changes.is_zeroed(page);
-            if let std::collections::btree_map::Entry::Vacant(e) = changes.pages.entry(page) {
-                let mut bytes = self.below(page)?;
-                if zeroed {
-                    bytes.fill(0);
-                }
-                e.insert(bytes);
-            }
-            let bytes = changes.pages.get_mut(&page).expect("it is there now");
-            let from = &buf[(part.start - offset) as usize..(part.end - offset) as usize];
-            bytes[(part.start - page * PAGE) as usize..][..from.len()].copy_from_slice(from);
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        self.geometry().ensure_inside(op.verb(), self.name(), op.offset(), op.len())?;
+        match op {
+            WriteOp::Bytes { offset, bytes } => self.change(bytes, offset)?,
+            WriteOp::Zero { offset, len } => self.change_to_zero(offset, len)?,
+            WriteOp::Discard { .. } => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.geometry().ensure_inside("zero", self.name(), offset, len)?;
-        let whole = offset.next_multiple_of(PAGE)..(offset + len) / PAGE * PAGE;
-        if whole.is_empty() {
-            return self.write_at(&vec![0; len as usize], offset);
-        }
-        self.write_at(&vec![0; (whole.start - offset) as usize], offset)?;
-        self.write_at(&vec![0; (offset + len - whole.end) as usize], whole.end)?;
-        self.lock().zero(whole.start / PAGE..whole.end / PAGE);
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         Ok(())
     }
 }

@@ -88,6 +88,10 @@ impl Target for ReadOnly {
         self.refuse("zero", offset, len)
     }
 
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
+    }
+
     fn sync(&self) -> Result<(), TargetError> {
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Geometry, Target, TargetError};
+use super::{Layer, Target, TargetError, WriteOp};
 use crate::value::Digest;
 
 /// No extent of a [`Record`] with a digest is longer than this, so that damage is told to within 4 MiB.
@@ -136,19 +136,19 @@ impl<'a> Recorder<'a> {
         Record { extents }
     }
 
-    /// Has `write` write these extents if the log does not know better.
-    fn logged(
-        &self,
-        extents: impl FnOnce() -> Vec<Extent>,
-        write: impl FnOnce() -> Result<(), TargetError>,
-    ) -> Result<(), TargetError> {
-        let Some(log) = self.log else { return write() };
-        let extents = extents();
-        if log.holds(&extents) {
-            return Ok(());
+    /// Writes unless the log says that the target has these bytes already.
+    fn write_and_log(&self, op: WriteOp<'_>, digests: Option<Vec<Digest>>) -> Result<bool, TargetError> {
+        let Some(log) = self.log else { return op.apply(self.target) };
+        let (offset, len) = (op.offset(), op.len());
+        let extents = match digests {
+            Some(digests) => extents_of(offset, len, digests).collect(),
+            None => vec![Extent { offset, len, blake3: None }],
+        };
+        if !log.holds(&extents) {
+            op.apply(self.target)?;
+            log.written(self.target, &extents)?;
         }
-        write()?;
-        log.written(self.target, &extents)
+        Ok(true)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Recorded>> {
@@ -180,6 +180,15 @@ fn pieces(offset: u64, len: u64) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
+/// One digest for each piece.
+fn digests_of(bytes: &[u8]) -> Vec<Digest> {
+    // Formatters write a MiB at a time; to ask other threads for help would cost more than it brings.
+    match bytes.len() as u64 {
+        0..=LARGEST_EXTENT => vec![Digest::of(bytes)],
+        _ => bytes.par_chunks(LARGEST_EXTENT as usize).map(Digest::of).collect(),
+    }
+}
+
 /// One extent for each digest.
 fn extents_of(offset: u64, len: u64, digests: Vec<Digest>) -> impl Iterator<Item = Extent> {
     let extent = |((offset, len), digest)| Extent { offset, len, blake3: Some(digest) };
@@ -194,51 +203,20 @@ fn push_zeros(extents: &mut Vec<Extent>, offset: u64, len: u64) {
     }
 }
 
-impl Target for Recorder<'_> {
-    fn name(&self) -> &str {
-        self.target.name()
+impl Layer for Recorder<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        self.target
     }
 
-    fn geometry(&self) -> Geometry {
-        self.target.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_at(buf, offset)
-    }
-
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.target.read_back(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        if buf.is_empty() {
-            return Ok(());
-        }
-        // Formatters write a MiB at a time; to ask other threads for help would cost more than it brings.
-        let digests = match buf.len() as u64 {
-            0..=LARGEST_EXTENT => vec![Digest::of(buf)],
-            _ => buf.par_chunks(LARGEST_EXTENT as usize).map(Digest::of).collect(),
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        let digests = match op {
+            _ if op.is_empty() => return Ok(true),
+            WriteOp::Bytes { bytes, .. } => Some(digests_of(bytes)),
+            WriteOp::Zero { .. } => None,
+            WriteOp::Discard { .. } => return op.apply(self.target),
         };
-        let len = buf.len() as u64;
-        self.claim(offset, len, Some(digests.clone()))?;
-        self.logged(|| extents_of(offset, len, digests).collect(), || self.target.write_at(buf, offset))
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        if len == 0 {
-            return Ok(());
-        }
-        self.claim(offset, len, None)?;
-        self.logged(|| vec![Extent { offset, len, blake3: None }], || self.target.zero(offset, len))
-    }
-
-    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
-        self.target.discard(offset, len)
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
-        self.target.sync()
+        self.claim(op.offset(), op.len(), digests.clone())?;
+        self.write_and_log(op, digests)
     }
 }
 

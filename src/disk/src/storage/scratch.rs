@@ -53,6 +53,10 @@ impl Target for Scratch {
         self.file.read_exact_at(buf, offset).map_err(self.error("read", offset, buf.len() as u64))
     }
 
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_at(buf, offset)
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         self.file.write_all_at(buf, offset).map_err(self.error("write", offset, buf.len() as u64))
     }
@@ -60,6 +64,10 @@ impl Target for Scratch {
     /// A fresh file reads as zero where nothing was written, and nothing is written twice.
     fn zero(&self, _offset: u64, _len: u64) -> Result<(), TargetError> {
         Ok(())
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
     }
 
     fn sync(&self) -> Result<(), TargetError> {

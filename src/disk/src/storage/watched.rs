@@ -2,13 +2,14 @@
 //!
 //! This is one of the few places that measure time; nothing that is written depends on it.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{AlignedBuffer, Geometry, Target, TargetError};
+use super::{AlignedBuffer, Layer, ReadFrom, Target, TargetError, WriteOp};
 
 /// What a range is zeroed in: a time only says something about a bounded number of bytes.
 const LARGEST_ZERO: u64 = 64 << 20;
@@ -70,8 +71,7 @@ struct Worker {
 
 #[derive(Clone, Copy)]
 enum Task {
-    Read,
-    ReadBack,
+    Read(ReadFrom),
     Write,
     Zero,
     Discard,
@@ -94,8 +94,7 @@ struct Done {
 impl Task {
     fn verb(self) -> &'static str {
         match self {
-            Task::Read => "read",
-            Task::ReadBack => "read back",
+            Task::Read(from) => from.verb(),
             Task::Write => "write",
             Task::Zero => "zero",
             Task::Discard => "discard",
@@ -108,8 +107,7 @@ impl Job {
     fn run(mut self, target: &dyn Target) -> Done {
         let Job { task, offset, len, .. } = self;
         let done = match task {
-            Task::Read => target.read_at(self.buffer.slice(len as usize), offset),
-            Task::ReadBack => target.read_back(self.buffer.slice(len as usize), offset),
+            Task::Read(from) => from.read(target, self.buffer.slice(len as usize), offset),
             Task::Write => target.write_at(self.buffer.slice(len as usize), offset),
             Task::Zero => target.zero(offset, len),
             Task::Sync => target.sync(),
@@ -211,10 +209,12 @@ impl<'a> Watched<'a> {
         }
     }
 
-    fn read(&self, task: Task, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        let len = buf.len();
-        let fill = |buffer: &mut AlignedBuffer| _ = buffer.at_least(len);
-        self.run(task, (offset, len as u64), fill, |buffer| buf.copy_from_slice(buffer.slice(len))).map(drop)
+    /// Has a worker zero or discard a range; whether all of it was done.
+    fn run_in_pieces(&self, task: Task, range: Range<u64>) -> Result<bool, TargetError> {
+        range.clone().step_by(LARGEST_ZERO as usize).try_fold(true, |all, at| {
+            let piece = (at, LARGEST_ZERO.min(range.end - at));
+            Ok(self.run(task, piece, |_| {}, |_| {})? && all)
+        })
     }
 }
 
@@ -230,46 +230,34 @@ impl Drop for Watched<'_> {
     }
 }
 
-impl Target for Watched<'_> {
-    fn name(&self) -> &str {
-        self.inner.name()
+impl Layer for Watched<'_> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &*self.inner
     }
 
-    fn geometry(&self) -> Geometry {
-        self.inner.geometry()
+    fn on_read(&self, from: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        let len = buf.len();
+        let fill = |buffer: &mut AlignedBuffer| _ = buffer.at_least(len);
+        let take = |buffer: &mut AlignedBuffer| buf.copy_from_slice(buffer.slice(len));
+        self.run(Task::Read(from), (offset, len as u64), fill, take).map(drop)
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.read(Task::Read, buf, offset)
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        match op {
+            WriteOp::Bytes { offset, bytes } => {
+                self.unsynced.fetch_add(op.len(), Ordering::SeqCst);
+                let fill = |buffer: &mut AlignedBuffer| buffer.at_least(bytes.len()).copy_from_slice(bytes);
+                self.run(Task::Write, (offset, op.len()), fill, |_| {})
+            }
+            WriteOp::Zero { len, .. } => {
+                self.unsynced.fetch_add(len, Ordering::SeqCst);
+                self.run_in_pieces(Task::Zero, op.range())
+            }
+            WriteOp::Discard { .. } => self.run_in_pieces(Task::Discard, op.range()),
+        }
     }
 
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.read(Task::ReadBack, buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.unsynced.fetch_add(buf.len() as u64, Ordering::SeqCst);
-        let fill = |buffer: &mut AlignedBuffer| buffer.at_least(buf.len()).copy_from_slice(buf);
-        self.run(Task::Write, (offset, buf.len() as u64), fill, |_| {}).map(drop)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.unsynced.fetch_add(len, Ordering::SeqCst);
-        (0..len).step_by(LARGEST_ZERO as usize).try_for_each(|at| {
-            let piece = (offset + at, LARGEST_ZERO.min(len - at));
-            self.run(Task::Zero, piece, |_| {}, |_| {}).map(drop)
-        })
-    }
-
-    fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
-        let mut pieces = (0..len).step_by(LARGEST_ZERO as usize);
-        pieces.try_fold(true, |all, at| {
-            let piece = (offset + at, LARGEST_ZERO.min(len - at));
-            Ok(self.run(Task::Discard, piece, |_| {}, |_| {})? && all)
-        })
-    }
-
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         self.run(Task::Sync, (0, self.geometry().len), |_| {}, |_| {})?;
         self.unsynced.store(0, Ordering::SeqCst);
         Ok(())

@@ -146,6 +146,10 @@ impl Target for PowerCut {
         Ok(())
     }
 
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_at(buf, offset)
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         self.record("write", offset, buf.len() as u64, |view| view.write(buf, offset))
     }

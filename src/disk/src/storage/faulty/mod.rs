@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::{Geometry, Target, TargetError};
+use super::{Layer, ReadFrom, Target, TargetError, WriteOp};
 use cache::Cache;
 use fault::mix;
 pub use fault::{Fault, Kind, Place, Tear};
@@ -210,6 +210,25 @@ impl<M: Target> Faulty<M> {
         }
     }
 
+    /// Zeroes as the fault says.
+    fn put_zeros(&self, range: Range<u64>) -> Result<(), TargetError> {
+        static ZEROS: [u8; PIECE as usize] = [0; PIECE as usize];
+        let (offset, len) = (range.start, range.end - range.start);
+        self.ensure_present("zero", offset, len)?;
+        self.geometry().ensure_inside("zero", self.name(), offset, len)?;
+        if let Fault::Slow { write, .. } = self.fault {
+            self.take_time(len, write);
+        }
+        if self.is_sound(&range) {
+            self.medium.zero(offset, len)?;
+            self.cache.zero(&range);
+            return Ok(());
+        }
+        range.clone().step_by(PIECE as usize).try_for_each(|at| {
+            self.put(Order { buf: &ZEROS[..PIECE.min(range.end - at) as usize], offset: at })
+        })
+    }
+
     /// Writes what was asked for.
     fn right(&self, order: Order<'_>) -> Result<(), TargetError> {
         self.medium.write_at(order.buf, order.offset)?;
@@ -358,52 +377,37 @@ fn flip(bytes: &mut [u8], bit: u64) {
     }
 }
 
-impl<M: Target> Target for Faulty<M> {
-    fn name(&self) -> &str {
-        self.medium.name()
+impl<M: Target> Layer for Faulty<M> {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &self.medium
     }
 
-    fn geometry(&self) -> Geometry {
-        self.medium.geometry()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.read_back(buf, offset)?;
-        self.cache.overlay(buf, offset);
+    fn on_read(&self, from: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        let (verb, len) = (ReadFrom::Medium.verb(), buf.len() as u64);
+        self.ensure_present(verb, offset, len)?;
+        self.geometry().ensure_inside(verb, self.name(), offset, len)?;
+        self.get(buf, offset)?;
+        if from == ReadFrom::Cache {
+            self.cache.overlay(buf, offset);
+        }
         Ok(())
     }
 
-    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.ensure_present("read back", offset, buf.len() as u64)?;
-        self.geometry().ensure_inside("read back", self.name(), offset, buf.len() as u64)?;
-        self.get(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        let order = Order { buf, offset };
-        self.geometry().ensure_inside("write", self.name(), offset, buf.len() as u64)?;
-        self.count("write", order)?;
-        self.put(order)
-    }
-
-    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.ensure_present("zero", offset, len)?;
-        self.geometry().ensure_inside("zero", self.name(), offset, len)?;
-        if let Fault::Slow { write, .. } = self.fault {
-            self.take_time(len, write);
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        match op {
+            WriteOp::Bytes { offset, bytes } => {
+                self.geometry().ensure_inside("write", self.name(), offset, op.len())?;
+                let order = Order { buf: bytes, offset };
+                self.count("write", order)?;
+                self.put(order)?;
+            }
+            WriteOp::Zero { .. } => self.put_zeros(op.range())?,
+            WriteOp::Discard { .. } => return Ok(false),
         }
-        if self.is_sound(&(offset..offset + len)) {
-            self.medium.zero(offset, len)?;
-            self.cache.zero(&(offset..offset + len));
-            return Ok(());
-        }
-        static ZEROS: [u8; PIECE as usize] = [0; PIECE as usize];
-        (offset..offset + len).step_by(PIECE as usize).try_for_each(|at| {
-            self.put(Order { buf: &ZEROS[..PIECE.min(offset + len - at) as usize], offset: at })
-        })
+        Ok(true)
     }
 
-    fn sync(&self) -> Result<(), TargetError> {
+    fn on_sync(&self) -> Result<(), TargetError> {
         self.ensure_present("sync", 0, self.geometry().len)?;
         self.medium.sync()
     }

@@ -61,6 +61,10 @@ impl Target for Store {
         self.file.read_exact_at(buf, offset).map_err(self.error("read", offset, buf.len() as u64))
     }
 
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_at(buf, offset)
+    }
+
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         self.geometry.ensure_inside("write", &self.name, offset, buf.len() as u64)?;
         self.file.write_all_at(buf, offset).map_err(self.error("write", offset, buf.len() as u64))
@@ -77,6 +81,10 @@ impl Target for Store {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(self, offset, len),
             Err(errno) => Err(self.error("zero", offset, len)(errno.into())),
         }
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
     }
 
     fn sync(&self) -> Result<(), TargetError> {
