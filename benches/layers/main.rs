@@ -68,7 +68,7 @@ fn milliseconds(work: impl FnOnce()) -> f64 {
 
 /// Finds all layers and orders those of the chain; the number of all.
 fn resolve(tree: &Path, chain: &str) -> usize {
-    let registry = discover(&Environment::default(), &Roots::of(tree)).expect("layers");
+    let registry = discover(&Environment::default(), &Roots::for_project(tree)).expect("layers");
     registry.chain(chain, "the bench", Order::Dependencies).expect("a chain");
     registry.layers().count()
 }

@@ -27,7 +27,7 @@ impl Config {
         Config { symbols }
     }
 
-    /// Whether the symbol is `y`.
+    /// Returns whether the symbol is `y`.
     pub fn is_set(&self, symbol: &str) -> bool {
         self.get(symbol) == Some("y")
     }

@@ -1,4 +1,4 @@
-//! What Kconfig made in an output directory: the `.config` of Buildroot and of what it builds, with the Kconfig files
+//! Results of Kconfig in an output directory: the `.config` of Buildroot and of what it builds, with the Kconfig files
 //! that it was made from.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::layer::fragment::Kind;
 pub struct Configured {
     /// The file.
     pub file: PathBuf,
-    /// What is in it.
+    /// Symbols in the file.
     pub config: Config,
     /// The architecture as Linux names it (`# Linux/arm64 6.12 Kernel Configuration`); empty in other files.
     arch: String,
@@ -50,12 +50,12 @@ impl Configured {
         Ok(Some(Configured { config: Config::parse(&text), file, arch }))
     }
 
-    /// What the Kconfig files define that this was made from. `tree` is Buildroot's source tree, if it is known;
-    /// nothing without it.
+    /// Reads the definitions of the Kconfig files that this was made from. `tree` is Buildroot's source tree, if it is
+    /// known; nothing without it.
     pub fn definitions(&self, kind: Kind, tree: Option<&Path>) -> Option<Definitions> {
         let directory = self.file.parent().unwrap_or(Path::new(""));
         let top = match kind {
-            Kind::Buildroot => return tree.map(|tree| Definitions::of_buildroot(tree, directory)),
+            Kind::Buildroot => return tree.map(|tree| Definitions::for_buildroot(tree, directory)),
             Kind::Kernel | Kind::UBoot => "Kconfig",
             Kind::Busybox => "Config.in",
         };
@@ -64,7 +64,7 @@ impl Configured {
     }
 }
 
-/// Where a package was built: of several versions the one that is named, else the last by name.
+/// Directory in which a package was built: of several versions the one that is named, else the last by name.
 fn directory(output: &Path, package: &str, version: Option<&str>) -> Result<Option<PathBuf>, Io> {
     let build = output.join("build");
     if let Some(version) = version {

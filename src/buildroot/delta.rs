@@ -1,5 +1,5 @@
-//! What a user changed in an editor of configurations (`menuconfig`), kept as a fragment of the workspace's overrides,
-//! so that the next configure does not lose it.
+//! Changes that a user made in an editor of configurations (`menuconfig`), kept as a fragment of the workspace's
+//! overrides, so that the next configure does not lose it.
 //!
 //! Names and contents of the files are SkiffOS' (`scripts/write_buildroot_config_delta.sh`): settings that were changed
 //! or added, in the order of their names. There a second edit replaces what the first one saved; here it is merged
@@ -16,7 +16,7 @@ use crate::layer::fragment::Kind;
 
 /// Symbols that Buildroot sets itself whatever a fragment says.
 const NOT_SAVED: [&str; 3] = ["BR2_DEFCONFIG", "BR2_VERSION", "BR2_HAVE_DOT_CONFIG"];
-/// What edits a configuration. Without a package in front it is Buildroot's.
+/// Goals that edit a configuration. Without a package in front it is Buildroot's.
 const EDITORS: [&str; 5] = ["config", "menuconfig", "nconfig", "gconfig", "xconfig"];
 
 /// A configuration that can be edited.
@@ -33,7 +33,7 @@ pub enum Edited {
 }
 
 impl Edited {
-    /// What a goal of make edits, if anything.
+    /// Returns the configuration that a goal of make edits, if any.
     pub fn by(goal: &str) -> Option<Edited> {
         if EDITORS.contains(&goal) {
             return Some(Edited::Buildroot);
@@ -53,7 +53,7 @@ impl Edited {
         }
     }
 
-    /// Where a layer has its fragment.
+    /// Path of the fragment in a layer.
     fn fragment(self) -> &'static str {
         match self {
             Edited::Buildroot => "buildroot/zz-buildroot-menuconfig-delta",
@@ -63,7 +63,7 @@ impl Edited {
         }
     }
 
-    /// Whose fragments they are.
+    /// Kind of the fragments.
     pub fn kind(self) -> Kind {
         match self {
             Edited::Buildroot => Kind::Buildroot,
@@ -102,17 +102,17 @@ impl Settings {
         Settings(text.lines().filter_map(setting).collect())
     }
 
-    /// How many there are.
+    /// Number of settings.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no settings.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What is different here, or only here.
+    /// Settings that are different here, or only here.
     pub fn since(&self, before: &Settings) -> Settings {
         let changed = |(symbol, value): &(&String, &String)| {
             before.0.get(*symbol) != Some(value) && !NOT_SAVED.contains(&symbol.as_str())
@@ -139,16 +139,16 @@ impl Settings {
 pub struct Saved {
     /// The fragment.
     pub path: PathBuf,
-    /// How many settings the edit changed, or took out of what was saved.
+    /// Number of settings that the edit changed, or took out of what was saved.
     pub changed: usize,
-    /// How many the fragment has now.
+    /// Number of settings in the fragment now.
     pub settings: usize,
-    /// How many of them are of earlier edits.
+    /// Number of them that are of earlier edits.
     pub kept: usize,
 }
 
-/// Saves what was changed from `before` to `after` below the overrides of a workspace, with what was saved earlier. What
-/// was saved and is gone from the configuration now is dropped. Nothing that is saved leaves no file.
+/// Saves what was changed from `before` to `after` below the overrides of a workspace, with what was saved earlier.
+/// What was saved and is gone from the configuration now is dropped. Nothing that is saved leaves no file.
 pub fn save(edited: Edited, overrides: &Path, before: &Settings, after: &Settings) -> Result<Saved, Io> {
     let path = overrides.join(edited.fragment());
     let changes = after.since(before);

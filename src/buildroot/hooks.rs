@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::layer::Layer;
 use crate::process::{ProcessError, Program};
 
-/// How long what is told to end may take for it: less than this program itself is given.
+/// Time that a hook has to end after it was asked to: less than this program itself is given.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// When a hook runs.
@@ -41,15 +41,15 @@ impl Phase {
 pub struct Hooks<'a> {
     /// All layers, in order.
     pub layers: &'a [Layer],
-    /// Which hooks.
+    /// Phase of the hooks.
     pub phase: Phase,
     /// The project root, from which on paths are shown.
     pub root: &'a Path,
-    /// Where they run: the workspace.
+    /// Directory in which they run: the workspace.
     pub directory: &'a Path,
-    /// What is added to our own environment for the hook of a layer.
+    /// Variables that are added to our own environment for the hook of a layer.
     pub environment: &'a dyn Fn(&Layer) -> Vec<(OsString, OsString)>,
-    /// How long one may take.
+    /// Longest time that one may take.
     pub limit: Duration,
 }
 
@@ -82,7 +82,7 @@ pub enum HookError {
     NotStarted {
         /// The hook.
         hook: Hook,
-        /// What the system said.
+        /// Error of the system.
         source: std::io::Error,
     },
     /// It says that it failed, or was ended.
@@ -90,7 +90,7 @@ pub enum HookError {
     Failed {
         /// The hook.
         hook: Hook,
-        /// How it ended.
+        /// Exit status.
         status: ExitStatus,
     },
     /// It hangs.
@@ -98,7 +98,7 @@ pub enum HookError {
     TimedOut {
         /// The hook.
         hook: Hook,
-        /// How long it was waited for.
+        /// Time that it was waited for.
         limit: Duration,
     },
     /// The user ended it.

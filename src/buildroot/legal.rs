@@ -1,4 +1,4 @@
-//! What Buildroot's `legal-info/` leaves out: the layers of a system, with their overlays and digests, and by what they
+//! Additions to Buildroot's `legal-info/`: the layers of a system, with their overlays and digests, and by what they
 //! were put together.
 //!
 //! `layers.json` (`skiff-image.layers/1`): `skiff_image` and `buildroot` are versions, `version` and `commit` those of
@@ -41,7 +41,7 @@ struct Entry {
     description: Option<String>,
     path: String,
     digest: String,
-    /// Whether it lays files over the root filesystem.
+    /// True if it lays files over the root filesystem.
     root_overlay: bool,
     /// Directories of the layer with patches.
     patches: Vec<&'static str>,
@@ -49,7 +49,12 @@ struct Entry {
 
 impl Layers {
     /// Those of a chain, in the project at `root`.
-    pub fn of(root: &Path, chain: (&str, &Chain), release: &Release, buildroot: &str) -> Result<Layers, Io> {
+    pub fn for_chain(
+        root: &Path,
+        chain: (&str, &Chain),
+        release: &Release,
+        buildroot: &str,
+    ) -> Result<Layers, Io> {
         Ok(Layers {
             schema: SCHEMA,
             skiff_image: env!("CARGO_PKG_VERSION"),
@@ -57,20 +62,20 @@ impl Layers {
             chain: chain.0.into(),
             version: release.version.clone(),
             commit: release.commit.clone(),
-            layers: chain.1.layers().map(|layer| Entry::of(root, layer)).collect::<Result<_, Io>>()?,
+            layers: chain.1.layers().map(|layer| Entry::for_layer(root, layer)).collect::<Result<_, Io>>()?,
         })
     }
 }
 
 impl Entry {
-    fn of(root: &Path, layer: &Layer) -> Result<Entry, Io> {
+    fn for_layer(root: &Path, layer: &Layer) -> Result<Entry, Io> {
         let path = std::path::absolute(&layer.path).map_err(Io::on("find", &layer.path))?;
         let patches = ["buildroot_patches", "kernel_patches", "uboot_patches"];
         Ok(Entry {
             name: layer.name.clone(),
             description: layer.description.clone(),
             path: path.strip_prefix(root).unwrap_or(&path).display().to_string(),
-            digest: TreeDigest::of(&path)?.whole(),
+            digest: TreeDigest::for_tree(&path)?.whole(),
             root_overlay: layer.root_overlay().is_some(),
             patches: patches.into_iter().filter(|name| layer.file(name).is_some()).collect(),
         })

@@ -1,5 +1,5 @@
 //! Buildroot's make, called as Buildroot wants it (`Makefile`): out of its tree, with canonical paths and the umask
-//! 0022, without what a make around this program has told its own.
+//! 0022, without the variables that a make around this program has set.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::process::Program;
 
 /// The umask with which Buildroot works; with another one it starts itself again.
 const UMASK: u16 = 0o022;
-/// What a make gives to those it starts, and what would change the configuration behind our back.
+/// Variables that a make gives to those it starts, and that would change the configuration behind our back.
 const TAKEN: [&str; 6] = ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "BR2_EXTERNAL", "BR2_DEFCONFIG", "BR2_CONFIG"];
 
 /// Calls of make for one workspace.
@@ -16,7 +16,7 @@ const TAKEN: [&str; 6] = ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "BR2_EXTERNAL", "B
 pub struct Make {
     /// Buildroot's tree, which is only read.
     pub source: PathBuf,
-    /// Where all that it makes goes: `O=`, the workspace. Made by the caller.
+    /// Directory for all that it makes: `O=`, the workspace. Made by the caller.
     pub output: PathBuf,
     /// Variables for make and all that it starts, besides our own: `BR2_DL_DIR`, and those that layers know.
     pub environment: Vec<(OsString, OsString)>,

@@ -24,14 +24,14 @@ pub const VERSION_VARIABLE: &str = "SKIFF_VERSION";
 /// The variable with the short name of the commit, as SkiffOS names it.
 pub const COMMIT_VARIABLE: &str = "SKIFF_VERSION_COMMIT";
 
-/// How long git is waited for.
+/// Longest time that git is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// In root filesystem and images.
 const RELEASE: &str = "skiff-release";
 /// Begins the line that only `skiff-release` has.
 const CHAIN_LINE: &str = "BUILD_CONFIG=";
 
-/// What a system states about itself.
+/// Version and time that a system states about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
     /// As `git describe --tags --always --dirty` names it; `0` outside of a checkout.
@@ -40,11 +40,11 @@ pub struct Release {
     pub commit: String,
     /// When it was made.
     pub epoch: Timestamp,
-    /// Who says so.
+    /// Origin of the time.
     pub epoch_from: EpochFrom,
 }
 
-/// Who says when a system was made.
+/// Origin of the time of a system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EpochFrom {
     /// `SOURCE_DATE_EPOCH`.
@@ -98,7 +98,11 @@ impl Diagnostic for StampError {
 
 impl Release {
     /// That of a project: of the variables, else of the checkout that `root` is in.
-    pub fn of(root: &Path, variables: &Environment, interrupt: &Interrupt) -> Result<Release, StampError> {
+    pub fn for_project(
+        root: &Path,
+        variables: &Environment,
+        interrupt: &Interrupt,
+    ) -> Result<Release, StampError> {
         let git = |arguments: &[&str]| git(root, arguments, interrupt);
         let version = match word(variables, VERSION_VARIABLE)? {
             Some(version) => version,

@@ -5,7 +5,7 @@
 //! compressed form ([`Key`]), so that an image has the same bytes with a full, an empty or no cache.
 //!
 //! A cache never fails a build: what it cannot give is compressed, what it cannot keep is dropped, and
-//! [`BlockCache::finish`] tells what happened.
+//! [`BlockCache::finish`] reports what happened.
 
 mod local;
 mod remote;

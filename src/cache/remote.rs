@@ -1,4 +1,4 @@
-//! Where a shared cache is and how it may be used: its URL, and what the environment says about the store.
+//! Address and access of a shared cache: its URL, and what the environment says about the store.
 //!
 //! | variable | meaning |
 //! | --- | --- |
@@ -26,7 +26,7 @@ pub enum RemoteError {
     /// Not the URL of a store, or of nothing in one.
     #[error("`{url}` is no shared cache: expected `s3://BUCKET` or `s3://BUCKET/PREFIX`")]
     Url {
-        /// What was given, without what may be secret.
+        /// Given text, without what may be secret.
         url: String,
     },
     /// Not what a bucket can be called.
@@ -36,15 +36,15 @@ pub enum RemoteError {
         bucket.len()
     )]
     Bucket {
-        /// What was given.
+        /// Given text.
         bucket: String,
     },
     /// Credentials, or a query that may hold some, where command lines, logs and process lists show them.
     #[error("{place} `{url}` has credentials or a query in it")]
     Secret {
-        /// Where.
+        /// Place of the URL.
         place: String,
-        /// What was given, without them.
+        /// Given text, without credentials and query.
         url: String,
     },
     /// Not the address of a store.
@@ -66,7 +66,7 @@ pub enum RemoteError {
     /// The feature `object-store` is off.
     #[error("this program was built without shared caches, so `{url}` cannot be used")]
     NotBuilt {
-        /// What was given.
+        /// Given URL.
         url: RemoteUrl,
     },
 }
@@ -154,7 +154,8 @@ fn is_bucket(name: &str) -> bool {
     (3..=63).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// What every store takes as it is, and no file system below a store takes for more than a name.
+/// Returns whether every store takes a segment as it is, and no file system below a store takes it for more than a
+/// name.
 fn is_segment(segment: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_=+".contains(&byte);
     !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(allowed)
@@ -170,7 +171,7 @@ fn without_secrets(url: &str) -> String {
     format!("{}{behind}", scheme.unwrap_or_default())
 }
 
-/// What the environment says about the store. `Debug` shows no credentials.
+/// Settings of the store from the environment. `Debug` shows no credentials.
 #[derive(Clone, Default)]
 pub struct Access {
     #[cfg_attr(
@@ -204,9 +205,9 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// See [`Access::of`].
+    /// See [`Access::from_variables`].
     pub fn from_env() -> Result<Access, RemoteError> {
-        Access::of(|variable| std::env::var(variable).ok())
+        Access::from_variables(|variable| std::env::var(variable).ok())
     }
 
     /// From the variables that `variable` knows; empty ones count as not set.
@@ -214,7 +215,7 @@ impl Access {
     /// # Errors
     ///
     /// An endpoint that is no address, has credentials in it, or is not encrypted without `AWS_ALLOW_HTTP`.
-    pub fn of(variable: impl Fn(&str) -> Option<String>) -> Result<Access, RemoteError> {
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Access, RemoteError> {
         let get = |name: &str| variable(name).filter(|value| !value.is_empty());
         let is_on =
             |name: &str| get(name).is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"));
@@ -293,7 +294,7 @@ mod tests {
 
     fn access(variables: &[(&str, &str)]) -> Result<Access, RemoteError> {
         let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
-        Access::of(|name| find(name).map(|(_, value)| (*value).into()))
+        Access::from_variables(|name| find(name).map(|(_, value)| (*value).into()))
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl LayerArgs {
         // What is set goes before.
         let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
         let variables = remembered.chain(set).chain([("SKIFF_WORKSPACE".into(), self.workspace().into())]);
-        let roots = Roots::of(self.below(""));
+        let roots = Roots::for_project(self.below(""));
         Ok(layer::discover(&variables.collect::<Environment>(), &roots)?)
     }
 
@@ -185,7 +185,7 @@ impl LayerArgs {
 
     /// Where the workspace is; the project root must exist.
     pub fn place(&self) -> Result<Workspace> {
-        Ok(Workspace::of(&self.root, &self.workspace())?)
+        Ok(Workspace::for_name(&self.root, &self.workspace())?)
     }
 
     fn configuration(&self) -> PathBuf {

@@ -65,7 +65,7 @@ impl crate::error::Diagnostic for CleanError {
 impl Clean {
     pub fn run(self, report: &Report) -> Result<()> {
         let workspace = self.place.place()?;
-        let removal = Removal::of(&workspace, self.ccache)?;
+        let removal = Removal::for_workspace(&workspace, self.ccache)?;
         let removed: Vec<Removed> = removal
             .parts
             .iter()

@@ -7,7 +7,7 @@ use clap::Args;
 use super::args::LayerArgs;
 use super::layer_program::{run, system};
 use crate::error::{Io, Result};
-use crate::layer::environment::of_layer;
+use crate::layer::environment::for_layer;
 use crate::layer::{Command, CommandName};
 use crate::process::Program;
 use crate::report::Report;
@@ -72,7 +72,7 @@ impl Cmd {
         let make = Program::new("make").arg(&command.target).directory(directory.join(&extensions));
         // Their scripts read what parted and its like print.
         let make = make.env("LC_ALL", "C");
-        let own = of_layer(&layer, &directory.join(&layer.path));
+        let own = for_layer(&layer, &directory.join(&layer.path));
         run(&make.envs(system.variables()).envs(own), format!("cmd {}/{}", command.layer, command.target))
     }
 }

@@ -154,7 +154,7 @@ fn dropped(ready: &Ready, built: &Built) -> Result<Vec<Dropped>> {
             continue;
         };
         let Some(definitions) = configured.definitions(kind, Some(&ready.source.path)) else { continue };
-        let request = Merged::of(&fragment::read(&ready.layers, kind)?);
+        let request = Merged::from_fragments(&fragment::read(&ready.layers, kind)?);
         found.extend(effective::compare(&request, &configured.config, &definitions));
     }
     found.retain(|dropped| !dropped.is_override());

@@ -12,7 +12,7 @@ use crate::buildroot::configured::{Configured, source_tree};
 use crate::buildroot::effective::{self, Dropped};
 use crate::buildroot::kconfig::Definitions;
 use crate::error::{ErrorKind, Io, Result};
-use crate::layer::fragment::{self, Fragment, Kind, Words};
+use crate::layer::fragment::{self, Fragment, Kind, TemplateVariables};
 use crate::layer::merge::{self, Assignment, Merged, Setting};
 use crate::layer::symbols::nearest;
 use crate::report::Report;
@@ -130,10 +130,10 @@ impl RequestArgs {
         let of_layer = |fragment: Fragment| {
             let layer = layers.iter().find(|layer| layer.name == fragment.layer);
             let path = layer.and_then(|layer| std::path::absolute(&layer.path).ok()).unwrap_or_default();
-            fragment.with(&Words::default().of_layer(&path.to_string_lossy()))
+            fragment.expand(&TemplateVariables::default().with_layer(&path.to_string_lossy()))
         };
         let fragments = fragment::read(&layers, kind)?;
-        let mut merged = Merged::of(&fragments.into_iter().map(of_layer).collect::<Vec<_>>());
+        let mut merged = Merged::from_fragments(&fragments.into_iter().map(of_layer).collect::<Vec<_>>());
         for ignored in merged.ignored() {
             report.warn(ignored);
         }

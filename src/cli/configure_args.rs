@@ -271,7 +271,7 @@ fn epoch() -> Result<Option<i64>, ConfigureArgsError> {
 fn release(workspace: &Workspace, epoch: Option<i64>, interrupt: &Interrupt) -> Result<Release> {
     let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
     let epoch = epoch.map(|epoch| (OsString::from(EPOCH_VARIABLE), OsString::from(epoch.to_string())));
-    Ok(Release::of(workspace.root(), &set.chain(epoch).collect::<Environment>(), interrupt)?)
+    Ok(Release::for_project(workspace.root(), &set.chain(epoch).collect::<Environment>(), interrupt)?)
 }
 
 fn ccache(workspace: &Workspace) -> PathBuf {

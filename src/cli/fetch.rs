@@ -32,8 +32,8 @@ struct Document {
 impl Fetch {
     pub fn run(self, report: &Report) -> Result<()> {
         // All workspaces share it.
-        let workspace = Workspace::of(&self.root, "default")?;
-        let fetched = source::fetch(&workspace, self.from.as_deref().map(Archive::of).as_ref())?;
+        let workspace = Workspace::for_name(&self.root, "default")?;
+        let fetched = source::fetch(&workspace, self.from.as_deref().map(Archive::from_text).as_ref())?;
         let path = workspace.short(&fetched.path).display().to_string();
         let done = if fetched.new { "is in" } else { "is already in" };
         let text = format!("Buildroot {} {done} `{path}`", fetched.version);

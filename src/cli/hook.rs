@@ -51,7 +51,7 @@ impl Hook {
         let layers: Vec<Layer> = system.chain.layers().cloned().collect();
         let for_layer = |layer: &Layer| -> Vec<(OsString, OsString)> {
             let directory = std::path::absolute(&layer.path).unwrap_or_else(|_| layer.path.clone());
-            let of_layer = environment::of_layer(layer, &directory);
+            let of_layer = environment::for_layer(layer, &directory);
             variables.clone().into_iter().chain(of_layer).collect()
         };
         let hooks = Hooks {

@@ -62,7 +62,7 @@ impl LegalInfo {
 }
 
 fn add(directory: &Path, ready: &Ready, system: &System) -> Result<PathBuf> {
-    let layers = Layers::of(
+    let layers = Layers::for_chain(
         ready.workspace.root(),
         (&ready.selection.asked.chain, &ready.chain),
         &system.release,

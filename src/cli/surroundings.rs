@@ -6,7 +6,7 @@ use super::args::LayerArgs;
 use crate::buildroot::stamp::{EPOCH_VARIABLE, EpochFrom, Release};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
-use crate::layer::environment::{Surroundings, Variables};
+use crate::layer::environment::{LayerContext, Variables};
 use crate::layer::{Chain, Environment, Registry};
 use crate::report::Report;
 use crate::workspace::{Selection, Workspace};
@@ -27,8 +27,11 @@ impl System {
         let epoch = selection.as_ref().and_then(|selection| selection.asked.source_date_epoch);
         let epoch = epoch.map(|epoch| (OsString::from(EPOCH_VARIABLE), OsString::from(epoch.to_string())));
         let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
-        let release =
-            Release::of(workspace.root(), &epoch.into_iter().chain(set).collect::<Environment>(), interrupt)?;
+        let release = Release::for_project(
+            workspace.root(),
+            &epoch.into_iter().chain(set).collect::<Environment>(),
+            interrupt,
+        )?;
         let (registry, chain) = (layers.registry()?, layers.resolved()?);
         Ok(System { workspace, chain, release, registry, selection })
     }
@@ -39,7 +42,7 @@ impl System {
         let used = self.selection.as_ref().map(|selection| &selection.used.buildroot);
         let path = std::env::var_os("PATH");
         let directory = std::env::current_dir().unwrap_or_default();
-        let surroundings = Surroundings {
+        let surroundings = LayerContext {
             root: self.workspace.root(),
             workspace: self.workspace.name(),
             directory: &directory,

@@ -24,6 +24,6 @@ impl WorkspaceArgs {
     /// Where it is.
     pub fn place(&self) -> Result<Workspace> {
         let name = Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace();
-        Ok(Workspace::of(&self.root, &name)?)
+        Ok(Workspace::for_name(&self.root, &name)?)
     }
 }

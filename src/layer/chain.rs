@@ -5,7 +5,7 @@
 
 use super::{Layer, LayerError};
 
-/// How the chosen layers and their dependencies are ordered.
+/// Order of the chosen layers and their dependencies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
@@ -22,17 +22,17 @@ pub enum Order {
 pub struct Chain {
     /// `configs-base/pre`, if there is one: the defaults.
     pub pre: Option<Layer>,
-    /// What was asked for with all it depends on.
+    /// Layers that were asked for with all they depend on.
     pub chosen: Vec<Layer>,
     /// `overrides/` and the workspace's overrides, as far as they exist.
     pub overrides: Vec<Layer>,
     /// `configs-base/post`, if there is one: what no layer can set.
     pub post: Option<Layer>,
-    /// How `chosen` was ordered.
+    /// Order of `chosen`.
     pub order: Order,
-    /// What was understood otherwise than it stands there, as sentences without a full stop.
+    /// Names that were understood otherwise than they are written, as sentences without a full stop.
     pub notes: Vec<String>,
-    /// What should be changed, as sentences without a full stop.
+    /// Changes that the user should make, as sentences without a full stop.
     pub warnings: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ impl Chain {
         self.chosen.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>().join(",")
     }
 
-    /// A part of a layer that is no directory has no effect in SkiffOS, and nobody is told.
+    /// A part of a layer that is no directory has no effect in SkiffOS, and nothing reports it.
     pub(super) fn ensure_parts_are_directories(&self) -> Result<(), LayerError> {
         self.layers().try_for_each(Layer::ensure_parts_are_directories)
     }

@@ -14,11 +14,11 @@ use super::{AskedBy, Layer, LayerError, LayerName, ParseLayerNameError, Registry
 pub struct Command {
     /// As it is asked for: `NAMESPACE/NAME/TARGET`.
     pub command: String,
-    /// What it does, if the layer says.
+    /// Description, if the layer has one.
     pub description: Option<String>,
 }
 
-/// How a command is asked for: a layer and a target of its Makefile.
+/// Name of a command: a layer and a target of its Makefile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandName {
     /// The layer.
@@ -46,7 +46,7 @@ impl FromStr for CommandName {
     }
 }
 
-/// Whether make would take it for a target: neither a flag nor a variable nor a rule's pattern.
+/// Returns whether make would take it for a target: neither a flag nor a variable nor a rule's pattern.
 fn is_target(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') && text.chars().all(allowed)

@@ -1,4 +1,4 @@
-//! What programs of layers find in their environment: hooks, commands and the shell, as SkiffOS gives it to them
+//! Environment of layers' programs: hooks, commands and the shell, as SkiffOS gives it to them
 //! (`scripts/primary_env.sh`, `scripts/check_workspace.sh`, `scripts/enumerate_configs.sh`, `scripts/build_configs.sh`
 //! and `scripts/execute_command.sh`).
 //!
@@ -14,9 +14,9 @@ use super::{Chain, EXTRA_VARIABLE, Layer, LayerName, ORDER_VARIABLE, Order, PATH
 /// Variables by their names.
 pub type Variables = BTreeMap<OsString, OsString>;
 
-/// What programs of layers are told about.
+/// Facts that the environment of layers' programs is made of.
 #[derive(Clone, Copy, Debug)]
-pub struct Surroundings<'a> {
+pub struct LayerContext<'a> {
     /// The project root, absolute.
     pub root: &'a Path,
     /// The directory that paths of layers are relative to, absolute: the one this process is in.
@@ -35,8 +35,8 @@ pub struct Surroundings<'a> {
     pub path: Option<&'a OsStr>,
 }
 
-impl Surroundings<'_> {
-    /// What is added to the environment of this process.
+impl LayerContext<'_> {
+    /// Variables that are added to the environment of this process.
     pub fn variables(&self) -> Variables {
         let mut found = self.directories();
         found.extend(self.layers());
@@ -78,7 +78,7 @@ impl Surroundings<'_> {
         found
     }
 
-    /// Where every layer is. Of two names that share a variable, it tells the one in the chain.
+    /// Directories of all layers. Of two names that share a variable, the one in the chain wins.
     fn layers(&self) -> Variables {
         let mut found = Variables::new();
         let known = self.registry.layers().chain(&self.chain.chosen);
@@ -94,7 +94,7 @@ impl Surroundings<'_> {
         found
     }
 
-    /// What was chosen. Lists have spaces between their entries, whatever is in these.
+    /// Chosen layers. Lists have spaces between their entries, whatever is in these.
     fn selection(&self) -> Variables {
         let chosen = &self.chain.chosen;
         if chosen.is_empty() {
@@ -136,8 +136,8 @@ impl Surroundings<'_> {
     }
 }
 
-/// What a program of a layer is told about that layer, in addition.
-pub fn of_layer(layer: &Layer, directory: &Path) -> Variables {
+/// Variables about a layer that its own programs get in addition.
+pub fn for_layer(layer: &Layer, directory: &Path) -> Variables {
     Variables::from([
         ("SKIFF_CURRENT_CONF_DIR".into(), directory.into()),
         ("SKIFF_CURRENT_CONF_NAME".into(), layer.name.clone().into()),

@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 
 use super::fragment::{Fragment, Ignored, Value, lines};
 
-/// What fragments ask for.
+/// Request of all fragments together.
 #[derive(Clone, Debug, Default)]
 pub struct Merged {
     parts: Vec<Part>,
@@ -53,7 +53,7 @@ impl Setting {
 /// A line that sets a symbol.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Assignment {
-    /// What the symbol is set to; `n` if it "is not set".
+    /// Value of the symbol; `n` if it "is not set".
     pub value: Value,
     /// Name of the layer, or who else appended the line.
     pub layer: String,
@@ -92,7 +92,7 @@ fn shown_if_any<S: Serializer>(path: &Option<Arc<Path>>, serializer: S) -> Resul
 
 impl Merged {
     /// Merges fragments in their order.
-    pub fn of(fragments: &[Fragment]) -> Merged {
+    pub fn from_fragments(fragments: &[Fragment]) -> Merged {
         let mut merged = Merged::default();
         for fragment in fragments {
             let title = format!("{}: {}", fragment.layer, short(&fragment.file));
@@ -108,12 +108,12 @@ impl Merged {
         self.text = self.render();
     }
 
-    /// What Kconfig is given.
+    /// Text for Kconfig.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Who set a symbol, if anyone did.
+    /// Setting of a symbol, if a fragment sets it.
     pub fn setting(&self, symbol: &str) -> Option<&Setting> {
         self.settings.get(symbol)
     }
@@ -177,7 +177,7 @@ impl Merged {
     }
 }
 
-/// What `who` appended as the last part of a text that [`Merged::text`] gave.
+/// Text that `who` appended as the last part of a text that [`Merged::text`] returned.
 pub fn appended<'a>(text: &'a str, who: &str) -> Option<&'a str> {
     text.rsplit_once(&format!("\n# {who}\n")).map(|(_, part)| part)
 }
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_later_fragment_takes_the_place_of_an_earlier_one() {
-        let mut merged = Merged::of(&[
+        let mut merged = Merged::from_fragments(&[
             fragment("a/b", "# about CONFIG_X = this\nCONFIG_X=y\nCONFIG_Y=m\nCONFIG_X=m\nBR2_Z=\"1\"\n"),
             fragment("a/c", "# CONFIG_X is not set\nBR2_Z=\"2\""),
         ]);

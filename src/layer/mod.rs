@@ -36,12 +36,12 @@ pub const CONFIG_VARIABLE: &str = "SKIFF_CONFIG";
 pub const EXTRA_VARIABLE: &str = "SKIFF_EXTRA_CONFIGS_PATH";
 /// Start of the variables that give one layer a directory: `SKIFF_CONFIG_PATH_NAMESPACE_NAME`.
 pub const PATH_PREFIX: &str = "SKIFF_CONFIG_PATH_";
-/// The variable that tells programs of layers the directories of the chosen layers. `SKIFF_CONFIG_PATH_VAR` is another
-/// such list, which SkiffOS exports beside it: no layer's.
+/// The variable in which programs of layers find the directories of the chosen layers. `SKIFF_CONFIG_PATH_VAR` is
+/// another such list, which SkiffOS exports beside it: no layer's.
 const PATH_LIST: &str = "SKIFF_CONFIG_PATH_VAR";
 /// The variable with the order of layers, `skiffos` or `dependencies`.
 pub const ORDER_VARIABLE: &str = "SKIFF_ORDER";
-/// Start of the variables that tell programs of layers what a layer is called: `SKIFF_CONFIG_NAME_NAMESPACE_NAME`.
+/// Start of the variables in which programs of layers find the name of a layer: `SKIFF_CONFIG_NAME_NAMESPACE_NAME`.
 pub const NAME_PREFIX: &str = "SKIFF_CONFIG_NAME_";
 /// The variable with the workspace.
 const WORKSPACE_VARIABLE: &str = "SKIFF_WORKSPACE";
@@ -95,7 +95,7 @@ impl LayerName {
         format!("{PATH_PREFIX}{}", self.in_variables())
     }
 
-    /// The variable that tells programs of layers what this layer is called.
+    /// The variable in which programs of layers find the name of this layer.
     pub fn name_variable(&self) -> String {
         format!("{NAME_PREFIX}{}", self.in_variables())
     }
@@ -124,7 +124,7 @@ impl fmt::Display for LayerName {
     }
 }
 
-/// Where a layer was found.
+/// Place in which a layer was found.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "kind", content = "value", rename_all = "kebab-case")]
 pub enum Found {
@@ -161,9 +161,9 @@ pub struct Layer {
     pub path: PathBuf,
     /// First line of `metadata/description`.
     pub description: Option<String>,
-    /// Whether `metadata/unlisted` hides it in lists; it can be used all the same.
+    /// True if `metadata/unlisted` hides it in lists; it can be used all the same.
     pub unlisted: bool,
-    /// Where it was found.
+    /// Place in which it was found.
     pub found: Found,
     /// Directories of the same name that it replaces wholly.
     pub shadows: Vec<PathBuf>,
@@ -213,7 +213,7 @@ impl Layer {
     }
 }
 
-/// Who asks for a layer.
+/// Origin of a layer's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AskedBy {
     /// The user, by a variable or flag of this name.
@@ -247,7 +247,7 @@ pub enum LayerError {
     NoDirectory {
         /// The variable, or `configs` for the project's own root.
         variable: String,
-        /// What it names.
+        /// Path that it names.
         path: PathBuf,
     },
     /// A layer is not a directory.
@@ -255,13 +255,13 @@ pub enum LayerError {
     NoLayer {
         /// Its name.
         name: String,
-        /// What is there.
+        /// Path that is there.
         path: PathBuf,
     },
     /// A part of a layer is not a directory.
     #[error("`{}` of layer `{layer}` is not a directory", path.display())]
     NoPart {
-        /// What is there.
+        /// Path that is there.
         path: PathBuf,
         /// The layer.
         layer: String,
@@ -271,7 +271,7 @@ pub enum LayerError {
     NoCommands {
         /// The layer.
         layer: String,
-        /// Where they would be.
+        /// Path on which they would be.
         path: PathBuf,
     },
     /// A variable stands for more than one layer.
@@ -293,9 +293,9 @@ pub enum LayerError {
     /// A name is malformed.
     #[error("{source} (asked for by {asked_by})")]
     Name {
-        /// What is wrong with it.
+        /// Problem of the name.
         source: ParseLayerNameError,
-        /// Where it stands.
+        /// Place of the name.
         asked_by: AskedBy,
     },
     /// There is no such layer.
@@ -303,7 +303,7 @@ pub enum LayerError {
     Unknown {
         /// The name.
         name: LayerName,
-        /// Where it stands.
+        /// Place of the name.
         asked_by: AskedBy,
         /// The known layer with the nearest name.
         suggestion: Option<String>,

@@ -23,7 +23,7 @@ pub struct Roots {
 
 impl Roots {
     /// Those of a project root; an empty path is the current directory.
-    pub fn of(project: impl Into<PathBuf>) -> Roots {
+    pub fn for_project(project: impl Into<PathBuf>) -> Roots {
         let project = project.into();
         Roots { configs: project.join("configs"), overrides: project.join("overrides"), project }
     }
@@ -135,7 +135,7 @@ impl Registry {
         }
     }
 
-    /// What was left out, as sentences without a full stop.
+    /// Names that were left out, as sentences without a full stop.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -152,7 +152,7 @@ impl Registry {
         Ok(Some(layer))
     }
 
-    /// How a name is written that was given in another case.
+    /// Spelling of a name that was given in another case.
     pub(super) fn known<'a>(&'a self, name: &'a LayerName) -> &'a LayerName {
         if self.layers.contains_key(name) {
             return name;
@@ -164,13 +164,14 @@ impl Registry {
         }
     }
 
-    /// What is in the place of a layer that is not a directory.
+    /// Path that is in the place of a layer and is not a directory.
     pub(super) fn no_directory(&self, name: &LayerName) -> Option<PathBuf> {
         let below = |root: &PathBuf| root.join(name.as_str());
         self.roots.iter().map(below).find(|path| path.symlink_metadata().is_ok() && !path.is_dir())
     }
 
-    /// Programs of layers are given the variables of all layers; where one of them is this program, that changes nothing.
+    /// Programs of layers are given the variables of all layers; where one of them is this program, that changes
+    /// nothing.
     fn forget_what_is_listed(&mut self) {
         let same = |one: &Path, other: &Path| one.canonicalize().ok() == other.canonicalize().ok();
         let Registry { layers, by_variable, .. } = self;
@@ -180,7 +181,7 @@ impl Registry {
         });
     }
 
-    /// Names that differ only in what a variable does not tell share one, and SkiffOS knows only one of them.
+    /// Names that differ only in what a variable cannot express share one, and SkiffOS knows only one of them.
     fn reject_ambiguous(&mut self) -> Result<(), LayerError> {
         let mut names = BTreeMap::<String, Vec<String>>::new();
         for name in self.layers.keys() {
@@ -280,7 +281,7 @@ fn read_metadata(layer: &Path, name: &str) -> Result<Option<String>, LayerError>
 pub(super) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, LayerError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
-        // Where a file is in the place of `metadata/`, that is told when the layer is used.
+        // Where a file is in the place of `metadata/`, that is reported when the layer is used.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }
@@ -322,7 +323,7 @@ mod tests {
             ("SKIFF_CONFIG_PATH_A_D", overridden.to_str().unwrap()),
             ("SKIFF_CONFIG_PATH_NEW_ONE", overridden.to_str().unwrap()),
         ]);
-        let roots = Roots::of(dir.path());
+        let roots = Roots::for_project(dir.path());
         let registry = discover(&environment, &roots).unwrap();
         assert_eq!((described(&registry, "a/b"), described(&registry, "a/c")), ("one".into(), "two".into()));
         assert_eq!(
@@ -342,10 +343,10 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_is_no_directory_is_told() {
+    fn a_root_that_is_no_directory_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("configs")).unwrap();
-        let roots = Roots::of(dir.path());
+        let roots = Roots::for_project(dir.path());
         for variable in [EXTRA_VARIABLE, "SKIFF_CONFIG_PATH_A_B"] {
             let error = discover(&Environment::from_iter([(variable, "/none")]), &roots).unwrap_err();
             assert_eq!(error.to_string(), format!("`{variable}` names `/none`, which is not a directory"));

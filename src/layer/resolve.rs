@@ -67,7 +67,7 @@ struct Node {
     dependencies: Vec<Wanted>,
 }
 
-/// What was asked for, and all it depends on.
+/// Layers that were asked for, and all they depend on.
 #[derive(Debug)]
 pub(super) struct Graph {
     list: Vec<Wanted>,
@@ -107,12 +107,12 @@ impl Graph {
         known
     }
 
-    /// What was asked for, in order.
+    /// Names that were asked for, in order.
     pub fn list(&self) -> impl Iterator<Item = &LayerName> {
         self.list.iter().map(|wanted| &wanted.name)
     }
 
-    /// What a layer depends on, in order.
+    /// Dependencies of a layer, in order.
     pub fn dependencies(&self, name: &LayerName) -> impl Iterator<Item = &LayerName> {
         self.nodes[name].dependencies.iter().map(|wanted| &wanted.name)
     }
@@ -216,7 +216,7 @@ mod tests {
         fn resolve(&self, list: &str) -> Result<Vec<String>, LayerError> {
             let root = self.dir.path();
             let variables = Environment::from_iter([("SKIFF_WORKSPACE", "w")]);
-            let registry = discover(&variables, &Roots::of(root))?;
+            let registry = discover(&variables, &Roots::for_project(root))?;
             let layers = registry.resolve(list, "SKIFF_CONFIG")?;
             Ok(layers.into_iter().map(|layer| layer.name).collect())
         }
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_is_told() {
+    fn a_circle_is_reported() {
         let configs = Configs::new(&[("a/a", "a/b"), ("a/b", "a/c"), ("a/c", "\na/b")]);
         let error = configs.resolve("a/a").unwrap_err();
         assert_eq!(error.to_string(), "layers depend on each other: a/b -> a/c -> a/b");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_name_is_told() {
+    fn a_malformed_name_is_reported() {
         let error = Configs::new(&[]).resolve("core").unwrap_err();
         assert_eq!(
             error.to_string(),

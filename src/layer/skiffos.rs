@@ -12,9 +12,9 @@ use super::{LayerError, LayerName, Registry};
 /// A layer that stands before one that it depends on.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Displaced {
-    /// What is behind its dependent.
+    /// Layer that is behind its dependent.
     pub dependency: String,
-    /// What depends on it.
+    /// Layer that depends on it.
     pub dependent: String,
 }
 

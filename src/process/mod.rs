@@ -1,8 +1,9 @@
 //! Programs that are started: Buildroot's make, and hooks and commands of layers. Nothing else here starts one.
 //!
-//! A program is a process group of its own, so that what it starts ends with it: at Ctrl-C, when its time is over,
-//! and when this process fails. One is told to end, too, when this process is gone, however that came. What it prints is read line by line, stdout and stderr in the order in which they were
-//! written. One that talks to the user ([`Program::on_terminal`]) stays in our group, and has the terminal.
+//! A program is a process group of its own, so that what it starts ends with it: at Ctrl-C, when its time is over, and
+//! when this process fails. One is asked to end, too, when this process is gone, however that came. What it prints is
+//! read line by line, stdout and stderr in the order in which they were written. One that talks to the user
+//! ([`Program::on_terminal`]) stays in our group, and has the terminal.
 
 mod wait;
 
@@ -18,7 +19,7 @@ use rustix::process::Signal;
 use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::interrupt::Interrupt;
 
-/// How long a program that is told to end may take for it, if nothing else is said.
+/// Time that a program has to end after it was asked to, if nothing else is set.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A program with all it is given.
@@ -33,12 +34,12 @@ pub struct Program {
     grace: Duration,
 }
 
-/// How a program ended by itself.
+/// End of a program that ended by itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
-    /// What it said.
+    /// Exit status.
     pub status: ExitStatus,
-    /// How long it took.
+    /// Duration of the run.
     pub time: Duration,
 }
 
@@ -48,7 +49,7 @@ pub enum ProcessError {
     /// There is no such program.
     #[error("there is no program `{name}`")]
     Missing {
-        /// What was looked for.
+        /// Name that was looked for.
         name: String,
     },
     /// The operating system failed.
@@ -57,15 +58,15 @@ pub enum ProcessError {
     /// The user ended it.
     #[error("`{name}` was interrupted")]
     Interrupted {
-        /// What ran.
+        /// Program that ran.
         name: String,
     },
     /// It took too long.
     #[error("`{name}` has not ended after {} seconds, and was ended", limit.as_secs())]
     TimedOut {
-        /// What ran.
+        /// Program that ran.
         name: String,
-        /// How long it was waited for.
+        /// Time that it was waited for.
         limit: Duration,
     },
 }
@@ -144,13 +145,13 @@ impl Program {
         self
     }
 
-    /// How long it may take to end when it is told to, before it is ended with all it started.
+    /// Sets the time that it may take to end when it is asked to, before it is killed with all it started.
     pub fn grace(mut self, grace: Duration) -> Program {
         self.grace = grace;
         self
     }
 
-    /// How messages call it.
+    /// Name in messages.
     pub fn name(&self) -> String {
         self.name.to_string_lossy().into_owned()
     }
@@ -202,7 +203,7 @@ impl Program {
 }
 
 impl Ended {
-    /// Whether it said that all is well.
+    /// Returns whether its exit status is that of success.
     pub fn succeeded(&self) -> bool {
         self.status.success()
     }

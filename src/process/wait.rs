@@ -9,9 +9,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{Duration, Ended, Instant, Interrupt, Io, ProcessError, Program, Stdio};
 
-/// How often the interruption and the clock are looked at.
+/// Interval at which the interruption and the clock are looked at.
 const TICK: Duration = Duration::from_millis(50);
-/// How long what a program has left behind may go on printing after its end.
+/// Time that programs which a program left behind may go on printing after its end.
 const REST: Duration = Duration::from_millis(500);
 
 pub(super) fn run(
@@ -85,8 +85,8 @@ impl Drop for Group {
             return;
         }
         self.signal(Signal::TERM);
-        let told = Instant::now();
-        while told.elapsed() < self.grace && matches!(self.child.try_wait(), Ok(None)) {
+        let asked = Instant::now();
+        while asked.elapsed() < self.grace && matches!(self.child.try_wait(), Ok(None)) {
             std::thread::sleep(TICK);
         }
         // What it started may not have listened, whether it did or not.

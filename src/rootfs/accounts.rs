@@ -11,7 +11,7 @@ pub enum AccountsError {
     Missing {
         /// Absolute path in the tree.
         path: &'static str,
-        /// Where the path ends.
+        /// End of the path.
         source: LookupError,
     },
     /// It is something else than a regular file.
@@ -19,7 +19,7 @@ pub enum AccountsError {
     NotAFile {
         /// Absolute path in the tree.
         path: &'static str,
-        /// What it is.
+        /// Kind of node.
         kind: &'static str,
     },
     /// It is not UTF-8.

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_texts_are_told() {
+    fn bad_texts_are_reported() {
         let message = |text: &str| FileCapabilities::default().apply(text).unwrap_err().to_string();
         assert_eq!(message("cap_net_rau+ep"), "unknown capability `cap_net_rau`");
         assert_eq!(message("cap_net_raw"), "`cap_net_raw` is not of the form `cap_net_raw+ep`");

@@ -28,14 +28,14 @@ use crate::value::{Seed, Timestamp};
 /// Directories whose content is made at boot.
 const EMPTIED: [&str; 2] = ["run", "tmp"];
 
-/// What a root filesystem is made of.
+/// Sources of a root filesystem.
 #[derive(Clone, Copy, Debug)]
 pub struct RootInputs<'a> {
     /// The Buildroot output.
     pub output: &'a Output,
     /// The layers, in order; later ones win.
     pub layers: &'a [Layer],
-    /// Where salts of passwords come from.
+    /// Seed of the salts of passwords.
     pub seed: &'a Seed,
     /// Time of every node (`SOURCE_DATE_EPOCH`).
     pub epoch: Timestamp,
@@ -46,9 +46,9 @@ pub struct RootInputs<'a> {
 pub struct RootTree {
     /// The filesystem.
     pub tree: Tree,
-    /// Where each path comes from.
+    /// Origins of each path.
     pub provenance: Provenance,
-    /// What the reader should know, as sentences without a full stop.
+    /// Notes for the user, as sentences without a full stop.
     pub notes: Vec<String>,
 }
 

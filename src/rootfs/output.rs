@@ -1,4 +1,4 @@
-//! What a Buildroot output directory (`O=`) holds, found and checked before anything is composed.
+//! Contents of a Buildroot output directory (`O=`), found and checked before anything is composed.
 //!
 //! Two hand-offs are possible: `images/rootfs.tar`, to which Buildroot has applied users, modes and units already,
 //! or `target/` with the two tables that `make rootfs-common` writes.
@@ -58,7 +58,7 @@ pub enum OutputError {
     UnknownArch {
         /// The `.config`.
         path: PathBuf,
-        /// What it says.
+        /// Value of the symbol.
         arch: String,
     },
     /// The users table is wrong.
@@ -98,7 +98,7 @@ impl Diagnostic for OutputError {
     }
 }
 
-/// Which hand-off to use.
+/// Form in which Buildroot hands a root filesystem over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handoff {
     /// `target/` and the tables.
@@ -107,7 +107,7 @@ pub enum Handoff {
     Tar,
 }
 
-/// Where the root filesystem comes from.
+/// Source of the root filesystem.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// The directory `target/`, with the tables that make a root filesystem of it.
@@ -133,9 +133,9 @@ pub struct Output {
     pub path: PathBuf,
     /// Its `.config`.
     pub config: Config,
-    /// What the system runs on, if that is known.
+    /// Architecture of the system, if it is known.
     pub arch: Option<Arch>,
-    /// Where the root filesystem comes from.
+    /// Source of the root filesystem.
     pub source: Source,
 }
 
@@ -156,7 +156,7 @@ impl Output {
         Ok(Output { path: path.into(), config, arch: Some(arch), source })
     }
 
-    /// What a path on the command line means: an output directory, or the archive of a root filesystem, which may
+    /// Opens a path of the command line: an output directory, or the archive of a root filesystem, which may
     /// be that of an output directory.
     pub fn open(path: &Path) -> Result<Output, OutputError> {
         if !path.is_file() {
@@ -174,7 +174,7 @@ impl Output {
         }
     }
 
-    /// Where kernel, device trees and boot loaders are: `images/`, or beside an archive of its own.
+    /// Directory of kernel, device trees and boot loaders: `images/`, or the one of an archive of its own.
     pub fn images(&self) -> PathBuf {
         let images = self.path.join("images");
         if images.is_dir() { images } else { self.path.clone() }
@@ -185,12 +185,12 @@ impl Output {
         self.path.join("images").join(name)
     }
 
-    /// Whether systemd is the init system.
+    /// Returns whether systemd is the init system.
     pub fn has_systemd(&self) -> bool {
         self.config.is_set("BR2_INIT_SYSTEMD")
     }
 
-    /// How clear-text passwords of the users table are hashed.
+    /// Method that hashes clear-text passwords of the users table.
     pub fn password_method(&self) -> Result<PasswordMethod, UsersTableError> {
         self.config.get("BR2_TARGET_GENERIC_PASSWD_METHOD").unwrap_or(DEFAULT_METHOD).parse()
     }
@@ -267,7 +267,7 @@ mod tests {
         dir
     }
 
-    fn told(files: &[(&str, &str)], handoff: Handoff) -> (String, String) {
+    fn refusal(files: &[(&str, &str)], handoff: Handoff) -> (String, String) {
         let dir = sample(files);
         let error = Output::read(dir.path(), handoff).unwrap_err();
         let clean = |text: String| text.replace(dir.path().to_str().unwrap(), "out");
@@ -277,20 +277,20 @@ mod tests {
     const CONFIG: (&str, &str) = (".config", "BR2_x86_64=y\nBR2_INIT_SYSTEMD=y\n");
 
     #[test]
-    fn what_is_missing_is_told_with_what_to_run() {
-        let (message, hint) = told(&[CONFIG, ("target/x", "")], Handoff::Target);
+    fn what_is_missing_is_reported_with_what_to_run() {
+        let (message, hint) = refusal(&[CONFIG, ("target/x", "")], Handoff::Target);
         assert_eq!(message, "`out` has no `build/buildroot-fs/full_users_table.txt`");
         assert_eq!(hint, "run: make O=`out` rootfs-common");
-        let (message, hint) = told(&[CONFIG], Handoff::Target);
+        let (message, hint) = refusal(&[CONFIG], Handoff::Target);
         assert_eq!(message, "`out` has neither `target` nor `images/rootfs.tar`");
         assert_eq!(hint, "run: make O=`out`");
-        let (message, hint) = told(&[CONFIG, ("target/x", "")], Handoff::Tar);
+        let (message, hint) = refusal(&[CONFIG, ("target/x", "")], Handoff::Tar);
         assert_eq!(message, "`out` has no `images/rootfs.tar`");
         assert_eq!(hint, "set BR2_TARGET_ROOTFS_TAR=y and build again");
-        let (message, hint) = told(&[("images/rootfs.tar", "")], Handoff::Tar);
+        let (message, hint) = refusal(&[("images/rootfs.tar", "")], Handoff::Tar);
         assert_eq!(message, "`out` is not a Buildroot output: it has no `.config`");
         assert_eq!(hint, "give the directory that is O= for Buildroot, workspaces/NAME in SkiffOS");
-        let (message, _) = told(&[(".config", "BR2_ARCH=\"mips\"\n")], Handoff::Tar);
+        let (message, _) = refusal(&[(".config", "BR2_ARCH=\"mips\"\n")], Handoff::Tar);
         assert_eq!(
             message,
             "`out/.config` is configured for an architecture that is not supported (BR2_ARCH is `mips`)"

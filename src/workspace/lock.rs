@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::Workspace;
 use crate::error::{Diagnostic, ErrorKind, Io};
 
-/// That nobody else changes what the lock is for; until it is dropped or the process ends, however it does.
+/// Guard against changes by others; until it is dropped or the process ends, however it does.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -51,7 +51,7 @@ impl Diagnostic for LockError {
 }
 
 impl Lock {
-    /// Takes the workspace for `verb`, which others are told.
+    /// Takes the workspace for `verb`, which errors of other runs name.
     pub fn take(workspace: &Workspace, verb: &str) -> Result<Lock, LockError> {
         let (mut file, path) = open(&workspace.config().join("lock"))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -26,7 +26,7 @@ const BUILDROOT: &str = ".buildroot";
 const DOWNLOADS: &str = ".downloads";
 const CCACHE: &str = ".ccache";
 
-/// Where a workspace is.
+/// Location of a workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
     root: PathBuf,
@@ -42,7 +42,7 @@ pub enum WorkspaceError {
     /// Something else has its name.
     #[error("`{}` is not a directory", path.display())]
     NoDirectory {
-        /// What is there.
+        /// Path that is there.
         path: PathBuf,
     },
 }
@@ -68,7 +68,7 @@ impl Diagnostic for WorkspaceError {
 impl Workspace {
     /// The workspace of a name, as [`crate::layer::Environment::workspace`] makes it, in the project at `root`. Paths
     /// are without links from there up, because Buildroot wants them so.
-    pub fn of(root: &Path, name: &str) -> Result<Workspace, WorkspaceError> {
+    pub fn for_name(root: &Path, name: &str) -> Result<Workspace, WorkspaceError> {
         let root = std::fs::canonicalize(root).map_err(Io::on("find", root))?;
         let workspace = Workspace { root, name: name.into() };
         for path in [workspace.root.join("workspaces"), workspace.output(), workspace.config()] {
@@ -109,14 +109,14 @@ impl Workspace {
         self.root.join("workspaces").join(CCACHE).join(&self.name)
     }
 
-    /// Where Buildroot's downloads are when no variable says so: beside the source tree of a SkiffOS checkout, if they
-    /// are there, else below `workspaces/`.
+    /// Directory of Buildroot's downloads when no variable says so: beside the source tree of a SkiffOS checkout, if
+    /// they are there, else below `workspaces/`.
     pub fn downloads(&self) -> PathBuf {
         let of_tree = self.root.join("buildroot/dl");
         if of_tree.is_dir() { of_tree } else { self.root.join("workspaces").join(DOWNLOADS) }
     }
 
-    /// Where source trees of Buildroot are that were fetched or patched.
+    /// Directory of source trees of Buildroot that were fetched or patched.
     pub fn trees(&self) -> PathBuf {
         self.root.join("workspaces").join(BUILDROOT)
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Lock, Selection, SelectionError, State, Workspace};
 use crate::error::{Diagnostic, ErrorKind, Io};
 
-/// What will be removed.
+/// Directories that will be removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Removal {
     /// Directories, as absolute paths.
@@ -21,9 +21,9 @@ pub struct Removal {
 /// A directory that will be removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Part {
-    /// Where it is.
+    /// Absolute path.
     pub path: PathBuf,
-    /// What it takes on the disk.
+    /// Bytes of disk that it takes.
     pub bytes: u64,
 }
 
@@ -33,13 +33,13 @@ pub enum RemovalError {
     /// The operating system failed.
     #[error(transparent)]
     Io(#[from] Io),
-    /// What is remembered cannot be read.
+    /// The selection cannot be read.
     #[error(transparent)]
     Selection(#[from] SelectionError),
     /// It was not made by configuring.
     #[error("`{}` is no workspace: nothing was configured there", path.display())]
     NoWorkspace {
-        /// What is there.
+        /// Path that is there.
         path: PathBuf,
     },
     /// It is somewhere else.
@@ -47,7 +47,7 @@ pub enum RemovalError {
     Link {
         /// The link.
         path: PathBuf,
-        /// Where it leads.
+        /// Target of the link.
         to: PathBuf,
     },
 }
@@ -75,7 +75,7 @@ impl Diagnostic for RemovalError {
 
 impl Removal {
     /// Looks at what there is; `ccache` says whether the compiler cache goes too.
-    pub fn of(workspace: &Workspace, ccache: bool) -> Result<Removal, RemovalError> {
+    pub fn for_workspace(workspace: &Workspace, ccache: bool) -> Result<Removal, RemovalError> {
         let output = workspace.output();
         if output.symlink_metadata().is_ok() {
             ensure_own(workspace, &output)?;
@@ -92,7 +92,7 @@ impl Removal {
         Ok(Removal { parts })
     }
 
-    /// What it all takes on the disk.
+    /// Bytes of disk that all of it takes.
     pub fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
     }
@@ -116,7 +116,7 @@ impl Removal {
     }
 }
 
-/// What an output directory is called while it is removed.
+/// Name of an output directory while it is removed.
 fn removed(workspace: &Workspace) -> PathBuf {
     workspace.output().with_file_name(format!(".removed_{}", workspace.name()))
 }

@@ -1,4 +1,4 @@
-//! What a workspace remembers of its last configure, so that later runs need no flags.
+//! Memory of a workspace about its last configure, so that later runs need no flags.
 //!
 //! `selection.json` in the configuration directory is ours. `skiff_config` (the chain, expanded) and
 //! `skiff_extra_configs_path` are as SkiffOS writes them, for its scripts; they are read when there is nothing of ours,
@@ -20,18 +20,18 @@ const FILE: &str = "selection.json";
 const CHAIN: &str = "skiff_config";
 const EXTRA: &str = "skiff_extra_configs_path";
 
-/// What was asked for, and what came of it.
+/// Request of the user, and what it led to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
     format: u32,
-    /// What the user gave.
+    /// Request of the user.
     pub asked: Asked,
-    /// What was used.
+    /// Values that were used.
     pub used: Used,
 }
 
-/// What the user gave by flags and variables; a later run takes from here what it is not given.
+/// Request of the user by flags and variables; a later run takes from here what it is not given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
@@ -41,19 +41,19 @@ pub struct Asked {
     pub extra: Option<String>,
     /// The `SKIFF_CONFIG_PATH_*` variables of layers in the chain.
     pub variables: BTreeMap<String, String>,
-    /// How layers are ordered.
+    /// Order of the layers.
     pub order: Order,
     /// The Buildroot source tree, as an absolute path.
     pub buildroot: Option<PathBuf>,
-    /// Whether that may be another version than the pinned one, or changed.
+    /// Accepts another version than the pinned one, and changed files.
     pub any_buildroot: bool,
-    /// Whether Buildroot makes its own images too.
+    /// True if Buildroot makes its own images too.
     pub keep_images: bool,
     /// `SOURCE_DATE_EPOCH`, in seconds since 1970.
     pub source_date_epoch: Option<i64>,
 }
 
-/// What was used for what was not asked for.
+/// Values that were used for what was not asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Used {
@@ -79,7 +79,7 @@ pub enum SelectionError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Error of the parser.
         source: serde_json::Error,
     },
     /// Another version of this program has written it.
@@ -111,12 +111,12 @@ impl Diagnostic for SelectionError {
 }
 
 impl Selection {
-    /// What is to be remembered.
+    /// A selection to be remembered.
     pub fn new(asked: Asked, used: Used) -> Selection {
         Selection { format: FORMAT, asked, used }
     }
 
-    /// What the workspace remembers; nothing if it was never configured.
+    /// Reads the selection of a workspace; nothing if it was never configured.
     pub fn read(workspace: &Workspace) -> Result<Option<Selection>, SelectionError> {
         Selection::read_in(&workspace.config())
     }
@@ -126,7 +126,7 @@ impl Selection {
         let path = directory.join(FILE);
         match read(&path)? {
             Some(text) => parse(&path, &text).map(Some),
-            None => Selection::of_skiffos(directory),
+            None => Selection::from_skiffos(directory),
         }
     }
 
@@ -136,8 +136,8 @@ impl Selection {
         if own.exists() { own } else { directory.join(CHAIN) }
     }
 
-    /// What SkiffOS remembers, which is less.
-    fn of_skiffos(directory: &Path) -> Result<Option<Selection>, SelectionError> {
+    /// Reads the selection that SkiffOS remembers, which is less.
+    fn from_skiffos(directory: &Path) -> Result<Option<Selection>, SelectionError> {
         let line = |name| Ok::<_, Io>(read(&directory.join(name))?.map(|text| text.trim().to_owned()));
         let Some(chain) = line(CHAIN)?.filter(|chain| !chain.is_empty()) else { return Ok(None) };
         let extra = line(EXTRA)?.filter(|extra| !extra.is_empty());

@@ -1,5 +1,5 @@
-//! That a workspace is configured, and for what: `configured.json` in the configuration directory, written when all the
-//! rest is there and removed before anything of it is changed.
+//! State of a workspace, configured or not, and for which request: `configured.json` in the configuration directory,
+//! written when all the rest is there and removed before anything of it is changed.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -13,7 +13,7 @@ use crate::error::Io;
 const FILE: &str = "configured.json";
 const FORMAT: u32 = 1;
 
-/// What the workspace is configured for.
+/// Request that the workspace is configured for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -23,7 +23,7 @@ pub struct State {
 }
 
 impl State {
-    /// What to keep.
+    /// A state to be written.
     pub fn new(request: String) -> State {
         State { format: FORMAT, request }
     }

@@ -69,7 +69,7 @@ fn access(endpoint: &str, secret: &str) -> Access {
         ("AWS_ALLOW_HTTP", "true"),
     ];
     let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
-    Access::of(|name| find(name).map(|(_, value)| (*value).into())).expect("valid")
+    Access::from_variables(|name| find(name).map(|(_, value)| (*value).into())).expect("valid")
 }
 
 /// A machine with an empty cache of its own.
@@ -191,7 +191,7 @@ fn a_missing_bucket_is_told() {
 #[test]
 fn without_credentials_nothing_is_asked() {
     let (image, _) = expected("zstd:3");
-    let access = Access::of(|_| None).expect("valid");
+    let access = Access::from_variables(|_| None).expect("valid");
     let cache = machine(URL, &access, Limits::default());
     assert!(!cache.wants_prefetch(), "there is nothing to fetch from");
     let (made, summary) = build("zstd:3", Some(cache));

@@ -156,7 +156,7 @@ fn it_shows_how_far_the_workspace_is() {
     // The last configure was not finished.
     assert_eq!(next(), ["skiff-image compile", "skiff-image configure"]);
     let state = skiff_image::workspace::State::new("request".into());
-    let workspace = skiff_image::workspace::Workspace::of(&project.path(""), "default").unwrap();
+    let workspace = skiff_image::workspace::Workspace::for_name(&project.path(""), "default").unwrap();
     state.write(&workspace).unwrap();
     assert!(status(&project, &[]).contains("workspace  default: configured, not compiled\n"));
     assert_eq!(next(), ["skiff-image compile"]);

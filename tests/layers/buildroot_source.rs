@@ -387,7 +387,7 @@ fn the_series_is_applied_to_a_copy() {
 fn patching_can_be_interrupted() {
     let project = Configured::new();
     project.write("buildroot/patches/1.patch", "");
-    let workspace = Workspace::of(&project.root(), "default").unwrap();
+    let workspace = Workspace::for_name(&project.root(), "default").unwrap();
     let interrupt = Interrupt::default();
     interrupt.raise();
     let places = Places { given: Some(project.beside("toy")), ..Places::default() };
@@ -407,7 +407,7 @@ fn the_project_pins_the_release() {
     let pinned = Pin::built_in();
     assert_eq!(pinned.version, include_str!("../../buildroot/VERSION").trim());
     assert_eq!(pinned.url, format!("https://buildroot.org/downloads/buildroot-{}.tar.xz", pinned.version));
-    assert_eq!(Pin::of_project(root).unwrap().as_ref(), Some(&pinned));
+    assert_eq!(Pin::for_project(root).unwrap().as_ref(), Some(&pinned));
     assert!(pinned.entries.contains_key("package"));
     let Some(tree) = std::env::var_os("SKIFF_BUILDROOT_TREE").map(PathBuf::from) else {
         eprintln!(
@@ -415,9 +415,9 @@ fn the_project_pins_the_release() {
         );
         return;
     };
-    let found = TreeDigest::of(&tree).unwrap();
+    let found = TreeDigest::for_tree(&tree).unwrap();
     assert_eq!(found.entries, digests(&tree));
-    let pin = Pin::of(&pinned.version, &pinned.url, &found);
+    let pin = Pin::for_tree(&pinned.version, &pinned.url, &found);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(root.join("buildroot/release.toml"), pin.text()).unwrap();
     } else {

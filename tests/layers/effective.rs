@@ -101,7 +101,7 @@ impl MadeUp {
     }
 
     fn request(&self) -> Merged {
-        Merged::of(&fragment::read(&self.layers(), Kind::Buildroot).unwrap())
+        Merged::from_fragments(&fragment::read(&self.layers(), Kind::Buildroot).unwrap())
     }
 
     /// Lets Kconfig read what the layers ask for.
@@ -125,7 +125,7 @@ impl MadeUp {
 }
 
 fn registry(root: &Path) -> Registry {
-    let roots = Roots::of(root);
+    let roots = Roots::for_project(root);
     discover(&Environment::default(), &roots).unwrap()
 }
 
@@ -262,7 +262,7 @@ fn what_a_later_layer_turned_off_is_told_from_what_is_missing() {
              4 of 6 settings are not effective\n"
         )
     );
-    let definitions = Definitions::of_buildroot(&made_up.path("br"), &made_up.path("workspaces/default"));
+    let definitions = Definitions::for_buildroot(&made_up.path("br"), &made_up.path("workspaces/default"));
     let dropped = compare(&made_up.request(), &config, &definitions);
     let lost: Vec<&str> =
         dropped.iter().filter(|one| !one.is_override()).map(|one| one.symbol.as_str()).collect();
@@ -291,7 +291,7 @@ fn a_config_that_was_edited_is_not_explained() {
     let dropped = compare(
         &made_up.request(),
         &Config::parse("BR2_arm=y\n"),
-        &Definitions::of_buildroot(&made_up.path("br"), &made_up.path("workspaces/default")),
+        &Definitions::for_buildroot(&made_up.path("br"), &made_up.path("workspaces/default")),
     );
     assert!(dropped.iter().all(|dropped| !dropped.is_override()), "nobody asked for the winner: {dropped:?}");
 }
@@ -518,10 +518,11 @@ fn differences_of_our_boards_with_buildroot_are_overrides_only() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     for chain in ["pi/4", "virt/qemu", "intel/desktop"] {
-        let request = Merged::of(&fragment::read(&resolved(root, chain), Kind::Buildroot).unwrap());
+        let request =
+            Merged::from_fragments(&fragment::read(&resolved(root, chain), Kind::Buildroot).unwrap());
         let config = configured(&tree, &[root.join("buildroot")], output.path(), &request);
         let begun = std::time::Instant::now();
-        let definitions = Definitions::of_buildroot(&tree, output.path());
+        let definitions = Definitions::for_buildroot(&tree, output.path());
         eprintln!("{chain}: {} files of Kconfig in {:?}", definitions.files(), begun.elapsed());
         assert!(definitions.missing().is_empty(), "{:?}", definitions.missing());
         assert!(definitions.files() > 3000, "{} files", definitions.files());
@@ -545,12 +546,12 @@ fn dependencies_of_packages_of_buildroot_are_found() {
     fs::write(empty.join("external.desc"), "name: EMPTY\n").unwrap();
     fs::write(empty.join("external.mk"), "").unwrap();
     fs::write(empty.join("Config.in"), "").unwrap();
-    let definitions = Definitions::of_buildroot(&tree, output.path());
+    let definitions = Definitions::for_buildroot(&tree, output.path());
     let packages = definitions.symbols().filter(|symbol| symbol.starts_with("BR2_PACKAGE_"));
     let mut request = Merged::default();
     request.append("all", &packages.map(|symbol| format!("{symbol}=y\n")).collect::<String>());
     let config = configured(&tree, &[empty], output.path(), &request);
-    let definitions = Definitions::of_buildroot(&tree, output.path());
+    let definitions = Definitions::for_buildroot(&tree, output.path());
     let dropped = compare(&request, &config, &definitions);
     let count = |wanted: fn(&Why) -> bool| dropped.iter().filter(|dropped| wanted(&dropped.why)).count();
     let unexplained: Vec<_> =
@@ -579,9 +580,9 @@ fn what_buildroot_drops_of_skiffos_is_explained() {
         let output = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let layers = resolved(&root, chain);
         let external: Vec<PathBuf> = layers.iter().filter_map(|layer| layer.file("buildroot_ext")).collect();
-        let request = Merged::of(&fragment::read(&layers, Kind::Buildroot).unwrap());
+        let request = Merged::from_fragments(&fragment::read(&layers, Kind::Buildroot).unwrap());
         let config = configured(&tree, &external, output.path(), &request);
-        let definitions = Definitions::of_buildroot(&tree, output.path());
+        let definitions = Definitions::for_buildroot(&tree, output.path());
         let dropped = compare(&request, &config, &definitions);
         for dropped in &dropped {
             eprintln!("{chain}: {dropped}");

@@ -260,7 +260,7 @@ fn random_layers(root: &Path, mut seed: u64) -> (Registry, String) {
         fs::write(metadata.join("dependencies"), dependencies.join(" ")).unwrap();
     }
     let list: Vec<&str> = (0..1 + next(4)).map(|_| names[next(names.len())]).collect();
-    (discover(&Environment::default(), &Roots::of(root)).unwrap(), list.join(","))
+    (discover(&Environment::default(), &Roots::for_project(root)).unwrap(), list.join(","))
 }
 
 #[test]

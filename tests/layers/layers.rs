@@ -14,7 +14,7 @@ fn project_root() -> PathBuf {
 }
 
 fn registry() -> Registry {
-    let roots = Roots { overrides: project_root().join("none"), ..Roots::of(project_root()) };
+    let roots = Roots { overrides: project_root().join("none"), ..Roots::for_project(project_root()) };
     discover(&Environment::default(), &roots).unwrap()
 }
 

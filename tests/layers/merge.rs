@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::harness::skiffos::{CHAINS, skiffos_copy, skiffos_environment, skiffos_tree};
 use crate::harness::tools::oracle;
-use skiff_image::layer::fragment::{self, Fragment, Kind, Words, lines};
+use skiff_image::layer::fragment::{self, Fragment, Kind, TemplateVariables, lines};
 use skiff_image::layer::merge::Merged;
 use skiff_image::layer::{Found, Layer};
 
@@ -123,7 +123,7 @@ fn merged(texts: &[String]) -> Merged {
         file: PathBuf::from(format!("test/layer/kernel/{index}")).into(),
         text: text.clone(),
     });
-    Merged::of(&fragments.collect::<Vec<_>>())
+    Merged::from_fragments(&fragments.collect::<Vec<_>>())
 }
 
 /// What the script makes of fragments.
@@ -285,7 +285,7 @@ fn configured_by_skiffos(environment: &BTreeMap<String, String>, root: &Path) ->
 }
 
 /// What stands for the words in `configs-base/post`, as their script computes it.
-fn words(environment: &BTreeMap<String, String>, layers: &[Layer]) -> Words {
+fn words(environment: &BTreeMap<String, String>, layers: &[Layer]) -> TemplateVariables {
     let directory = &environment["SKIFF_FINAL_CONFIG_DIR"];
     let all = |name: &str| {
         let there = layers.iter().filter_map(|layer| layer.file(name)).filter(|path| path.is_dir());
@@ -307,13 +307,13 @@ fn words(environment: &BTreeMap<String, String>, layers: &[Layer]) -> Words {
     .collect()
 }
 
-fn merged_layers(layers: &[Layer], kind: Kind, words: &Words) -> Merged {
+fn merged_layers(layers: &[Layer], kind: Kind, words: &TemplateVariables) -> Merged {
     let fragments = fragment::read(layers, kind).unwrap_or_else(|error| panic!("{error}"));
     let of_layer = |fragment: Fragment| {
         let root = fragment.layer.clone();
-        fragment.with(&words.of_layer(&root))
+        fragment.expand(&words.with_layer(&root))
     };
-    Merged::of(&fragments.into_iter().map(of_layer).collect::<Vec<_>>())
+    Merged::from_fragments(&fragments.into_iter().map(of_layer).collect::<Vec<_>>())
 }
 
 fn plain(parts: &[fragment::Plain], between: &str) -> String {
@@ -332,7 +332,7 @@ fn chains_of_skiffos_are_merged_as_its_scripts_do() {
         let words = words(&environment, &layers);
         let cflags = plain(&fragment::cflags(&layers).unwrap(), " ");
         for kind in Kind::ALL {
-            let words = if kind == Kind::Buildroot { words.clone() } else { Words::default() };
+            let words = if kind == Kind::Buildroot { words.clone() } else { TemplateVariables::default() };
             let mut ours = merged_layers(&layers, kind, &words);
             if kind == Kind::Buildroot {
                 ours.append("ccache", &format!("BR2_CCACHE_DIR=\"{}\"", environment["BR2_CCACHE_DIR"]));
@@ -370,7 +370,7 @@ fn every_layer_of_skiffos_can_be_read() {
         for entry in fs::read_dir(namespace.path()).unwrap().flatten() {
             let layers = [layer("a/layer", &entry.path())];
             for kind in Kind::ALL {
-                let merged = merged_layers(&layers, kind, &Words::default());
+                let merged = merged_layers(&layers, kind, &TemplateVariables::default());
                 for line in merged.ignored() {
                     eprintln!("{line}");
                 }

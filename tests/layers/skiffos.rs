@@ -24,7 +24,7 @@ fn names(registry: &Registry, chain: &str, order: Order) -> Vec<String> {
 fn chains_are_those_of_skiffos_and_differences_have_their_reasons() {
     let Some(tree) = skiffos_tree("layers") else { return };
     let copy = skiffos_copy(&tree);
-    let registry = discover(&Environment::default(), &Roots::of(copy.path())).unwrap();
+    let registry = discover(&Environment::default(), &Roots::for_project(copy.path())).unwrap();
     let mut differ = 0;
     for chain in CHAINS {
         let environment = skiffos_environment(copy.path(), chain);
@@ -79,7 +79,7 @@ fn layers_that_depend_on_each_other_at_random_are_ordered_as_by_skiffos() {
     let (mut cycles, mut differ) = (0, 0);
     for seed in 0..40 {
         let list = random_layers(copy.path(), seed);
-        let registry = discover(&Environment::default(), &Roots::of(copy.path())).unwrap();
+        let registry = discover(&Environment::default(), &Roots::for_project(copy.path())).unwrap();
         let theirs = skiffos_environment(copy.path(), &list)["SKIFF_CONFIG"].clone();
         let chain = registry.chain(&list, "the test", Order::Skiffos).unwrap();
         assert_eq!(chain.text(), theirs, "{seed}: {list}");

@@ -228,7 +228,7 @@ fn compose(project: &Path, output: &Path) -> RootTree {
 }
 
 fn compose_from(project: &Path, output: &Path, handoff: Handoff) -> RootTree {
-    let roots = Roots::of(project);
+    let roots = Roots::for_project(project);
     let registry = discover(&Environment::default(), &roots).unwrap();
     let layers = registry.resolve("a/top", "SKIFF_CONFIG").unwrap();
     let output = Output::read(output, handoff).unwrap();

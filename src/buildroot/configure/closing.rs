@@ -1,4 +1,4 @@
-//! What configure itself asks Buildroot for, after all layers: where the files and directories of the layers are, and
+//! Settings that configure itself adds after all layers: where the files and directories of the layers are, and
 //! what composing needs.
 
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::layer::fragment::quoted;
 use crate::layer::merge::{Assignment, Merged};
 
-/// Who asks, in place of a layer.
+/// Name that stands in place of a layer for settings of this program.
 pub const WHO: &str = "skiff-image";
 /// Symbols that choose and describe Buildroot's own images.
 pub(super) const IMAGES: &str = "BR2_TARGET_ROOTFS_";
@@ -15,7 +15,8 @@ const TAR: &str = "BR2_TARGET_ROOTFS_TAR";
 /// Compiler flags of the target.
 pub(super) const OPTIMIZATION: &str = "BR2_TARGET_OPTIMIZATION";
 
-/// What composing needs: capabilities in the device table, and nothing in the programs that differs between builds.
+/// Settings that composing needs: capabilities in the device table, and nothing in the programs that differs between
+/// builds.
 const HANDOFF: &str = "\
 # capabilities of programs, and no time or path of the build in them
 BR2_ROOTFS_DEVICE_TABLE_SUPPORTS_EXTENDED_ATTRIBUTES=y
@@ -29,7 +30,7 @@ pub(super) struct Closing {
     pub lists: Vec<(&'static str, Vec<PathBuf>)>,
     /// Flags of the layers, if there are any.
     pub cflags: Option<String>,
-    /// Whether Buildroot makes its own images.
+    /// True if Buildroot makes its own images.
     pub keep_images: bool,
 }
 
@@ -65,9 +66,10 @@ fn images(request: &Merged) -> impl Iterator<Item = &str> {
     [TAR].into_iter().chain(asked.map(|setting| setting.symbol.as_str()))
 }
 
-/// What layers set and configure sets otherwise, as sentences. Base layers are SkiffOS' own and set what configure sets.
+/// Sentences about settings of layers that configure replaces. Base layers are SkiffOS' own and set what configure
+/// sets.
 pub(super) fn replaced(request: &Merged) -> Vec<String> {
-    let mut told = Vec::new();
+    let mut replaced = Vec::new();
     for setting in request.settings().filter(|setting| setting.winner.layer == WHO) {
         let of_layers = |assignment: &&Assignment| {
             assignment.layer != WHO && !assignment.layer.starts_with("configs-base/")
@@ -78,9 +80,9 @@ pub(super) fn replaced(request: &Merged) -> Vec<String> {
             continue;
         }
         let (symbol, value, place) = (&setting.symbol, &last.value, last.place());
-        told.push(format!("`{symbol}={value}` ({place}) has no effect: {}", instead(symbol)));
+        replaced.push(format!("`{symbol}={value}` ({place}) has no effect: {}", instead(symbol)));
     }
-    told
+    replaced
 }
 
 fn instead(symbol: &str) -> &'static str {

@@ -36,12 +36,12 @@ pub enum Reason {
     Edited,
 }
 
-/// What somebody has changed in `.config`.
+/// Changes that somebody has made to `.config`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Edited {
     /// Symbols that differ.
     pub symbols: Vec<String>,
-    /// Where the changed file is kept.
+    /// Copy of the changed file.
     pub kept: PathBuf,
 }
 
@@ -69,7 +69,7 @@ fn version_in(config: &Path) -> Result<Option<String>, Io> {
     Ok(named.map(String::from))
 }
 
-/// Whether a package is there.
+/// Returns whether a package is there.
 fn has_built(workspace: &Workspace) -> bool {
     let entries = fs::read_dir(workspace.output().join("build")).into_iter().flatten().flatten();
     let names = entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name());
@@ -89,7 +89,7 @@ pub(super) fn digest(configuration: &Configuration, source: &Source) -> Result<S
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Whether `.config` has to be made, and what would be lost.
+/// Returns the reason to make `.config`, and the edits that would be lost.
 pub(super) fn why(workspace: &Workspace, request: &str) -> Result<(Option<Reason>, Option<Edited>), Io> {
     let Some(state) = State::read(workspace)? else { return Ok((Some(Reason::New), None)) };
     let Some(text) = read(&workspace.output().join(".config"))? else {

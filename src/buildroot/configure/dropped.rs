@@ -13,7 +13,7 @@ pub(super) fn find(inputs: &Inputs<'_>, request: &Merged) -> Result<Vec<Dropped>
     let path = inputs.workspace.output().join(".config");
     let text = std::fs::read(&path).map_err(Io::on("read", &path))?;
     let config = Config::parse(&String::from_utf8_lossy(&text));
-    let definitions = Definitions::of_buildroot(&inputs.source.path, &inputs.workspace.output());
+    let definitions = Definitions::for_buildroot(&inputs.source.path, &inputs.workspace.output());
     let mut dropped = compare(request, &config, &definitions);
     dropped.retain(|dropped| is_of_interest(dropped, inputs.selection.asked.keep_images));
     Ok(dropped)

@@ -1,4 +1,4 @@
-//! Why a workspace cannot be configured.
+//! Errors of configuring a workspace.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ pub enum ConfigureError {
     OtherVersion {
         /// Its name.
         workspace: String,
-        /// What it was built with.
+        /// Version that it was built with.
         built: String,
         /// The source tree.
         tree: PathBuf,
@@ -49,11 +49,11 @@ pub enum ConfigureError {
     /// Make failed.
     #[error("`make defconfig` failed with {status}: {}", lines.join("; "))]
     Defconfig {
-        /// What it said.
+        /// Exit status of make.
         status: String,
         /// The last lines that it printed.
         lines: Vec<String>,
-        /// What it was given.
+        /// Request that make was given.
         request: PathBuf,
     },
 }

@@ -16,7 +16,7 @@ const PARTS: [&str; 3] = [DESCRIPTION, "external.mk", "Config.in"];
 pub struct External {
     /// Its name, which must be its own.
     pub name: String,
-    /// Where it is, as Buildroot is told.
+    /// Directory, as it is passed to Buildroot.
     pub path: PathBuf,
 }
 

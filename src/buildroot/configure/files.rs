@@ -1,4 +1,4 @@
-//! What goes into the configuration directory, computed from layers without writing anything.
+//! Contents of the configuration directory, computed from layers without writing anything.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -9,7 +9,7 @@ use super::external::External;
 use super::paths::{Located, link, locate};
 use super::{Inputs, patches};
 use crate::error::{Io, Result};
-use crate::layer::fragment::{self, Fragment, Kind, Words};
+use crate::layer::fragment::{self, Fragment, Kind, TemplateVariables};
 use crate::layer::merge::Merged;
 use crate::workspace::{Workspace, write_changed};
 
@@ -27,15 +27,15 @@ const VERSION: &str = "skiff_version";
 pub struct Configuration {
     /// By their paths in it.
     pub files: BTreeMap<&'static str, File>,
-    /// What Kconfig is asked for.
+    /// Request for Kconfig.
     pub request: Merged,
     /// External trees of Buildroot, in order.
     pub externals: Vec<External>,
-    /// Where layers are.
+    /// Directories of the layers.
     pub(super) located: Vec<Located>,
-    /// What the user should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
-    /// What the user should change.
+    /// Changes that the user should make.
     pub warnings: Vec<String>,
 }
 
@@ -44,19 +44,19 @@ pub struct Configuration {
 pub struct File {
     /// Its contents.
     pub bytes: Vec<u8>,
-    /// Whether it is a program.
+    /// True for a program.
     pub executable: bool,
 }
 
 impl Configuration {
     /// Reads the layers.
-    pub fn of(inputs: &Inputs<'_>) -> Result<Configuration> {
+    pub fn from_layers(inputs: &Inputs<'_>) -> Result<Configuration> {
         let located = locate(inputs.workspace, inputs.layers)?;
         let externals = External::all(inputs.workspace, &located)?;
         let flags = cflags(inputs)?;
         let closing = closing(inputs, &located, &flags)?;
-        let words = words(inputs, &closing);
-        let mut request = merged(inputs, &located, Kind::Buildroot, &words)?;
+        let variables = variables(inputs, &closing);
+        let mut request = merged(inputs, &located, Kind::Buildroot, &variables)?;
         request.append(WHO, &closing.text(&request));
         let mut configuration = Configuration {
             files: BTreeMap::new(),
@@ -67,9 +67,9 @@ impl Configuration {
             located,
         };
         for kind in [Kind::Kernel, Kind::UBoot, Kind::Busybox] {
-            let merged = merged(inputs, &configuration.located, kind, &Words::default())?;
-            configuration.tell_ignored(&merged);
-            configuration.add(fragments_of(kind), merged.text());
+            let merged = merged(inputs, &configuration.located, kind, &TemplateVariables::default())?;
+            configuration.note_ignored(&merged);
+            configuration.add(fragment_file(kind), merged.text());
         }
         configuration.add_rest(inputs, &flags)?;
         Ok(configuration)
@@ -77,7 +77,7 @@ impl Configuration {
 
     fn add_rest(&mut self, inputs: &Inputs<'_>, flags: &str) -> Result<()> {
         let request = std::mem::take(&mut self.request);
-        self.tell_ignored(&request);
+        self.note_ignored(&request);
         self.add(REQUEST, request.text());
         self.request = request;
         let users = fragment::users(inputs.layers)?;
@@ -96,7 +96,7 @@ impl Configuration {
         self.files.insert(name, File { bytes: text.into(), executable: false });
     }
 
-    fn tell_ignored(&mut self, merged: &Merged) {
+    fn note_ignored(&mut self, merged: &Merged) {
         self.notes.extend(merged.ignored().iter().map(ToString::to_string));
     }
 
@@ -113,8 +113,8 @@ impl Configuration {
     }
 }
 
-/// Where the merged fragments of a kind go.
-fn fragments_of(kind: Kind) -> &'static str {
+/// File for the merged fragments of a kind.
+fn fragment_file(kind: Kind) -> &'static str {
     match kind {
         Kind::Buildroot => REQUEST,
         Kind::Kernel => "kernel/config",
@@ -128,24 +128,29 @@ fn cflags(inputs: &Inputs<'_>) -> Result<String> {
     Ok(parts.into_iter().map(|part| part.text).collect::<Vec<_>>().join(" "))
 }
 
-fn merged(inputs: &Inputs<'_>, located: &[Located], kind: Kind, words: &Words) -> Result<Merged> {
+fn merged(
+    inputs: &Inputs<'_>,
+    located: &[Located],
+    kind: Kind,
+    variables: &TemplateVariables,
+) -> Result<Merged> {
     let of_layer = |fragment: Fragment| {
         let layer = located.iter().find(|layer| layer.name == fragment.layer);
         let path = layer.map(|layer| layer.path.to_string_lossy().into_owned()).unwrap_or_default();
-        fragment.with(&words.of_layer(&path))
+        fragment.expand(&variables.with_layer(&path))
     };
     let fragments = fragment::read(inputs.layers, kind)?;
-    Ok(Merged::of(&fragments.into_iter().map(of_layer).collect::<Vec<_>>()))
+    Ok(Merged::from_fragments(&fragments.into_iter().map(of_layer).collect::<Vec<_>>()))
 }
 
 fn closing(inputs: &Inputs<'_>, located: &[Located], flags: &str) -> Result<Closing> {
     let file = |name: &str| vec![inputs.workspace.config().join(name)];
     let lists = vec![
         ("BR2_GLOBAL_PATCH_DIR", parts(located, "buildroot_patches")),
-        ("BR2_PACKAGE_BUSYBOX_CONFIG_FRAGMENT_FILES", file(fragments_of(Kind::Busybox))),
-        ("BR2_TARGET_UBOOT_CONFIG_FRAGMENT_FILES", file(fragments_of(Kind::UBoot))),
+        ("BR2_PACKAGE_BUSYBOX_CONFIG_FRAGMENT_FILES", file(fragment_file(Kind::Busybox))),
+        ("BR2_TARGET_UBOOT_CONFIG_FRAGMENT_FILES", file(fragment_file(Kind::UBoot))),
         ("BR2_TARGET_UBOOT_PATCH", patches::directories(located, "uboot_patches")?),
-        ("BR2_LINUX_KERNEL_CONFIG_FRAGMENT_FILES", file(fragments_of(Kind::Kernel))),
+        ("BR2_LINUX_KERNEL_CONFIG_FRAGMENT_FILES", file(fragment_file(Kind::Kernel))),
         ("BR2_LINUX_KERNEL_PATCH", patches::directories(located, "kernel_patches")?),
         ("BR2_ROOTFS_OVERLAY", parts(located, "root_overlay")),
         ("BR2_ROOTFS_POST_BUILD_SCRIPT", file(PRE)),
@@ -164,8 +169,8 @@ fn parts(located: &[Located], name: &str) -> Vec<PathBuf> {
     there.map(|layer| layer.path.join(name)).collect()
 }
 
-/// What the words of `configs-base/` of SkiffOS stand for.
-fn words(inputs: &Inputs<'_>, closing: &Closing) -> Words {
+/// Variables of `configs-base/` of SkiffOS with their values.
+fn variables(inputs: &Inputs<'_>, closing: &Closing) -> TemplateVariables {
     const OF_SYMBOLS: [(&str, &str); 7] = [
         ("REPLACEME_BR_PATCHES", "BR2_GLOBAL_PATCH_DIR"),
         ("REPLACEME_BUSYBOX_FRAGMENTS", "BR2_PACKAGE_BUSYBOX_CONFIG_FRAGMENT_FILES"),
@@ -192,7 +197,7 @@ fn words(inputs: &Inputs<'_>, closing: &Closing) -> Words {
         .collect()
 }
 
-/// What Buildroot runs before and after its images: this program, which runs the hooks of the layers.
+/// Script that Buildroot runs before or after its images. It calls this program, which runs the hooks of the layers.
 fn script(inputs: &Inputs<'_>, phase: &str) -> String {
     let program = quoted_for_shell(inputs.program.as_os_str());
     let root = quoted_for_shell(inputs.workspace.root().as_os_str());

@@ -1,10 +1,10 @@
 //! Configures a workspace: layers become files in the configuration directory, Buildroot's Kconfig makes `.config` of
 //! them, and what it dropped is found.
 //!
-//! It costs nothing when nothing changed, so whoever needs a configured workspace calls it first. A file is written only
-//! if its contents change, because make builds anew what depends on a newer one; `make defconfig` runs only if what it
-//! reads changed. Every file is there wholly or not at all, and [`State`] says that all are: it goes first and comes
-//! last, so a run that ends in between is made up for by the next one.
+//! It costs nothing when nothing changed, so whoever needs a configured workspace calls it first. A file is written
+//! only if its contents change, because make builds anew what depends on a newer one; `make defconfig` runs only if
+//! what it reads changed. Every file is there wholly or not at all, and [`State`] says that all are: it goes first and
+//! comes last, so a run that ends in between is made up for by the next one.
 
 mod closing;
 mod defconfig;
@@ -37,28 +37,28 @@ use crate::layer::Layer;
 use crate::layer::merge::Merged;
 use crate::workspace::{Lock, Selection, State, Workspace};
 
-/// What a workspace is configured from.
+/// Sources of a configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// Where to.
+    /// Workspace that is configured.
     pub workspace: &'a Workspace,
     /// All layers in the order in which they are applied, with base and overrides.
     pub layers: &'a [Layer],
     /// Buildroot.
     pub source: &'a Source,
-    /// What is remembered.
+    /// Selection to remember.
     pub selection: &'a Selection,
     /// This program, which hooks of the build call; an absolute path.
     pub program: &'a Path,
-    /// What the project calls its version, and its commit.
+    /// Version of the project as the project calls it, and its commit.
     pub version: (&'a str, &'a str),
     /// The compiler cache.
     pub ccache: &'a Path,
     /// Buildroot's make.
     pub make: &'a Make,
-    /// Whether dropped settings are looked for even if nothing changed.
+    /// Looks for dropped settings even if nothing changed.
     pub again: bool,
-    /// Whether a dropped setting leaves the workspace unconfigured.
+    /// Leaves the workspace unconfigured if a setting was dropped.
     pub strict: bool,
 }
 
@@ -69,17 +69,17 @@ pub struct Configured {
     pub changed: Vec<PathBuf>,
     /// Why `.config` was made anew, if it was.
     pub made: Option<Reason>,
-    /// What Kconfig was asked for.
+    /// Request that Kconfig was given.
     pub request: Merged,
     /// Settings that did not become effective; nothing if they were not looked for.
     pub dropped: Option<Vec<Dropped>>,
     /// External trees of Buildroot, in order.
     pub externals: Vec<External>,
-    /// What somebody had changed in `.config`.
+    /// Changes that somebody had made to `.config`.
     pub edited: Option<Edited>,
-    /// What the user should know, as sentences without a full stop.
+    /// Notes for the user, as sentences without a full stop.
     pub notes: Vec<String>,
-    /// What the user should change, as sentences without a full stop.
+    /// Changes that the user should make, as sentences without a full stop.
     pub warnings: Vec<String>,
 }
 
@@ -101,7 +101,7 @@ pub fn configure(
     let output = workspace.output();
     reject_unsafe("the workspace", &output.canonicalize().unwrap_or(output))?;
     defconfig::reject_other_version(workspace, inputs.source)?;
-    let configuration = Configuration::of(inputs)?;
+    let configuration = Configuration::from_layers(inputs)?;
     let request = defconfig::digest(&configuration, inputs.source)?;
     let (why, edited) = defconfig::why(workspace, &request)?;
     if why.is_some() {

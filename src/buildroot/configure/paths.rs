@@ -21,7 +21,7 @@ pub enum PathError {
     Character {
         /// The first such character.
         character: char,
-        /// What is there.
+        /// Thing that is at the path.
         what: &'static str,
         /// The path.
         path: PathBuf,
@@ -51,18 +51,18 @@ fn unsafe_character(path: &Path) -> Option<char> {
     path.to_string_lossy().chars().find(|c| !is_safe(c))
 }
 
-/// Where Buildroot finds a layer: its directory, or a link to it.
+/// Place where Buildroot finds a layer: its directory, or a link to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
     /// Name of the layer.
     pub name: String,
-    /// What Buildroot is given; absolute.
+    /// Path that Buildroot is given; absolute.
     pub path: PathBuf,
     /// The directory itself, if that is another one; absolute.
     pub target: Option<PathBuf>,
 }
 
-/// Where each layer is.
+/// Finds the place of each layer.
 pub(super) fn locate(workspace: &Workspace, layers: &[Layer]) -> Result<Vec<Located>, Io> {
     layers.iter().map(|layer| locate_one(workspace, layer)).collect()
 }

@@ -1,4 +1,4 @@
-//! Why builds fail most often, as what Buildroot and compilers print tells, and what to do about it.
+//! Frequent causes of failed builds, found in the output of Buildroot and compilers, with their remedies.
 
 /// A cause that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,12 +15,12 @@ pub enum Cause {
     },
     /// A file could not be downloaded.
     Download {
-        /// Where from, at first.
+        /// Address that was tried first.
         url: String,
     },
     /// Kernel headers are of another version than was chosen (`support/scripts/check-kernel-headers.sh`).
     Headers {
-        /// What they were found to be, with what was expected.
+        /// Version that was found, with the one that was expected.
         found: String,
     },
     /// A program of the machine is missing (`support/dependencies/dependencies.sh`, or a shell).
@@ -46,7 +46,7 @@ impl Cause {
         })
     }
 
-    /// What to do about it, as a sentence without a full stop.
+    /// Remedy, as a sentence without a full stop.
     pub fn hint(&self) -> String {
         match self {
             Cause::Hash { file } => format!(

@@ -1,5 +1,4 @@
-//! What of a build failed, told so that the reason comes first: package, step, and the last lines of its part of the
-//! log.
+//! Report of a failed build, the reason first: package, step, and the last lines of its part of the log.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,9 +7,9 @@ use std::path::{Path, PathBuf};
 use super::cause::Cause;
 use super::message::{Message, plain};
 
-/// How many of the last lines are kept, of which those of the failed package are looked for.
+/// Number of last lines that are kept, of which those of the failed package are looked for.
 const KEPT: usize = 4000;
-/// How many of them are shown.
+/// Number of lines that are shown.
 const SHOWN: usize = 20;
 /// Logs that configure programs leave in the directory of their package.
 const OWN_LOGS: [&str; 7] = [
@@ -22,20 +21,20 @@ const OWN_LOGS: [&str; 7] = [
     "buildroot-build/CMakeFiles/CMakeError.log",
     "build/meson-logs/meson-log.txt",
 ];
-/// How a script of a layer tells that it failed, see [`crate::buildroot::hooks`].
+/// Start of the line with which a script of a layer reports its failure, see [`crate::buildroot::hooks`].
 const ERROR: &str = "error: ";
 const HINT: &str = "hint: ";
 
 /// Why a build failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What failed, for example `` `broken` 0.1 failed at `Building` ``.
+    /// Subject of the failure, for example `` `broken` 0.1 failed at `Building` ``.
     pub what: String,
     /// Directories of more packages that failed, in `build/`: with `--keep-going`.
     pub others: Vec<String>,
     /// The last lines of its part of the log.
     pub lines: Vec<String>,
-    /// Whether other packages were built at the same time, whose lines may be among them.
+    /// True if other packages were built at the same time, whose lines may be among them.
     pub mixed: bool,
     /// The whole log.
     pub log: PathBuf,
@@ -43,7 +42,7 @@ pub struct Failure {
     pub line: usize,
     /// A log that the package has written itself.
     pub own_log: Option<PathBuf>,
-    /// What to do about it, if the cause is known.
+    /// Remedy, if the cause is known.
     pub hint: Option<String>,
 }
 
@@ -67,11 +66,11 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What was printed, as far as it is needed to tell a failure.
+/// Output of a build, as far as it is needed to report a failure.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
     lines: VecDeque<String>,
-    /// How many lines there were.
+    /// Number of lines so far.
     count: usize,
     /// Steps, with the number of their line.
     begun: Vec<(usize, Message)>,
@@ -84,7 +83,7 @@ struct Stop {
     line: usize,
     /// Directory of the package in `build/` and the step of whose stamp it was; none for what is of no package.
     stamp: Option<(String, String)>,
-    /// Whether the line itself says what is wrong.
+    /// True if the line itself says what is wrong.
     is_reason: bool,
 }
 
@@ -108,7 +107,7 @@ impl Trace {
         self.begun.last().map(|(_, message)| message)
     }
 
-    /// What failed, of a build with this log.
+    /// Finds the failure of a build with this log.
     pub(super) fn failure(&self, log: &Path) -> Failure {
         let of_package = self.failed.iter().find(|stop| stop.stamp.is_some());
         let stop = of_package.or(self.failed.first());
@@ -121,16 +120,16 @@ impl Trace {
         let before = self.begun.iter().rev().find(|(line, _)| *line < end);
         let start = begun.or(before).map_or(1, |(line, _)| line + 1);
         let (part, mixed) = self.part(start, end, stamp.map(|(directory, _)| directory.as_str()));
-        let told = told(&part);
+        let reported = reported(&part);
         let downloads = stamp.is_some_and(|(_, step)| step.contains("download"))
             || begun.is_some_and(|(_, message)| message.text == "Downloading");
         let cause = || Cause::find(&part, downloads).map(|cause| cause.hint());
         let own_log = stamp.and_then(|(directory, _)| own_log(log, directory));
         Failure {
-            what: told.as_ref().map_or_else(|| what(begun, stamp), |(what, _)| what.clone()),
+            what: reported.as_ref().map_or_else(|| what(begun, stamp), |(what, _)| what.clone()),
             others: self.others(stamp),
-            hint: told.as_ref().and_then(|(_, hint)| hint.clone()).or_else(cause),
-            lines: shown(part, told.is_some()),
+            hint: reported.as_ref().and_then(|(_, hint)| hint.clone()).or_else(cause),
+            lines: shown(part, reported.is_some()),
             mixed,
             log: log.into(),
             line: start,
@@ -188,8 +187,8 @@ fn stamp(target: &str) -> Option<(String, String)> {
     Some((directory.into(), step.into()))
 }
 
-/// What a script of a layer says about its failure, and what to do about it.
-fn told(part: &[String]) -> Option<(String, Option<String>)> {
+/// Message and hint with which a script of a layer reports its failure.
+fn reported(part: &[String]) -> Option<(String, Option<String>)> {
     let at = part.iter().position(|line| line.starts_with("error: hook `"))?;
     let hint = part[at + 1..].iter().find_map(|line| line.strip_prefix(HINT));
     Some((part[at].trim_start_matches(ERROR).into(), hint.map(str::to_owned)))
@@ -207,9 +206,9 @@ fn what(begun: Option<&(usize, Message)>, stamp: Option<&(String, String)>) -> S
 }
 
 /// The last lines with something in them.
-fn shown(mut part: Vec<String>, told: bool) -> Vec<String> {
+fn shown(mut part: Vec<String>, reported: bool) -> Vec<String> {
     part.retain(|line| !line.trim().is_empty());
-    if told {
+    if reported {
         part.retain(|line| !line.starts_with(ERROR) && !line.starts_with(HINT));
     }
     part.split_off(part.len().saturating_sub(SHOWN))
@@ -234,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_package_whose_stamp_failed_is_named() {
-        let told = failure(&[
+        let report = failure(&[
             "\x1b[7m>>> zlib 1.3 Building\x1b[27m",
             "zlib is fine",
             ">>> broken 0.1 Configuring",
@@ -247,7 +246,7 @@ mod tests {
         ]);
         // The first stop names no package, and is of the package.
         assert_eq!(
-            told,
+            report,
             "`broken` 0.1 failed at `Building`\n    x.c:1: error: no\n    make[2]: *** [Makefile:3: x.o] Error 1\n  \
              the whole log: `out/build.log`, this part from line 6"
         );
@@ -255,7 +254,7 @@ mod tests {
 
     #[test]
     fn lines_of_packages_that_are_built_at_the_same_time_are_left_out_as_far_as_they_are_known() {
-        let told = failure(&[
+        let report = failure(&[
             ">>> broken 0.1 Building",
             "cc broken.c",
             ">>> zlib 1.3 Building",
@@ -267,7 +266,7 @@ mod tests {
             "make[1]: *** [package/pkg-generic.mk:283: /w/build/zlib-1.3/.stamp_built] Error 2",
         ]);
         assert_eq!(
-            told,
+            report,
             "`broken` 0.1 failed at `Building`, and so did `zlib-1.3`\n    cc broken.c\n    cc who-knows.c\n    \
              broken.c:1: error: no\n  packages were built at the same time: lines of others may be among these\n  \
              the whole log: `out/build.log`, this part from line 2"
@@ -275,8 +274,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_no_package_is_told_too() {
-        let told = failure(&[
+    fn what_is_of_no_package_is_reported_too() {
+        let report = failure(&[
             ">>>   Finalizing target directory",
             "cp: no",
             "make[1]: *** [Makefile:757: target-finalize] Error 1",
@@ -284,24 +283,24 @@ mod tests {
         ]);
         let place = "the whole log: `out/build.log`, this part from line";
         assert_eq!(
-            told,
+            report,
             format!("the build failed at `Finalizing target directory`\n    cp: no\n  {place} 2")
         );
-        let told = failure(&["Makefile.legacy:9: *** \"Please check your configuration\".  Stop."]);
+        let report = failure(&["Makefile.legacy:9: *** \"Please check your configuration\".  Stop."]);
         assert_eq!(
-            told,
+            report,
             format!(
                 "make failed before anything was built\n    Makefile.legacy:9: *** \"Please check your configuration\".  \
                  Stop.\n  {place} 1"
             )
         );
-        let told = failure(&[
+        let report = failure(&[
             ">>> zlib 1.3 Building",
             "ERROR: x.tar.gz has wrong sha256 hash:",
             "make: *** [x.mk:1: /w/build/x-1/.stamp_downloaded] Error 1",
         ]);
         let hash = "ERROR: x.tar.gz has wrong sha256 hash:";
-        assert_eq!(told, format!("`x-1` failed at `downloaded`\n    {hash}\n  {place} 2"));
+        assert_eq!(report, format!("`x-1` failed at `downloaded`\n    {hash}\n  {place} 2"));
         assert_eq!(failure(&[]), format!("make failed before anything was built\n  {place} 1"));
     }
 
@@ -311,8 +310,8 @@ mod tests {
         let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         lines.insert(0, ">>> broken 0.1 Building");
         lines.push("make[1]: *** [x.mk:1: /w/build/broken-0.1/.stamp_built] Error 2");
-        let told = failure(&lines);
-        assert_eq!(told.lines().count(), SHOWN + 2, "{told}");
-        assert!(told.contains(&format!("    line {}\n  the whole log", KEPT + 10)), "{told}");
+        let report = failure(&lines);
+        assert_eq!(report.lines().count(), SHOWN + 2, "{report}");
+        assert!(report.contains(&format!("    line {}\n  the whole log", KEPT + 10)), "{report}");
     }
 }

@@ -42,7 +42,7 @@ impl Log {
     }
 }
 
-/// Where the log of the build before is.
+/// Path of the log of the build before.
 pub fn older(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");

@@ -1,5 +1,5 @@
-//! What Buildroot says when it begins a step: `>>> PACKAGE VERSION TEXT` (`support/misc/utils.mk`), in the letters of
-//! the terminal if it has one. Steps of no package leave the first two words empty.
+//! Messages of Buildroot at the beginning of a step: `>>> PACKAGE VERSION TEXT` (`support/misc/utils.mk`), in the
+//! letters of the terminal if it has one. Steps of no package leave the first two words empty.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ pub struct Message {
     pub package: String,
     /// Its version; empty for virtual packages.
     pub version: String,
-    /// What is done, for example `Building`.
+    /// Text of the step, for example `Building`.
     pub text: String,
 }
 

@@ -1,7 +1,8 @@
-//! Runs Buildroot in a workspace: make with all it prints in a log, steps told while they begin, and a failure told so
-//! that its reason comes first.
+//! Runs Buildroot in a workspace: make with all it prints in a log, steps reported when they begin, and a failure with
+//! its reason first.
 //!
-//! Buildroot remembers what is built by stamps, so that a build that was interrupted or has failed goes on where it was.
+//! Buildroot remembers what is built by stamps, so that a build that was interrupted or has failed goes on where it
+//! was.
 
 mod cause;
 mod failure;
@@ -40,11 +41,11 @@ const LISTING: &str = "Listing packages";
 /// A build that is wanted.
 #[derive(Clone, Debug)]
 pub struct Build<'a> {
-    /// How Buildroot is called.
+    /// Way to call Buildroot.
     pub make: &'a Make,
     /// Goals, variables and flags of make.
     pub goals: Vec<OsString>,
-    /// Where all is written that is printed.
+    /// File for all that is printed.
     pub log: PathBuf,
     /// Output directories that may know how long packages take.
     pub others: Vec<PathBuf>,
@@ -53,13 +54,13 @@ pub struct Build<'a> {
 /// A step that begins.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
-    /// Which one.
+    /// Package, version and text of the step.
     pub message: &'a Message,
-    /// How many packages are done.
+    /// Number of packages that are done.
     pub done: usize,
-    /// How many there are; zero if that is not known.
+    /// Number of packages; zero if that is not known.
     pub total: usize,
-    /// How long those that are not done will take, as far as earlier builds tell.
+    /// Time that the other packages will take, estimated from earlier builds.
     pub left: Option<Duration>,
 }
 
@@ -74,7 +75,7 @@ pub trait Listener {
 /// A build that has succeeded.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// How long it took.
+    /// Duration of the build.
     pub time: Duration,
     /// Packages of which something was built, with their times, the slowest first.
     pub packages: Vec<(String, Duration)>,
@@ -145,7 +146,7 @@ impl Build<'_> {
                 logged = log.add(line, message.is_some());
             }
             if let Some(message) = message {
-                tell(message, &packages, listener);
+                report(message, &packages, listener);
             }
         });
         let logged = logged.and_then(|()| log.end());
@@ -158,7 +159,7 @@ impl Build<'_> {
         }
     }
 
-    /// Names of the packages; none if make cannot tell them, which the build itself will say better.
+    /// Names of the packages; none if make cannot list them, which the build itself will say better.
     fn names(&self, interrupt: &Interrupt, listener: &dyn Listener) -> Result<BTreeSet<String>, DriveError> {
         let output = &self.make.output;
         let digest = match configuration(output) {
@@ -204,7 +205,7 @@ fn ask(program: &Program, interrupt: &Interrupt) -> Result<BTreeSet<String>, Dri
     }
 }
 
-fn tell(message: &Message, packages: &Packages, listener: &dyn Listener) {
+fn report(message: &Message, packages: &Packages, listener: &dyn Listener) {
     let done = packages.done();
     let left = packages.left(&done);
     listener.step(&Step { message, done: done.len(), total: packages.total(), left });

@@ -9,7 +9,7 @@ use super::times::Times;
 
 /// Made in the directory of a package when all of its steps are done.
 const LAST_STAMP: &str = ".stamp_installed";
-/// Where Buildroot logs how long steps took, in `build/`.
+/// Log of the durations of steps that Buildroot writes, in `build/`.
 const TIMES: &str = "build-time.log";
 
 /// The time of one package in this many must be known.
@@ -35,7 +35,7 @@ impl Packages {
         Packages { names, build, times }
     }
 
-    /// How many there are; none if nobody could tell.
+    /// Number of packages; zero if it is not known.
     pub fn total(&self) -> usize {
         self.names.len()
     }
@@ -54,24 +54,24 @@ impl Packages {
         begins(directory.len()).or_else(|| dashes.rev().find_map(begins))
     }
 
-    /// How long all but `done` will take one after the other: as long as in earlier builds, or as the mean of those whose
-    /// time is known. Nothing if these are too few to tell.
+    /// Estimates the time that all but `done` will take one after the other: as in earlier builds, or the mean of those
+    /// whose time is known. Nothing if these are too few.
     pub fn left(&self, done: &BTreeSet<&str>) -> Option<Duration> {
         let mut times = self.times.clone();
         times.add_unknown(read_times(&self.build));
-        let known = self.names.iter().filter(|name| times.of(name).is_some()).count();
+        let known = self.names.iter().filter(|name| times.total(name).is_some()).count();
         let mean = times.mean().filter(|_| known * KNOWN >= self.names.len())?;
         let missing = self.names.iter().filter(|name| !done.contains(name.as_str()));
-        Some(missing.map(|name| times.of(name).unwrap_or(mean)).sum())
+        Some(missing.map(|name| times.total(name).unwrap_or(mean)).sum())
     }
 }
 
-/// How many bytes the log of times of an output directory has.
+/// Length of the log of times of an output directory, in bytes.
 pub(super) fn times_len(output: &Path) -> usize {
     fs::metadata(output.join("build").join(TIMES)).map_or(0, |metadata| metadata.len() as usize)
 }
 
-/// What the log of times has behind its first `from` bytes.
+/// Reads the log of times from byte `from` on.
 pub(super) fn times_since(output: &Path, from: usize) -> Times {
     let text = fs::read(output.join("build").join(TIMES)).unwrap_or_default();
     Times::read(&String::from_utf8_lossy(text.get(from..).unwrap_or(&text)))

@@ -1,4 +1,4 @@
-//! How long steps took: `build/build-time.log`, to which Buildroot appends `SECONDS.NANOSECONDS:start:STEP: PACKAGE`
+//! Durations of steps: `build/build-time.log`, to which Buildroot appends `SECONDS.NANOSECONDS:start:STEP: PACKAGE`
 //! and the same with `end` (`package/pkg-generic.mk`); words are padded with spaces.
 
 use std::collections::BTreeMap;
@@ -33,12 +33,12 @@ impl Times {
         }
     }
 
-    /// How long a package took in all.
-    pub fn of(&self, package: &str) -> Option<Duration> {
+    /// Total time of a package.
+    pub fn total(&self, package: &str) -> Option<Duration> {
         self.packages.get(package).map(|steps| steps.values().sum())
     }
 
-    /// How long one took on average.
+    /// Mean time of a package.
     pub fn mean(&self) -> Option<Duration> {
         let count = u32::try_from(self.packages.len()).ok().filter(|count| *count > 0)?;
         Some(self.packages.values().flat_map(BTreeMap::values).sum::<Duration>() / count)
@@ -84,15 +84,15 @@ mod tests {
                    1700000030.000000000:start:build               : broken\n";
         let mut times = Times::read(log);
         let seconds = Duration::from_secs;
-        assert_eq!((times.of("linux"), times.of("hello")), (Some(seconds(10)), Some(seconds(3))));
-        assert_eq!((times.of("broken"), times.mean()), (None, Some(Duration::from_millis(6500))));
+        assert_eq!((times.total("linux"), times.total("hello")), (Some(seconds(10)), Some(seconds(3))));
+        assert_eq!((times.total("broken"), times.mean()), (None, Some(Duration::from_millis(6500))));
         assert_eq!(times.slowest(), [("linux".into(), seconds(10)), ("hello".into(), seconds(3))]);
         times.add_unknown(Times::read(
             "1.0:start:build: linux\n2.0:end:build: linux\n1.0:start:a: x\n3.0:end:a: x\n",
         ));
-        assert_eq!((times.of("linux"), times.of("x")), (Some(seconds(10)), Some(seconds(2))));
+        assert_eq!((times.total("linux"), times.total("x")), (Some(seconds(10)), Some(seconds(2))));
         assert_eq!(Times::read("").mean(), None);
         let backwards = Times::read("9.0:start:build: linux\n2.0:end:build: linux\n");
-        assert_eq!(backwards.of("linux"), Some(Duration::ZERO), "the clock was set");
+        assert_eq!(backwards.total("linux"), Some(Duration::ZERO), "the clock was set");
     }
 }

@@ -1,5 +1,5 @@
-//! What Kconfig made of what was asked for: every symbol that has another value than the last fragment that set it
-//! wanted, and why.
+//! Comparison of Kconfig's result with the request: every symbol that has another value than the last fragment that set
+//! it wanted, and why.
 //!
 //! Kconfig drops a setting without a word when it does not know the symbol, when a dependency does not hold, when
 //! another member of a choice was set later, when another symbol selects it, and when the value has the wrong type.
@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-pub use why::{Cure, Why};
+pub use why::{Remedy, Why};
 
 use super::config::Config;
 use super::kconfig::{Definition, Definitions, Type, Unmet, Values, number};
@@ -23,22 +23,22 @@ use crate::layer::symbols::nearest;
 pub struct Dropped {
     /// The symbol.
     pub symbol: String,
-    /// What was asked for, and where.
+    /// Value that was asked for, with its place.
     pub requested: Assignment,
-    /// What Kconfig made of it; nothing if the symbol is not in the `.config`.
+    /// Value in the `.config`; nothing if the symbol is not there.
     pub effective: Option<String>,
-    /// Why, as far as the Kconfig files tell.
+    /// Reason, as far as the Kconfig files show it.
     pub why: Why,
 }
 
 impl Dropped {
-    /// Whether the request itself wants it so: later it sets another member of the same choice, or turns off what this
-    /// depends on.
+    /// Returns whether the request itself wants it so: later it sets another member of the same choice, or turns off
+    /// what this depends on.
     pub fn is_override(&self) -> bool {
         self.why.by().is_some()
     }
 
-    /// What can be done.
+    /// Remedy for the user.
     pub fn hint(&self) -> Option<String> {
         self.why.hint(&self.symbol)
     }
@@ -51,7 +51,7 @@ const FEW: usize = 4;
 const STEPS: usize = 8;
 
 /// All settings of `request` whose value in `config` is another one, by symbol. A symbol that is asked to be off may
-/// be missing in `config`, an empty text too; numbers are compared as numbers. Symbols that exist only to tell that
+/// be missing in `config`, an empty text too; numbers are compared as numbers. Symbols that exist only to report that
 /// they were removed are listed even if they are effective, because Buildroot refuses to build with them.
 pub fn compare(request: &Merged, config: &Config, definitions: &Definitions) -> Vec<Dropped> {
     let comparison = Comparison { request, config, definitions };
@@ -77,7 +77,7 @@ struct Comparison<'a> {
 impl Values for Comparison<'_> {
     fn value(&self, symbol: &str) -> Option<String> {
         let symbol = self.definitions.named(symbol);
-        let environment = self.definitions.of(&symbol).iter().any(|definition| definition.environment);
+        let environment = self.definitions.get(&symbol).iter().any(|definition| definition.environment);
         match self.config.get(&symbol) {
             None if environment => None,
             value => Some(value.unwrap_or_default().into()),
@@ -99,7 +99,7 @@ impl Comparison<'_> {
     }
 
     fn why(&self, symbol: &str, requested: &Assignment) -> Why {
-        let definitions = self.definitions.of(symbol);
+        let definitions = self.definitions.get(symbol);
         if definitions.is_empty() {
             let nearest = nearest(symbol, self.definitions.symbols()).map(String::from);
             return Why::Unknown { nearest };
@@ -118,15 +118,15 @@ impl Comparison<'_> {
             .unwrap_or(Why::Unexplained)
     }
 
-    /// A symbol whose only definitions are there to tell that it is gone.
+    /// A symbol whose only definitions report that it is gone.
     fn removed(&self, symbol: &str) -> Option<Why> {
-        let definitions = self.definitions.of(symbol);
+        let definitions = self.definitions.get(symbol);
         let legacy = definitions.first().filter(|_| definitions.iter().all(|one| one.legacy))?;
         let instead = legacy.selects.iter().filter(|name| !name.ends_with("_LEGACY")).cloned().collect();
         Some(Why::Removed { says: legacy.prompt.clone().unwrap_or_default(), instead })
     }
 
-    /// What keeps a symbol on.
+    /// Reason that keeps a symbol on.
     fn forced(&self, symbol: &str, definitions: &[Definition]) -> Option<Why> {
         let is_on = |symbol: &str| matches!(self.config.get(symbol), Some("y" | "m"));
         let all = self.definitions.selectors(symbol).iter();
@@ -144,7 +144,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// What does not hold, if no definition has all it depends on.
+    /// First dependency that does not hold, if no definition has all it depends on.
     fn unmet(&self, definitions: &[Definition]) -> Option<Why> {
         let Unmet { part, symbol, symbols, value } = self.first_unmet(definitions)?;
         let named = self.definitions.named(&symbol);
@@ -153,8 +153,8 @@ impl Comparison<'_> {
             .iter()
             .find_map(|symbol| self.turned_off(&self.definitions.named(symbol), STEPS))
             .cloned();
-        let cure = if part == named && value == "n" { self.cure(&named) } else { Cure::None };
-        Some(Why::Unmet { part, symbol: named, value, by, cure })
+        let remedy = if part == named && value == "n" { self.remedy(&named) } else { Remedy::None };
+        Some(Why::Unmet { part, symbol: named, value, by, remedy })
     }
 
     fn first_unmet(&self, definitions: &[Definition]) -> Option<Unmet> {
@@ -173,25 +173,25 @@ impl Comparison<'_> {
         if is_satisfied(winner, self.config.get(symbol)) || steps == 0 {
             return None;
         }
-        let definitions = self.definitions.of(symbol);
+        let definitions = self.definitions.get(symbol);
         let Some(unmet) = self.first_unmet(definitions) else {
             return self.winner(symbol, definitions).and_then(|(_, by)| by);
         };
         unmet.symbols.iter().find_map(|symbol| self.turned_off(&self.definitions.named(symbol), steps - 1))
     }
 
-    fn cure(&self, symbol: &str) -> Cure {
-        let settable = |symbol: &str| self.definitions.of(symbol).iter().any(|one| one.prompt.is_some());
+    fn remedy(&self, symbol: &str) -> Remedy {
+        let settable = |symbol: &str| self.definitions.get(symbol).iter().any(|one| one.prompt.is_some());
         if self.request.setting(symbol).is_some_and(|setting| is_wanted(&setting.winner)) {
-            return Cure::AskedFor;
+            return Remedy::AskedFor;
         }
         if settable(symbol) {
-            return Cure::Set;
+            return Remedy::Set;
         }
         let selectors = self.definitions.selectors(symbol).iter().map(|selector| selector.symbol.clone());
         let selectors: BTreeSet<String> = selectors.collect();
         let few = (1..=FEW).contains(&selectors.len()) && selectors.iter().all(|symbol| settable(symbol));
-        if few { Cure::SelectedBy(selectors.into_iter().collect()) } else { Cure::None }
+        if few { Remedy::SelectedBy(selectors.into_iter().collect()) } else { Remedy::None }
     }
 
     /// The other member of a choice that is on.
@@ -210,7 +210,7 @@ impl Comparison<'_> {
     }
 }
 
-/// Whether something is asked to be there.
+/// Returns whether an assignment asks for something to be there.
 fn is_wanted(requested: &Assignment) -> bool {
     !requested.value.is_off() && !requested.value.text().is_empty()
 }

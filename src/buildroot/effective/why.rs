@@ -1,4 +1,4 @@
-//! Why a setting is not effective, in words and for programs.
+//! Reasons why a setting is not effective, in words and for programs.
 
 use std::fmt;
 
@@ -17,9 +17,9 @@ pub enum Why {
     },
     /// It was removed or renamed.
     Removed {
-        /// What the tree says about it.
+        /// Text of the tree about it.
         says: String,
-        /// What it turns on in its place.
+        /// Symbols that it turns on in its place.
         instead: Vec<String>,
     },
     /// Something that it depends on does not hold.
@@ -32,12 +32,12 @@ pub enum Why {
         value: String,
         /// The request that turned off what another one had turned on, if that is the reason.
         by: Option<Assignment>,
-        /// What would make it hold.
-        cure: Cure,
+        /// Setting that would make it hold.
+        remedy: Remedy,
     },
     /// Another member of its choice is chosen.
     Chosen {
-        /// Which.
+        /// That member.
         winner: String,
         /// The request for it, if it was asked for.
         by: Option<Assignment>,
@@ -53,17 +53,17 @@ pub enum Why {
     NoPrompt,
     /// The value has the wrong type.
     Invalid {
-        /// What is expected.
+        /// Value that is expected.
         expects: &'static str,
     },
-    /// The Kconfig files do not tell.
+    /// The Kconfig files do not show it.
     Unexplained,
 }
 
-/// What would turn on a symbol that others depend on.
+/// Setting that would turn on a symbol that others depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", content = "symbols", rename_all = "kebab-case")]
-pub enum Cure {
+pub enum Remedy {
     /// To set it.
     Set,
     /// It is asked for, and has a reason of its own.
@@ -89,11 +89,11 @@ impl Why {
             Why::Removed { instead, .. } if instead.is_empty() => format!("remove `{symbol}`"),
             Why::Removed { instead, .. } => format!("set {} instead", list(instead)),
             Why::Unmet { by: Some(_), .. } => return None,
-            Why::Unmet { symbol, cure: Cure::Set, .. } => format!("set `{symbol}` too"),
-            Why::Unmet { symbol, cure: Cure::AskedFor, .. } => {
+            Why::Unmet { symbol, remedy: Remedy::Set, .. } => format!("set `{symbol}` too"),
+            Why::Unmet { symbol, remedy: Remedy::AskedFor, .. } => {
                 format!("`{symbol}` is asked for, and is dropped too")
             }
-            Why::Unmet { symbol, cure: Cure::SelectedBy(by), .. } => {
+            Why::Unmet { symbol, remedy: Remedy::SelectedBy(by), .. } => {
                 format!("`{symbol}` is selected by {}", list(by))
             }
             Why::Selected { by } => format!("turn off {} too", list(by)),
@@ -125,7 +125,7 @@ impl fmt::Display for Why {
             Why::Selected { by } => write!(f, "it is selected by {}", list(by)),
             Why::NoPrompt => f.write_str("its value follows from other symbols only"),
             Why::Invalid { expects } => write!(f, "{expects} is expected"),
-            Why::Unexplained => f.write_str("the Kconfig files do not tell why"),
+            Why::Unexplained => f.write_str("the Kconfig files do not say why"),
         }?;
         self.by().map_or(Ok(()), |by| write!(f, ", as {} asks for", by.place()))
     }

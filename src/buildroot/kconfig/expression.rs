@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What `depends on` and `if` ask for.
+/// Condition of `depends on` and `if`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expression {
     /// A symbol, or a bare word that stands for itself.
@@ -19,7 +19,7 @@ pub enum Expression {
     Compare(Box<Expression>, &'static str, Box<Expression>),
 }
 
-/// What is known of symbols.
+/// Known values of symbols.
 pub trait Values {
     /// The value of a symbol, `n` or nothing for one that has none; `None` if it is not known.
     fn value(&self, symbol: &str) -> Option<String>;
@@ -47,7 +47,7 @@ impl Expression {
         parser.words.is_empty().then_some(expression)
     }
 
-    /// Whether it holds; what is not known is taken to hold.
+    /// Returns whether it holds; what is not known is taken to hold.
     pub fn holds(&self, values: &impl Values) -> bool {
         self.state(values) != Some(false)
     }

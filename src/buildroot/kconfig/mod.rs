@@ -35,7 +35,7 @@ pub enum Type {
 }
 
 impl Type {
-    fn of(keyword: &str) -> Option<Type> {
+    fn from_keyword(keyword: &str) -> Option<Type> {
         Some(match keyword {
             "bool" | "boolean" => Type::Bool,
             "tristate" => Type::Tristate,
@@ -46,7 +46,7 @@ impl Type {
         })
     }
 
-    /// What a value of this type looks like.
+    /// Form of a value of this type.
     pub fn expects(self) -> &'static str {
         match self {
             Type::Bool => "`y` or `n`",
@@ -63,21 +63,21 @@ impl Type {
 pub struct Definition {
     /// Its type, if this definition gives it.
     pub kind: Option<Type>,
-    /// What the user is asked; nothing if the value only follows from others.
+    /// Text that the user is asked; nothing if the value only follows from others.
     pub prompt: Option<String>,
     /// All that must hold for the user to be asked, from the outermost menu to the prompt.
     pub conditions: Vec<Rc<Expression>>,
     /// The choice it is a member of.
     pub choice: Option<usize>,
-    /// What it selects.
+    /// Symbols that it selects.
     pub selects: Vec<String>,
-    /// Whether it is kept only to tell that it was removed.
+    /// True if it is kept only to report that it was removed.
     pub legacy: bool,
-    /// Whether its value comes from the environment, and is in no `.config`.
+    /// True if its value comes from the environment, and is in no `.config`.
     pub environment: bool,
 }
 
-/// What selects a symbol.
+/// Symbol that selects another one.
 #[derive(Clone, Debug)]
 pub struct Selector {
     /// The symbol that selects.
@@ -86,14 +86,14 @@ pub struct Selector {
     pub condition: Option<Expression>,
 }
 
-/// What a source tree defines.
+/// Definitions of a source tree.
 #[derive(Clone, Debug, Default)]
 pub struct Definitions {
     symbols: BTreeMap<String, Vec<Definition>>,
     selectors: BTreeMap<String, Vec<Selector>>,
     /// Members of each choice.
     choices: Vec<Vec<String>>,
-    /// What stands in front of names in a `.config`, but not in the files.
+    /// Prefix of names in a `.config` that is not in the files.
     prefix: &'static str,
     missing: Vec<PathBuf>,
     files: usize,
@@ -102,7 +102,7 @@ pub struct Definitions {
 impl Definitions {
     /// Reads Buildroot's tree at `directory` as it is configured in `output` (`O=`): the external trees that Buildroot
     /// noted there are read too.
-    pub fn of_buildroot(directory: &Path, output: &Path) -> Definitions {
+    pub fn for_buildroot(directory: &Path, output: &Path) -> Definitions {
         let output = std::path::absolute(output).unwrap_or_else(|_| output.into());
         let variables = [("BR2_BASE_DIR".into(), output.display().to_string())];
         Definitions::read(directory, "Config.in", "", variables.into())
@@ -122,11 +122,11 @@ impl Definitions {
     }
 
     /// The definitions of a symbol; none if it is unknown.
-    pub fn of(&self, symbol: &str) -> &[Definition] {
+    pub fn get(&self, symbol: &str) -> &[Definition] {
         self.symbols.get(symbol).map_or(&[], Vec::as_slice)
     }
 
-    /// What selects a symbol.
+    /// Symbols that select a symbol.
     pub fn selectors(&self, symbol: &str) -> &[Selector] {
         self.selectors.get(symbol).map_or(&[], Vec::as_slice)
     }
@@ -147,7 +147,7 @@ impl Definitions {
         &self.missing
     }
 
-    /// How many files were read.
+    /// Number of files that were read.
     pub fn files(&self) -> usize {
         self.files
     }

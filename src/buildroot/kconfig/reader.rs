@@ -14,7 +14,7 @@ pub(super) struct Reader<'a> {
     /// Values for paths behind `source`; texts that are defaults of symbols are added on the way.
     variables: BTreeMap<String, String>,
     definitions: &'a mut Definitions,
-    /// What encloses the line that is read: `if`, `menu` and `choice`, from the outermost.
+    /// Blocks around the line that is read: `if`, `menu` and `choice`, from the outermost.
     open: Vec<Block>,
     entry: Entry,
     /// Files that are being read: one that reads itself is passed over.
@@ -27,7 +27,7 @@ struct Block {
     choice: Option<usize>,
 }
 
-/// What the next `depends on` belongs to.
+/// Owner of the next `depends on`.
 enum Entry {
     /// The innermost block.
     Block,

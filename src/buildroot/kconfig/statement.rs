@@ -33,7 +33,7 @@ pub(super) enum Statement<'a> {
     Environment,
 }
 
-/// What the user is asked.
+/// Question to the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Prompt<'a> {
     pub text: &'a str,
@@ -105,7 +105,7 @@ fn statement(line: &str) -> Option<Statement<'_>> {
         "option" if rest.starts_with("env") => Statement::Environment,
         "def_bool" => Statement::Type(Type::Bool, None),
         "def_tristate" => Statement::Type(Type::Tristate, None),
-        _ => Statement::Type(Type::of(keyword)?, prompt(rest)),
+        _ => Statement::Type(Type::from_keyword(keyword)?, prompt(rest)),
     })
 }
 

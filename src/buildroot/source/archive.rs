@@ -12,7 +12,7 @@ use crate::flash::source::{ImageError, stream_of};
 const XZ: &[u8] = b"\xfd7zXZ\0";
 const GZIP: &[u8] = b"\x1f\x8b";
 
-/// Where an archive is.
+/// Location of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Archive {
     /// A file.
@@ -35,7 +35,7 @@ pub enum ArchiveError {
     Unreadable {
         /// The archive.
         archive: String,
-        /// What is wrong.
+        /// Error of the reader.
         source: io::Error,
     },
     /// It would write elsewhere.
@@ -83,11 +83,11 @@ fn is_address(text: &str) -> bool {
 
 impl Archive {
     /// A file, unless it begins as an address does.
-    pub fn of(text: &str) -> Archive {
+    pub fn from_text(text: &str) -> Archive {
         if is_address(text) { Archive::Url(text.into()) } else { Archive::File(text.into()) }
     }
 
-    /// How messages call it.
+    /// Name in messages.
     pub fn name(&self) -> String {
         match self {
             Archive::File(path) => path.display().to_string(),
@@ -130,7 +130,7 @@ fn unpacked(reader: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
     })
 }
 
-/// Where an entry belongs, below the directory; nothing for the directory itself and for remarks about the archive.
+/// Path of an entry below the directory; nothing for the directory itself and for remarks about the archive.
 fn target(from: &Archive, entry: &Entry<'_, impl Read>) -> Result<Option<PathBuf>, ArchiveError> {
     let unreadable = |source| ArchiveError::Unreadable { archive: from.name(), source };
     let name = entry.path().map_err(unreadable)?;
@@ -172,7 +172,7 @@ fn below_top(path: &Path) -> Option<PathBuf> {
     Some(parts.into_iter().skip(1).collect())
 }
 
-/// Whether a link at `path` leads to something in the tree.
+/// Returns whether a link at `path` leads to something in the tree.
 fn stays(path: &Path, to: &Path) -> bool {
     let mut depth = path.components().count() as isize - 1;
     to.components().all(|component| {

@@ -39,7 +39,7 @@ struct Item {
 
 impl TreeDigest {
     /// Reads the whole tree.
-    pub fn of(tree: &Path) -> Result<TreeDigest, Io> {
+    pub fn for_tree(tree: &Path) -> Result<TreeDigest, Io> {
         let mut by_entry: BTreeMap<String, Vec<Item>> = BTreeMap::new();
         for name in names(tree)?.into_iter().filter(|name| counts(name)) {
             let mut items = Vec::new();
@@ -47,7 +47,7 @@ impl TreeDigest {
             items.sort_by(|a, b| a.name.as_os_str().as_bytes().cmp(b.name.as_os_str().as_bytes()));
             by_entry.insert(name.to_string_lossy().into_owned(), items);
         }
-        let digest = |(name, items): (String, Vec<Item>)| Ok((name, of_items(tree, &items)?));
+        let digest = |(name, items): (String, Vec<Item>)| Ok((name, digest_items(tree, &items)?));
         let entries = by_entry.into_iter().map(digest).collect::<Result<_, Io>>()?;
         Ok(TreeDigest { entries })
     }
@@ -90,7 +90,7 @@ fn list(tree: &Path, name: &Path, items: &mut Vec<Item>) -> Result<(), Io> {
 }
 
 /// Many files are read at once; what is hashed is in order.
-fn of_items(tree: &Path, items: &[Item]) -> Result<String, Io> {
+fn digest_items(tree: &Path, items: &[Item]) -> Result<String, Io> {
     const AT_ONCE: usize = 256;
     let mut hasher = Hasher::new();
     for some in items.chunks(AT_ONCE) {

@@ -21,10 +21,10 @@ use crate::workspace::{Lock, Workspace};
 
 /// The variable that names a source tree. Scripts of SkiffOS give it another meaning: the output directory.
 pub const VARIABLE: &str = "BUILDROOT_DIR";
-/// What makes a directory such a tree.
+/// Files and directories that every such tree has.
 const PARTS: [&str; 3] = ["Makefile", "Config.in", "package"];
 
-/// Where a tree may be.
+/// Candidates for the source tree.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     /// Given by a flag.
@@ -33,11 +33,11 @@ pub struct Places {
     pub variable: Option<PathBuf>,
     /// Given at an earlier configure.
     pub remembered: Option<PathBuf>,
-    /// Whether it may be another version than the pinned one, or changed.
+    /// Accepts another version than the pinned one, and changed files.
     pub any: bool,
 }
 
-/// Who named the tree.
+/// Origin of the path of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedBy {
     /// A flag.
@@ -55,7 +55,7 @@ pub enum NamedBy {
 /// A source tree of Buildroot.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Where it is, as an absolute path without links.
+    /// Absolute path without links.
     pub path: PathBuf,
     /// The tree that was found, of which `path` is a patched copy, if there is a series.
     pub original: PathBuf,
@@ -63,9 +63,9 @@ pub struct Source {
     pub version: String,
     /// Digest of the tree and of the series that was applied.
     pub digest: String,
-    /// Who named it.
+    /// Origin of the path.
     pub named_by: NamedBy,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ pub enum SourceError {
     /// The operating system failed.
     #[error(transparent)]
     Io(#[from] Io),
-    /// What is pinned cannot be read.
+    /// The pin cannot be read.
     #[error(transparent)]
     Pin(#[from] PinError),
     /// The series cannot be applied.
@@ -92,15 +92,15 @@ pub enum SourceError {
     None {
         /// The pinned version.
         version: String,
-        /// Where it would be kept.
+        /// Directory in which it would be kept.
         place: PathBuf,
     },
     /// A directory is not one.
     #[error("`{}` is not a source tree of Buildroot: it has no `{missing}`", path.display())]
     NoTree {
-        /// What was given.
+        /// Directory that was given.
         path: PathBuf,
-        /// What it lacks.
+        /// Part that it lacks.
         missing: &'static str,
     },
     /// It does not say its version.
@@ -116,7 +116,7 @@ pub enum SourceError {
         path: PathBuf,
         /// Its version.
         found: String,
-        /// What the project pins.
+        /// Version that the project pins.
         pinned: String,
     },
     /// Its files are others.
@@ -178,12 +178,12 @@ impl Source {
         interrupt: &Interrupt,
     ) -> Result<Source, SourceError> {
         let mut warnings = Vec::new();
-        let pin = Pin::of_project(workspace.root())?;
+        let pin = Pin::for_project(workspace.root())?;
         let (path, named_by) = choose(workspace, places, pin.as_ref(), &mut warnings)?;
         ensure_tree(&path, &path)?;
         let original = fs::canonicalize(&path).map_err(Io::on("find", &path))?;
         let version = version(&original, &original)?;
-        let digest = TreeDigest::of(&original)?;
+        let digest = TreeDigest::for_tree(&original)?;
         if let Some(pin) = &pin
             && let Err(error) = pin.check(&original, &version, &digest)
         {
@@ -192,7 +192,7 @@ impl Source {
                 false => return Err(error),
             }
         }
-        let series = Series::of_project(workspace.root())?;
+        let series = Series::for_project(workspace.root())?;
         let path = series.apply(&original, &digest, workspace, interrupt)?;
         let digest = format!("{} {}", digest.whole(), series.digest());
         Ok(Source { path, original, version, digest, named_by, warnings })
@@ -233,7 +233,8 @@ fn choose(
     }
 }
 
-/// What scripts of SkiffOS give the variable: the workspace, or another directory that was `O=`.
+/// Returns whether the variable names what scripts of SkiffOS give it: the workspace, or another directory that was
+/// `O=`.
 fn is_output(path: &Path, workspace: &Workspace) -> bool {
     path == workspace.output() || (missing_part(path).is_some() && path.join(".config").exists())
 }
@@ -260,7 +261,7 @@ fn version(tree: &Path, name: &Path) -> Result<String, SourceError> {
 /// # Errors
 /// It cannot be fetched or unpacked, or is not the pinned one. Nothing is left of it then.
 pub fn fetch(workspace: &Workspace, from: Option<&Archive>) -> Result<Fetched, SourceError> {
-    let pin = Pin::of_project(workspace.root())?.unwrap_or_else(Pin::built_in);
+    let pin = Pin::for_project(workspace.root())?.unwrap_or_else(Pin::built_in);
     let trees = workspace.trees();
     let _lock = Lock::wait(&trees.join("lock"))?;
     let path = trees.join(pin.directory());
@@ -268,44 +269,44 @@ pub fn fetch(workspace: &Workspace, from: Option<&Archive>) -> Result<Fetched, S
         check(&pin, &path, &path)?;
         return Ok(Fetched { path, version: pin.version, new: false });
     }
-    let draft = Draft::new(&trees, pin.directory())?;
+    let partial = PartialTree::new(&trees, pin.directory())?;
     let released = Archive::Url(pin.url.clone());
     let from = from.unwrap_or(&released);
-    archive::unpack(from, &draft.path)?;
-    check(&pin, &draft.path, Path::new(&from.name()))?;
-    draft.publish(&path)?;
+    archive::unpack(from, &partial.path)?;
+    check(&pin, &partial.path, Path::new(&from.name()))?;
+    partial.publish(&path)?;
     Ok(Fetched { path, version: pin.version, new: true })
 }
 
-/// Whether a tree is the pinned one; messages call it `name`.
+/// Checks that a tree is the pinned one; messages call it `name`.
 fn check(pin: &Pin, tree: &Path, name: &Path) -> Result<(), SourceError> {
     ensure_tree(tree, name)?;
-    pin.check(name, &version(tree, name)?, &TreeDigest::of(tree)?)
+    pin.check(name, &version(tree, name)?, &TreeDigest::for_tree(tree)?)
 }
 
 /// A tree that was fetched.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// Where it is.
+    /// Directory of the tree.
     pub path: PathBuf,
     /// Its version.
     pub version: String,
-    /// Whether it was not there before.
+    /// True if it was not there before.
     pub new: bool,
 }
 
 /// A directory that gets its name when it is complete. Made under the lock of the trees, so that what an ended run left
 /// can be removed.
-struct Draft {
+struct PartialTree {
     path: PathBuf,
 }
 
-impl Draft {
-    fn new(trees: &Path, name: String) -> Result<Draft, Io> {
+impl PartialTree {
+    fn new(trees: &Path, name: String) -> Result<PartialTree, Io> {
         let path = trees.join(format!(".{name}.part"));
         remove(&path)?;
         fs::create_dir_all(&path).map_err(Io::on("make the directory", &path))?;
-        Ok(Draft { path })
+        Ok(PartialTree { path })
     }
 
     fn publish(self, name: &Path) -> Result<(), Io> {
@@ -314,7 +315,7 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for PartialTree {
     fn drop(&mut self) {
         // It is gone if it got its name; what cannot be removed now is, by the next run.
         drop(remove(&self.path));

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::{SourceError, TreeDigest};
 use crate::error::{Diagnostic, ErrorKind, Io};
 
-/// Where a project keeps it.
+/// File of a project with the pin.
 const FILE: &str = "buildroot/release.toml";
-/// What this program was built with, for projects that pin nothing.
+/// Pin that this program was built with, for projects that pin nothing.
 const BUILT_IN: &str = include_str!("../../../buildroot/release.toml");
 
 /// A release of Buildroot.
@@ -20,7 +20,7 @@ const BUILT_IN: &str = include_str!("../../../buildroot/release.toml");
 pub struct Pin {
     /// Its version.
     pub version: String,
-    /// Where its archive is.
+    /// Address of its archive.
     pub url: String,
     /// Digest of its tree.
     pub digest: String,
@@ -39,7 +39,7 @@ pub enum PinError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong, in one line.
+        /// Error of the parser, in one line.
         said: String,
     },
 }
@@ -64,13 +64,13 @@ impl Diagnostic for PinError {
 
 impl Pin {
     /// The pin of a tree as it is.
-    pub fn of(version: &str, url: &str, digest: &TreeDigest) -> Pin {
+    pub fn for_tree(version: &str, url: &str, digest: &TreeDigest) -> Pin {
         let (version, url, whole) = (version.into(), url.into(), digest.whole());
         Pin { version, url, digest: whole, entries: digest.entries.clone() }
     }
 
-    /// What the project at `root` pins, if it does.
-    pub fn of_project(root: &Path) -> Result<Option<Pin>, PinError> {
+    /// Reads the pin of the project at `root`, if it has one.
+    pub fn for_project(root: &Path) -> Result<Option<Pin>, PinError> {
         let path = root.join(FILE);
         match std::fs::read_to_string(&path) {
             Ok(text) => parse(&path, &text).map(Some),
@@ -79,7 +79,7 @@ impl Pin {
         }
     }
 
-    /// What this program was built with.
+    /// Pin that this program was built with.
     pub fn built_in() -> Pin {
         parse(Path::new(FILE), BUILT_IN).expect("the project's own pin is right")
     }
@@ -89,12 +89,12 @@ impl Pin {
         toml::to_string(self).expect("a pin is a table of texts")
     }
 
-    /// How the directory is called that a release is kept in.
+    /// Name of the directory in which a release is kept.
     pub fn directory(&self) -> String {
         format!("buildroot-{}", self.version)
     }
 
-    /// Whether a tree, which messages call `tree`, is this release.
+    /// Checks that a tree, which messages call `tree`, is this release.
     pub(super) fn check(&self, tree: &Path, version: &str, digest: &TreeDigest) -> Result<(), SourceError> {
         if version != self.version {
             let (found, pinned) = (version.into(), self.version.clone());

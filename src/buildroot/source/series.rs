@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::{Draft, TreeDigest};
+use super::{PartialTree, TreeDigest};
 use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::interrupt::Interrupt;
 use crate::process::{ProcessError, Program};
@@ -41,7 +41,7 @@ pub enum SeriesError {
         patch: PathBuf,
         /// The tree.
         tree: PathBuf,
-        /// What `patch` said, in one line.
+        /// Last line that `patch` printed.
         said: String,
     },
 }
@@ -70,7 +70,7 @@ impl Diagnostic for SeriesError {
 
 impl Series {
     /// The patches of the project at `root`.
-    pub fn of_project(root: &Path) -> Result<Series, SeriesError> {
+    pub fn for_project(root: &Path) -> Result<Series, SeriesError> {
         let directory = root.join(DIRECTORY);
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
@@ -113,12 +113,12 @@ impl Series {
         if path.is_dir() {
             return Ok(path);
         }
-        let draft = Draft::new(&trees, name)?;
-        copy(tree, &draft.path, interrupt)?;
+        let partial = PartialTree::new(&trees, name)?;
+        copy(tree, &partial.path, interrupt)?;
         for patch in &self.patches {
-            apply_one(patch, &draft.path, tree, interrupt)?;
+            apply_one(patch, &partial.path, tree, interrupt)?;
         }
-        draft.publish(&path)?;
+        partial.publish(&path)?;
         Ok(path)
     }
 }

@@ -19,12 +19,12 @@ use crate::value::{Digest, Timestamp};
 pub(super) const VERSION: &str = "v1";
 /// Unfinished entries begin with this.
 pub(super) const UNFINISHED: &str = "tmp-";
-/// How old the time of the last use must be to be renewed, and how old an unfinished entry is when its writer has
+/// Age at which the time of the last use is renewed, and at which the writer of an unfinished entry has
 /// surely ended, in seconds.
 pub(super) const HOUR: i64 = 3600;
-/// Most of [`Room::spare`].
-const SPARE_MAX: u64 = 1 << 30;
-/// Tells backup programs to leave the directory out (Cache Directory Tagging Specification). It is touched by
+/// Most of [`Space::reserved`].
+const RESERVED_MAX: u64 = 1 << 30;
+/// Asks backup programs to leave the directory out (Cache Directory Tagging Specification). It is touched by
 /// each build.
 const TAG: &str = "CACHEDIR.TAG";
 pub(super) const TAG_TEXT: &[u8] =
@@ -46,15 +46,15 @@ pub(super) struct Directory {
 }
 
 /// Space of a filesystem, in bytes.
-pub(super) struct Room {
-    /// What is left.
+pub(super) struct Space {
+    /// Bytes that are free.
     pub left: u64,
-    /// What must stay free for others: a sixteenth of the filesystem, at most 1 GiB. The image of this build may
+    /// Bytes that must stay free for others: a sixteenth of the filesystem, at most 1 GiB. The image of this build may
     /// have to go there, and it must not fail because of what is kept for the next one.
-    pub spare: u64,
+    pub reserved: u64,
 }
 
-/// What was found under a name.
+/// Result of reading an entry.
 pub(super) enum Reading {
     Absent,
     /// Not what was written under this name.
@@ -89,7 +89,7 @@ impl Directory {
         let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = match rustix::fs::openat(&self.fd, entry::name(id), flags, Mode::empty()) {
             Ok(file) => file,
-            // A file in the place of a directory is told when an entry cannot be written.
+            // A file in the place of a directory is reported when an entry cannot be written.
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Reading::Absent),
             // A symbolic link, a socket.
             Err(Errno::LOOP | Errno::NXIO) => return Ok(Reading::Damaged),
@@ -114,7 +114,7 @@ impl Directory {
         Ok(Reading::Sound(block))
     }
 
-    /// Whether something has the name of an entry.
+    /// Returns whether something has the name of an entry.
     pub(super) fn contains(&self, id: &Digest) -> bool {
         rustix::fs::statat(&self.fd, entry::name(id), AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
@@ -144,14 +144,14 @@ impl Directory {
         }
     }
 
-    /// How much the filesystem has left. What one that cannot tell refuses is told when it does.
-    pub(super) fn room(&self) -> Room {
+    /// Space of the filesystem. A filesystem that cannot say it reports an error when it is full.
+    pub(super) fn space(&self) -> Space {
         match rustix::fs::fstatvfs(&self.fd) {
             Ok(stat) if stat.f_blocks > 0 => {
                 let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-                Room { left: bytes(stat.f_bavail), spare: (bytes(stat.f_blocks) / 16).min(SPARE_MAX) }
+                Space { left: bytes(stat.f_bavail), reserved: (bytes(stat.f_blocks) / 16).min(RESERVED_MAX) }
             }
-            _ => Room { left: u64::MAX, spare: 0 },
+            _ => Space { left: u64::MAX, reserved: 0 },
         }
     }
 
@@ -192,7 +192,7 @@ impl Directory {
     }
 }
 
-/// Touches the tag and tells the time it got.
+/// Touches the tag and returns the time it got.
 fn touch_tag(directory: &OwnedFd) -> io::Result<Timespec> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = rustix::fs::openat(directory, TAG, flags, Mode::from_raw_mode(0o666))?;

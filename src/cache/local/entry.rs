@@ -21,7 +21,7 @@ const DESCRIPTION_LEN: usize = 16;
 const MAGIC: &[u8; 8] = b"skiffblk";
 const INCOMPRESSIBLE: u32 = 0;
 const COMPRESSED: u32 = 1;
-/// What filesystems give space in; the size of an entry is counted in it.
+/// Unit in which filesystems give space; the size of an entry is counted in it.
 const ALLOCATION_UNIT: u64 = 4096;
 
 /// The bytes of an entry.
@@ -66,7 +66,7 @@ pub(super) fn disk_len(len: u64) -> u64 {
     len.next_multiple_of(ALLOCATION_UNIT)
 }
 
-/// Where an entry is, below the directory of the version: `ab/cdef...`.
+/// Path of an entry below the directory of the version: `ab/cdef...`.
 pub(super) fn name(id: &Digest) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut name = String::with_capacity(2 * id.0.len() + 1);
@@ -80,7 +80,7 @@ pub(super) fn name(id: &Digest) -> String {
     name
 }
 
-/// Whether a file of a shard has the name of an entry.
+/// Returns whether a file of a shard has the name of an entry.
 pub(super) fn is_name(name: &[u8]) -> bool {
     name.len() == 62 && name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

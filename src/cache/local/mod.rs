@@ -12,12 +12,12 @@
 //! removed and made again. The checksum is no protection against people: who may write to the directory decides
 //! what is in the images.
 //!
-//! The modification time of an entry tells when it was used last, give or take an hour. All times are those of the
+//! The modification time of an entry says when it was used last, give or take an hour. All times are those of the
 //! filesystem, which is the one clock that builds on different machines share.
 
 mod directory;
 mod entry;
-mod shelf;
+mod eviction;
 mod upkeep;
 
 use std::path::{Path, PathBuf};
@@ -29,8 +29,8 @@ use rustix::io::Errno;
 use super::{Block, BlockCache, Key, Summary};
 use crate::error::Io;
 use crate::value::{ByteSize, Digest};
-use directory::{Directory, Reading, Room};
-use shelf::{Bound, Listing};
+use directory::{Directory, Reading, Space};
+use eviction::{Bound, EvictionIndex};
 
 pub use upkeep::{Contents, Keep, Pruned};
 
@@ -83,7 +83,7 @@ struct Warnings {
 }
 
 impl Local {
-    /// Opens the cache in `root`, which is made if it is not there. What goes wrong is told by
+    /// Opens the cache in `root`, which is made if it is not there. What goes wrong is reported by
     /// [`BlockCache::finish`]; a cache that cannot be opened gives and keeps nothing.
     ///
     /// After each build that has added blocks, the ones that were not used for longest are removed until
@@ -147,12 +147,12 @@ impl Local {
 
     /// Writes an entry, or says why not, and whether it is worth while to try the next one.
     fn keep(&self, directory: &Directory, id: &Digest, entry: &[u8]) -> Result<(), String> {
-        let Room { left, spare } = directory.room();
-        if left < spare.saturating_add(entry.len() as u64) {
+        let Space { left, reserved } = directory.space();
+        if left < reserved.saturating_add(entry.len() as u64) {
             self.keeps.store(false, Ordering::Relaxed);
-            let (path, left, spare) = (directory.path().display(), ByteSize(left), ByteSize(spare));
+            let (path, left, reserved) = (directory.path().display(), ByteSize(left), ByteSize(reserved));
             return Err(format!(
-                "the filesystem of `{path}` has {left} left, and the last {spare} are not for it"
+                "the filesystem of `{path}` has {left} left, and the last {reserved} are not for it"
             ));
         }
         directory.write(id, entry).map_err(|error| {
@@ -187,9 +187,9 @@ impl Local {
     }
 
     fn evict_from(&self, directory: &Directory, group: usize) -> Result<(), Io> {
-        let mut listing = Listing::of(directory.path(), self.bound.shards(group))?;
-        listing.sweep(|written| shelf::is_stale(written, directory.now()))?;
-        listing.shrink(self.bound.share())?;
+        let mut index = EvictionIndex::read(directory.path(), self.bound.shards(group))?;
+        index.sweep(|written| eviction::is_stale(written, directory.now()))?;
+        index.shrink(self.bound.share())?;
         Ok(())
     }
 }

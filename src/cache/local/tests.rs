@@ -175,7 +175,7 @@ fn swapped_entries_are_both_found() {
 }
 
 #[test]
-fn a_directory_in_the_place_of_an_entry_is_told() {
+fn a_directory_in_the_place_of_an_entry_is_reported() {
     let directory = directory();
     let path = path(&directory, &key(1));
     fs::create_dir_all(path.join("of somebody")).unwrap();
@@ -191,7 +191,7 @@ fn a_directory_in_the_place_of_an_entry_is_told() {
 }
 
 #[test]
-fn files_in_the_place_of_directories_are_told() {
+fn files_in_the_place_of_directories_are_reported() {
     let directory = directory();
     let file = directory.path().join("file");
     fs::write(&file, "of somebody").unwrap();
@@ -221,7 +221,7 @@ fn files_in_the_place_of_directories_are_told() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_told() {
+fn a_link_that_leads_nowhere_is_reported() {
     const LOOP: &str = "Too many levels of symbolic links (os error 40)";
     let directory = directory();
     let path = path(&directory, &key(1));

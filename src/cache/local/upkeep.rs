@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::Local;
 use super::directory::{Directory, VERSION};
-use super::shelf::{self, Listing, SHARDS};
+use super::eviction::{self, EvictionIndex, SHARDS};
 use crate::error::Io;
 use crate::value::{ByteSize, Timestamp};
 
-/// What is in a cache.
+/// Contents of a cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Contents {
     /// Number of blocks.
@@ -23,7 +23,7 @@ pub struct Contents {
     pub oldest_use: Option<Timestamp>,
 }
 
-/// What [`Local::prune`] leaves.
+/// Blocks that [`Local::prune`] leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// At most this many bytes: what was used last.
@@ -32,7 +32,7 @@ pub enum Keep {
     Nothing,
 }
 
-/// What [`Local::prune`] did.
+/// Result of [`Local::prune`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pruned {
     /// Number of blocks that were removed.
@@ -51,11 +51,11 @@ impl Local {
         if !exists(root)? {
             return Ok(Contents::default());
         }
-        let listing = Listing::of(&root.join(VERSION), 0..SHARDS)?;
+        let index = EvictionIndex::read(&root.join(VERSION), 0..SHARDS)?;
         Ok(Contents {
-            entries: listing.entries.len() as u64,
-            bytes: listing.bytes(),
-            oldest_use: listing.entries.iter().map(|entry| entry.used.0).min(),
+            entries: index.entries.len() as u64,
+            bytes: index.bytes(),
+            oldest_use: index.entries.iter().map(|entry| entry.used.0).min(),
         })
     }
 
@@ -66,23 +66,23 @@ impl Local {
             return Ok(Pruned::default());
         }
         let directory = Directory::open(root)?;
-        let mut listing = Listing::of(directory.path(), 0..SHARDS)?;
+        let mut index = EvictionIndex::read(directory.path(), 0..SHARDS)?;
         let (most, all) = match keep {
             Keep::AtMost(size) => (size.0, false),
             Keep::Nothing => (0, true),
         };
-        let freed = listing.sweep(|written| all || shelf::is_stale(written, directory.now()))?;
-        let removed = listing.shrink(most)?;
+        let freed = index.sweep(|written| all || eviction::is_stale(written, directory.now()))?;
+        let removed = index.shrink(most)?;
         Ok(Pruned {
             removed: removed.entries,
             freed: freed + removed.bytes,
-            entries: listing.entries.len() as u64,
-            bytes: listing.bytes(),
+            entries: index.entries.len() as u64,
+            bytes: index.bytes(),
         })
     }
 }
 
-/// Whether there is a cache in `root`.
+/// Returns whether there is a cache in `root`.
 fn exists(root: &Path) -> Result<bool, Io> {
     let path = root.join(VERSION);
     match fs::read_dir(&path) {

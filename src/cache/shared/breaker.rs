@@ -46,7 +46,7 @@ impl Breaker {
         }
     }
 
-    /// Opens it for good. The first reason is the one that is told.
+    /// Opens it for good. The first reason is the one that is reported.
     pub fn open(&self, reason: String) {
         self.state().reason.get_or_insert(reason);
     }
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_in_a_row_open_it_and_the_last_of_them_is_told() {
+    fn failures_in_a_row_open_it_and_the_last_of_them_is_reported() {
         let breaker = Breaker::new(3);
         breaker.failed(&refused("HTTP 500"));
         breaker.failed(&refused("HTTP 501"));

@@ -37,7 +37,7 @@ const FETCHES_AT_ONCE: usize = 64;
 /// So many blocks that the local cache did not keep, and none that it did, show that fetching is in vain.
 const UNKEPT_IS_IN_VAIN: u64 = 16;
 
-/// How long a store is waited for, and how much it may fail.
+/// Time that a store is waited for, and number of its failures.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// For a connection.
@@ -46,7 +46,7 @@ pub struct Limits {
     pub answer: Duration,
     /// For all of a build's fetches, and again for its last uploads, whatever their number.
     pub wait: Duration,
-    /// What [`Limits::wait`] is longer by a second for: bytes of blocks before compression. That many come through
+    /// Bytes of blocks before compression for which [`Limits::wait`] is longer by a second. That many come through
     /// 100 Mbit/s; over a slower link, compressing is faster.
     pub bytes_per_second: u64,
     /// So many failures in a row are too many; each was tried again where that is of use.
@@ -69,7 +69,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How long a build waits for blocks of together `raw_len` bytes before compression.
+    /// Time that a build waits for blocks of together `raw_len` bytes before compression.
     pub fn allowance(&self, raw_len: u64) -> Duration {
         self.wait + Duration::from_secs_f64(raw_len as f64 / self.bytes_per_second.max(1) as f64)
     }
@@ -85,7 +85,7 @@ pub struct Shared {
     misses: AtomicU64,
 }
 
-/// What the tasks of the runtime work with.
+/// State that the tasks of the runtime share.
 struct Inner {
     local: Arc<dyn BlockCache>,
     store: Arc<dyn BlockStore>,
@@ -138,7 +138,7 @@ impl Shared {
         self.runtime.as_ref().expect("it is taken by `drop` only")
     }
 
-    /// What neither the local cache nor `keys` before it has.
+    /// Keys that neither the local cache nor `keys` before them have.
     fn missing(&self, keys: &[Key]) -> Vec<Key> {
         let mut seen = HashSet::new();
         let is_missing = |key: &&Key| seen.insert(**key) && !self.inner.local.contains(key);

@@ -27,7 +27,7 @@ const MAGIC: [u8; 8] = *b"skiffblk";
 const VERSION: u16 = 1;
 const INCOMPRESSIBLE: u16 = 0;
 const COMPRESSED: u16 = 1;
-/// Where the checksum is.
+/// Offset of the checksum.
 const CHECKSUM: usize = 48;
 /// Bytes before the block.
 const HEADER: usize = 80;
@@ -65,7 +65,7 @@ pub(super) fn open(key: &Key, body: &[u8]) -> Option<Block> {
     (Digest::of(&raw) == key.raw).then(|| Block::Compressed(packed.to_vec()))
 }
 
-/// What stands before the checksum.
+/// Bytes before the checksum.
 fn header(key: &Key, form: u16) -> [u8; CHECKSUM] {
     let mut head = [0; CHECKSUM];
     head[..8].copy_from_slice(&MAGIC);

@@ -14,7 +14,7 @@ use crate::value::Digest;
 
 /// Part of every name, so that a change of what is in an object does not meet objects of before.
 const GENERATION: &str = "v1";
-/// How often a request that failed is sent again where that is of use: no connection, HTTP 5xx, 429.
+/// Number of times that a failed request is sent again where that is of use: no connection, HTTP 5xx, 429.
 const RETRIES: usize = 2;
 
 /// A bucket.
@@ -66,11 +66,11 @@ impl BlockStore for S3 {
     fn fetch(&self, name: Digest, max_len: u64) -> Answer<'_, Found> {
         Box::pin(async move {
             self.get(name, max_len).await.or_else(|error| {
-                let answer = Reply::of(&error);
+                let answer = Reply::from_error(&error);
                 match (answer.status, answer.code.as_str()) {
                     (404, code) if code != "NoSuchBucket" => Ok(Found::Nothing),
-                    // Who may not list a bucket is told this where there is nothing. If nothing at all is allowed, the
-                    // first upload tells.
+                    // Who may not list a bucket gets this answer where there is nothing. If nothing at all is allowed, the
+                    // first upload shows it.
                     (403, "AccessDenied") => Ok(Found::Nothing),
                     _ => Err(self.explain(&error, answer)),
                 }
@@ -81,7 +81,7 @@ impl BlockStore for S3 {
     fn store(&self, name: Digest, body: Vec<u8>) -> Answer<'_, ()> {
         Box::pin(async move {
             let put = self.client.put(&self.path(name), body.into()).await;
-            put.map(drop).map_err(|error| self.explain(&error, Reply::of(&error)))
+            put.map(drop).map_err(|error| self.explain(&error, Reply::from_error(&error)))
         })
     }
 }
@@ -113,7 +113,7 @@ impl S3 {
         }
     }
 
-    /// Which limit a request ran into. That it was the one for connections, only the text of the HTTP client says.
+    /// Limit that a request ran into. Only the text of the HTTP client says that it was the one for connections.
     fn limit(&self, error: &object_store::Error) -> Duration {
         let connecting = causes(error).any(|cause| cause.to_string().contains("(Connect)"));
         if connecting { self.limits.connect } else { self.limits.answer }
@@ -156,7 +156,7 @@ fn retry(limits: &Limits) -> RetryConfig {
     RetryConfig { backoff, max_retries: RETRIES, retry_timeout: limits.connect.min(limits.answer) / 2 }
 }
 
-/// What the store answered instead of an object.
+/// Answer of the store instead of an object.
 struct Reply {
     /// HTTP status; 0 if none came.
     status: u16,
@@ -166,7 +166,7 @@ struct Reply {
 
 impl Reply {
     /// The type that holds both is private to `object_store`; its text has the status, a colon and the body.
-    fn of(error: &object_store::Error) -> Reply {
+    fn from_error(error: &object_store::Error) -> Reply {
         let texts = causes(error).map(ToString::to_string);
         let answer = texts.filter_map(|text| Some(text.split_once("status code: ")?.1.to_owned())).next();
         let answer = answer.unwrap_or_default();
@@ -194,7 +194,7 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
     std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
 }
 
-/// What the system or a library said first, on one line.
+/// First cause, as the system or a library reports it, on one line.
 fn root_cause(error: &(dyn StdError + 'static)) -> String {
     let text = causes(error).last().map(ToString::to_string).unwrap_or_default();
     text.split_whitespace().collect::<Vec<_>>().join(" ")

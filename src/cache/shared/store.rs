@@ -1,4 +1,4 @@
-//! What a shared cache asks of a store: objects by name, and errors that say whether asking again is of use.
+//! Interface of a store to a shared cache: objects by name, and errors that say whether asking again is of use.
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ pub trait BlockStore: fmt::Debug + Send + Sync {
     fn store(&self, name: Digest, body: Vec<u8>) -> Answer<'_, ()>;
 }
 
-/// What is there under a name.
+/// Content of the store under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// Nothing, or nothing that these credentials may know of.
@@ -37,7 +37,7 @@ pub enum StoreError {
     Connect {
         /// Address of the store.
         endpoint: String,
-        /// What the system or the TLS library says.
+        /// Reason that the system or the TLS library gives.
         reason: String,
     },
     /// Nothing came for too long.
@@ -72,18 +72,18 @@ pub enum StoreError {
         /// HTTP status and code of the error.
         answer: String,
     },
-    /// What answers does not speak S3, or stops in the middle.
+    /// The server does not speak S3, or stops in the middle.
     #[error("`{endpoint}` does not answer as a store does: {reason}")]
     Nonsense {
         /// Address of the store.
         endpoint: String,
-        /// What is wrong with the answer.
+        /// Problem of the answer.
         reason: String,
     },
 }
 
 impl StoreError {
-    /// Whether every further request would end the same.
+    /// Returns whether every further request would end the same.
     pub fn is_final(&self) -> bool {
         matches!(self, StoreError::Denied { .. } | StoreError::NoBucket { .. })
     }

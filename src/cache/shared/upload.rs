@@ -18,13 +18,13 @@ const UPLOADS_AT_ONCE: usize = 16;
 /// The queue, and what is in it or under way.
 pub(super) struct Uploads {
     queue: mpsc::Sender<Key>,
-    pending: watch::Sender<Pending>,
+    backlog: watch::Sender<Backlog>,
     /// Blocks the queue had no place for.
     left_out: AtomicU64,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Pending {
+struct Backlog {
     blocks: u64,
     /// Of them, before compression.
     raw_len: u64,
@@ -34,34 +34,34 @@ impl Uploads {
     /// Starts to upload what will be added.
     pub fn start(runtime: &Runtime, inner: Arc<Inner>) -> Uploads {
         let (queue, keys) = mpsc::channel(inner.limits.queue.max(1));
-        let pending = watch::Sender::new(Pending::default());
-        runtime.spawn(upload_all(inner, keys, pending.clone()));
-        Uploads { queue, pending, left_out: AtomicU64::new(0) }
+        let backlog = watch::Sender::new(Backlog::default());
+        runtime.spawn(upload_all(inner, keys, backlog.clone()));
+        Uploads { queue, backlog, left_out: AtomicU64::new(0) }
     }
 
     /// Has a block of the local cache uploaded. Never waits.
     pub fn add(&self, key: &Key) {
         // Counted first: the task can be faster.
-        self.pending.send_modify(|pending| pending.add(key));
+        self.backlog.send_modify(|backlog| backlog.add(key));
         if self.queue.try_send(*key).is_err() {
-            self.pending.send_modify(|pending| pending.remove(key));
+            self.backlog.send_modify(|backlog| backlog.remove(key));
             self.left_out.fetch_add(1, Relaxed);
         }
     }
 
     /// Waits until all is uploaded, the store is given up, or the time for it is over.
     pub fn finish(&self, runtime: &Runtime, inner: &Inner) {
-        let mut pending = self.pending.subscribe();
-        let limit = inner.limits.allowance(self.pending.borrow().raw_len);
-        let done = pending.wait_for(|pending| pending.blocks == 0 || inner.breaker.is_open());
+        let mut backlog = self.backlog.subscribe();
+        let limit = inner.limits.allowance(self.backlog.borrow().raw_len);
+        let done = backlog.wait_for(|backlog| backlog.blocks == 0 || inner.breaker.is_open());
         let work = async { tokio::time::timeout(limit, done).await.is_err() };
         if runtime.block_on(work) {
-            let (blocks, limit) = (self.pending.borrow().blocks, Seconds(limit));
+            let (blocks, limit) = (self.backlog.borrow().blocks, Seconds(limit));
             inner.breaker.open(format!("it is too slow, {blocks} blocks were not uploaded in {limit}"));
         }
     }
 
-    /// What was left out, if anything.
+    /// Warning about blocks that were left out, if any were.
     pub fn warning(&self, name: &str) -> Option<String> {
         let (blocks, queue) = (self.left_out.load(Relaxed), self.queue.max_capacity());
         (blocks > 0).then(|| {
@@ -70,7 +70,7 @@ impl Uploads {
     }
 }
 
-impl Pending {
+impl Backlog {
     fn add(&mut self, key: &Key) {
         self.blocks += 1;
         self.raw_len += u64::from(key.raw_len);
@@ -83,18 +83,18 @@ impl Pending {
 }
 
 /// Works until the queue is dropped.
-async fn upload_all(inner: Arc<Inner>, mut keys: mpsc::Receiver<Key>, pending: watch::Sender<Pending>) {
+async fn upload_all(inner: Arc<Inner>, mut keys: mpsc::Receiver<Key>, backlog: watch::Sender<Backlog>) {
     let mut running = JoinSet::new();
     while let Some(key) = keys.recv().await {
         if running.len() == UPLOADS_AT_ONCE {
             running.join_next().await;
         }
-        let (inner, pending) = (Arc::clone(&inner), pending.clone());
+        let (inner, backlog) = (Arc::clone(&inner), backlog.clone());
         running.spawn(async move {
             if !inner.breaker.is_open() {
                 upload(&inner, key).await;
             }
-            pending.send_modify(|pending| pending.remove(&key));
+            backlog.send_modify(|backlog| backlog.remove(&key));
         });
     }
 }

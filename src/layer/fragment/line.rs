@@ -11,7 +11,7 @@ pub struct Line<'a> {
     pub column: usize,
     /// The symbol that is set; nothing if the line sets none.
     pub symbol: Option<&'a str>,
-    /// What it is set to; `n` for a symbol that "is not set".
+    /// Value of the symbol; `n` for a symbol that "is not set".
     pub value: Value,
 }
 
@@ -38,7 +38,7 @@ fn read(line: &str) -> Option<(usize, Option<&str>, &str)> {
     Some((indent + 1, set.map(|(symbol, _)| symbol), set.map_or("", |(_, value)| value)))
 }
 
-/// Whether a text can be the name of a symbol.
+/// Returns whether a text can be the name of a symbol.
 pub(crate) fn is_symbol(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -3,12 +3,12 @@
 //!
 //! Every file of the directory whose name does not begin with a dot is read, in the order of the bytes of the names.
 //! What SkiffOS' scripts stumble over (a directory among the files) or drop without a word (a symbol of another
-//! program, text that is not UTF-8) is an error here. A line that sets nothing is only told, see [`Ignored`].
+//! program, text that is not UTF-8) is an error here. A line that sets nothing is only reported, see [`Ignored`].
 
 mod line;
 mod plain;
+mod template;
 mod value;
-mod words;
 
 use std::fmt;
 use std::fs;
@@ -19,8 +19,8 @@ use serde::Serialize;
 
 pub use line::{Line, lines};
 pub use plain::{Plain, cflags, users};
+pub use template::TemplateVariables;
 pub use value::{Value, quoted};
-pub use words::Words;
 
 pub(crate) use line::is_symbol;
 
@@ -55,7 +55,7 @@ impl Kind {
         }
     }
 
-    /// What symbols begin with in a fragment.
+    /// Start of symbols in a fragment.
     pub fn prefix(self) -> &'static str {
         match self {
             Kind::Buildroot => "BR2_",
@@ -63,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// Whether the symbol is one of another program.
+    /// Returns whether the symbol is one of another program.
     pub(super) fn is_foreign(self, symbol: &str) -> bool {
         Kind::ALL.iter().any(|kind| kind.prefix() != self.prefix() && symbol.starts_with(kind.prefix()))
     }
@@ -85,17 +85,17 @@ impl fmt::Display for Kind {
 pub struct Fragment {
     /// Name of the layer it belongs to.
     pub layer: String,
-    /// Where it is.
+    /// Path of the file.
     pub file: Arc<Path>,
-    /// What is in it.
+    /// Contents of the file.
     pub text: String,
 }
 
 impl Fragment {
-    /// The same with its words replaced; lines keep their numbers.
+    /// Replaces the variables; lines keep their numbers.
     #[must_use]
-    pub fn with(mut self, words: &Words) -> Fragment {
-        self.text = words.replace(&self.text);
+    pub fn expand(mut self, variables: &TemplateVariables) -> Fragment {
+        self.text = variables.replace(&self.text);
         self
     }
 }
@@ -170,7 +170,7 @@ pub struct Ignored {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// What stands there.
+    /// Text of the line.
     pub text: String,
 }
 
@@ -216,14 +216,14 @@ pub enum FragmentError {
         line: usize,
         /// From 1, in characters.
         column: usize,
-        /// What the fragment is for.
+        /// Program that the fragment is for.
         kind: Kind,
         /// The symbol.
         symbol: String,
     },
 }
 
-/// Where symbols belong.
+/// Hint for a symbol in the wrong directory.
 pub(super) const FOREIGN_HINT: &str = "Buildroot's symbols belong in buildroot/, those of Linux in kernel/, of U-Boot in uboot/, of BusyBox in busybox/";
 
 impl Diagnostic for FragmentError {

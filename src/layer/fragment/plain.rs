@@ -1,4 +1,4 @@
-//! What layers give as plain text: compiler flags (`cflags/`) and users (`users/`).
+//! Plain texts of layers: compiler flags (`cflags/`) and users (`users/`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub struct Plain {
     pub layer: String,
     /// The file.
     pub file: Arc<Path>,
-    /// What it adds, never empty.
+    /// Text that it adds, never empty.
     pub text: String,
 }
 

@@ -25,13 +25,13 @@ impl Value {
         &self.0
     }
 
-    /// What is meant: text without its quotes.
+    /// Meaning of the value: text without its quotes.
     pub fn text(&self) -> String {
         let inner = self.0.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
         inner.map_or_else(|| self.0.clone(), unescaped)
     }
 
-    /// Whether it turns a symbol off.
+    /// Returns whether it turns a symbol off.
     pub fn is_off(&self) -> bool {
         self.0 == "n"
     }

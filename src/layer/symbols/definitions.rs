@@ -11,10 +11,10 @@ use super::SymbolError;
 use crate::error::Io;
 use crate::layer::fragment::{Kind, is_symbol};
 
-/// The file of Buildroot that defines what no longer exists, so that it can be told.
+/// The file of Buildroot that defines what no longer exists, so that it can be reported.
 const LEGACY: &str = "Config.in.legacy";
 
-/// What a source tree defines.
+/// Symbols that a source tree defines.
 #[derive(Clone, Debug, Default)]
 pub struct Definitions {
     known: BTreeSet<String>,
@@ -66,12 +66,12 @@ impl Definitions {
         Ok(())
     }
 
-    /// Whether a symbol can be set.
+    /// Returns whether a symbol can be set.
     pub(super) fn knows(&self, symbol: &str) -> bool {
         self.known.contains(symbol)
     }
 
-    /// What the tree says about a symbol that it no longer has.
+    /// Text of the tree about a symbol that it no longer has.
     pub(super) fn removed(&self, symbol: &str) -> Option<&str> {
         self.removed.get(symbol).map(String::as_str)
     }

@@ -1,4 +1,4 @@
-//! Whether the symbols that fragments of layers set exist in the source trees that will read them.
+//! Check that the symbols which fragments of layers set exist in the source trees that will read them.
 //!
 //! Kconfig drops a setting it does not know without a word: a layer with a misspelt or removed symbol builds, and the
 //! program or driver is missing on the device. So every symbol in `buildroot/`, `kernel/` and `uboot/` of a layer is
@@ -19,9 +19,9 @@ use super::Layer;
 use super::fragment::{self, FOREIGN_HINT, FragmentError, Kind};
 use crate::error::{Diagnostic, ErrorKind, Io};
 
-/// What makes a directory a source tree, and its Kconfig files.
+/// Shape of a source tree: its top file and its Kconfig files.
 impl Kind {
-    /// What Kconfig puts in front of a name that it reads; Buildroot has it in its files.
+    /// Prefix that Kconfig adds to a name that it reads; Buildroot has it in its files.
     fn omitted(self) -> &'static str {
         if self == Kind::Buildroot { "" } else { self.prefix() }
     }
@@ -42,7 +42,7 @@ impl Kind {
     }
 }
 
-/// What is wrong with a line of a fragment.
+/// Problem of a line of a fragment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Problem {
@@ -57,7 +57,7 @@ pub enum Problem {
     Removed {
         /// The symbol.
         symbol: String,
-        /// What the tree says about it.
+        /// Text of the tree about it.
         says: String,
     },
     /// The symbol is one of another tree.
@@ -78,9 +78,9 @@ pub struct Finding {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// Whose symbols are meant.
+    /// Tree whose symbols are meant.
     pub tree: Kind,
-    /// What is wrong.
+    /// Problem of the line.
     pub problem: Problem,
 }
 
@@ -114,14 +114,14 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What was looked up, and what was found.
+/// Counts and findings of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Checked {
     /// Files that were read.
     pub fragments: usize,
     /// Lines that set a symbol, or try to.
     pub settings: usize,
-    /// What is wrong, in the order of layers, files and lines.
+    /// Problems, in the order of layers, files and lines.
     pub findings: Vec<Finding>,
 }
 
@@ -210,17 +210,17 @@ pub enum SymbolError {
     /// A directory is not the top of a source tree.
     #[error("`{}` is not a source tree of {tree}: it has no `{}`", path.display(), tree.top())]
     NoTree {
-        /// What was wanted.
+        /// Kind of tree that was wanted.
         tree: Kind,
-        /// What was given.
+        /// Directory that was given.
         path: PathBuf,
     },
-    /// Some lines are wrong; they have been told.
+    /// Some lines are wrong; they have been reported.
     #[error("{findings} of {settings} settings of the layers would be ignored")]
     Ignored {
-        /// How many are wrong.
+        /// Number of settings that are wrong.
         findings: usize,
-        /// How many were looked up.
+        /// Number of settings that were looked up.
         settings: usize,
     },
 }

@@ -32,7 +32,7 @@ pub enum DeviceTableError {
     Syntax {
         /// The line.
         at: TableLine,
-        /// What is wrong with it.
+        /// Problem of the line.
         problem: String,
     },
     /// A line names a file that is not there.
@@ -42,7 +42,7 @@ pub enum DeviceTableError {
         at: TableLine,
         /// As in the table.
         path: String,
-        /// Where the path ends.
+        /// End of the path.
         source: LookupError,
     },
     /// A line names something of another kind.
@@ -52,9 +52,9 @@ pub enum DeviceTableError {
         at: TableLine,
         /// As in the table.
         path: String,
-        /// What the tree has.
+        /// Kind that the tree has.
         found: &'static str,
-        /// What the type column asks for.
+        /// Kind that the type column asks for.
         wanted: &'static str,
     },
     /// A user or group name that the tree does not know.
@@ -80,7 +80,7 @@ pub enum DeviceTableError {
     Capability {
         /// The line.
         at: TableLine,
-        /// What is wrong with it.
+        /// Problem of the text.
         source: CapabilityError,
     },
     /// The account files cannot be read.

@@ -1,4 +1,4 @@
-//! What `systemctl --root=TREE preset-all` does: enables every unit that presets do not disable.
+//! Does what `systemctl --root=TREE preset-all` does: enables every unit that presets do not disable.
 //!
 //! Sources: systemd.preset(5), systemd.unit(5) "\[Install\] section options", and the behaviour of `systemctl`, which
 //! the tests compare with. Order of work: units that presets disable lose their links in `/etc/systemd/system`
@@ -17,7 +17,7 @@ use crate::tree::provenance::{Change, Origin, Provenance};
 use crate::tree::{Body, ContentError, LastLink, LookupError, Node, NodeId, Stat, Tree, display, join};
 use crate::value::Timestamp;
 
-/// Where links are made and removed.
+/// Directory in which links are made and removed.
 const CONFIG: &str = "etc/systemd/system";
 /// There if systemd is the init system of the tree.
 const SYSTEMD: &str = "usr/lib/systemd/systemd";
@@ -33,7 +33,7 @@ pub enum PresetError {
     Directory {
         /// The unit.
         unit: String,
-        /// Where the path ends.
+        /// End of the path.
         source: LookupError,
     },
 }
@@ -54,7 +54,7 @@ impl Diagnostic for PresetError {
     }
 }
 
-/// Whether systemd is in the tree.
+/// Returns whether systemd is in the tree.
 pub fn has_systemd(tree: &Tree) -> bool {
     tree.resolve(SYSTEMD, LastLink::Follow).is_ok()
 }
@@ -261,7 +261,7 @@ impl Presets<'_> {
     }
 }
 
-/// What becomes of a link of the same name that leads to another unit.
+/// Treatment of a link of the same name that leads to another unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OnConflict {
     /// It stays, unless it is dangling: an alias belongs to whoever has it.
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn links_that_are_there_stay_and_taken_names_are_told() {
+    fn links_that_are_there_stay_and_taken_names_are_reported() {
         let (links, _, _, notes) = preset(&[
             ("usr/lib/systemd/system/a.service", "[Install]\nWantedBy=x.target\nAlias=n.service\n"),
             ("usr/lib/systemd/system/b.service", "[Install]\nAlias=n.service\n"),
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_the_way_is_told() {
+    fn a_file_in_the_way_is_reported() {
         let mut tree = tree(&[
             ("usr/lib/systemd/system/a.service", WANTED),
             ("etc/systemd/system/multi-user.target.wants", "a file"),

@@ -11,7 +11,7 @@ const DIRECTORIES: [&str; 5] = [
     "lib/systemd/system-preset",
 ];
 
-/// What presets say about a unit.
+/// Decision of presets about a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Enable,
@@ -83,7 +83,7 @@ fn parse_rule(line: &str) -> Option<(Decision, String)> {
 }
 
 impl Rule {
-    /// What the rule says about a unit; nothing if it does not match. A rule with instances matches its template,
+    /// Decision of the rule about a unit; nothing if it does not match. A rule with instances matches its template,
     /// for which it names the instances, and each of the instances itself.
     fn matches(&self, unit: &str) -> Option<Decision> {
         let Decision::EnableInstances(instances) = &self.decision else {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::rules::read_text;
 use crate::tree::{Body, ContentError, LastLink, Tree, join};
 
-/// Where units are looked up, in order of precedence (the parts of the system search path an image can have).
+/// Directories of units, in order of precedence (the parts of the system search path an image can have).
 pub(super) const SEARCH_PATH: [&str; 5] = [
     "etc/systemd/system",
     "run/systemd/system",
@@ -67,7 +67,7 @@ impl<'a> UnitName<'a> {
     }
 }
 
-/// What a name stands for.
+/// Meaning of a unit's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Lookup {
     /// A unit file at this path of the tree.
@@ -106,7 +106,7 @@ fn find_exact(tree: &Tree, name: &str) -> Lookup {
     Lookup::Missing
 }
 
-/// What a link in the search path stands for.
+/// Resolves a link in the search path.
 fn find_linked(tree: &Tree, name: &str, path: &[u8], target: &[u8]) -> Lookup {
     if target == b"/dev/null" {
         return Lookup::Masked;
@@ -141,7 +141,7 @@ pub(super) fn names(tree: &Tree) -> Vec<String> {
     names
 }
 
-/// What the `[Install]` section of a unit asks for; names as they are written, with specifiers.
+/// Requests of the `[Install]` section of a unit; names as they are written, with specifiers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Install {
     pub(super) alias: Vec<String>,

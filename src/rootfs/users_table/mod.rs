@@ -30,7 +30,7 @@ pub enum UsersTableError {
     Syntax {
         /// The line.
         at: TableLine,
-        /// What is wrong with it.
+        /// Problem of the line.
         problem: String,
     },
     /// Two names have one id.
@@ -42,11 +42,11 @@ pub enum UsersTableError {
         what: &'static str,
         /// The number.
         id: u32,
-        /// Who gets it in the later line.
+        /// User or group that gets it in the later line.
         name: String,
         /// The earlier line.
         first: usize,
-        /// Who gets it there.
+        /// User or group that gets it there.
         other: String,
     },
     /// One name has two ids.
@@ -74,9 +74,9 @@ pub enum UsersTableError {
         what: &'static str,
         /// The number.
         id: u32,
-        /// Who should get it.
+        /// User or group that should get it.
         name: String,
-        /// Who has it.
+        /// User or group that has it.
         other: String,
         /// The account file.
         file: &'static str,
@@ -90,9 +90,9 @@ pub enum UsersTableError {
         name: String,
         /// `uid`, `gid` or `group`.
         what: &'static str,
-        /// What the tree has.
+        /// Value that the tree has.
         found: String,
-        /// What the table wants.
+        /// Value that the table wants.
         wanted: String,
     },
     /// No id is free.
@@ -116,9 +116,9 @@ pub enum UsersTableError {
         at: TableLine,
         /// The directory.
         home: String,
-        /// Whose it is.
+        /// User that it belongs to.
         user: String,
-        /// Where the path ends.
+        /// End of the path.
         source: LookupError,
     },
     /// `BR2_TARGET_GENERIC_PASSWD_METHOD` is not supported.
@@ -155,12 +155,12 @@ impl Diagnostic for UsersTableError {
     }
 }
 
-/// What a table needs besides itself.
+/// Settings for applying a table.
 #[derive(Clone, Copy, Debug)]
 pub struct UsersOptions<'a> {
     /// `BR2_TARGET_GENERIC_PASSWD_METHOD`.
     pub method: PasswordMethod,
-    /// Where salts come from.
+    /// Seed of the salts.
     pub seed: &'a Seed,
     /// Time of the homes that are made.
     pub mtime: Timestamp,
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn conflicts_with_the_account_files_are_told() {
+    fn conflicts_with_the_account_files_are_reported() {
         assert_eq!(
             message("a 33 a 1000 * - - -"),
             "`users.txt:1`: uid 33 is given to `a`, but `www-data` has it in `/etc/passwd` of the tree"
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_lines_are_told() {
+    fn malformed_lines_are_reported() {
         assert_eq!(
             message("a 1000 a"),
             "`users.txt:1`: 3 columns, but username, uid, group, gid, password, home, shell and groups are needed"
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_without_account_files_is_told() {
+    fn a_tree_without_account_files_is_reported() {
         let table = UsersTable::parse(Path::new("users.txt"), "a 1000 a 1000 * - - -").unwrap();
         let seed = Seed("test".into());
         let options = UsersOptions { method: PasswordMethod::Sha256, seed: &seed, mtime: 5 };
@@ -325,8 +325,8 @@ mod tests {
     }
 
     #[test]
-    fn account_files_of_another_kind_are_told() {
-        let told = |body: Body| {
+    fn account_files_of_another_kind_are_reported() {
+        let refusal = |body: Body| {
             let mut tree = skeleton();
             let id = tree.get("etc/passwd").unwrap();
             tree.node_mut(id).body = body;
@@ -335,15 +335,15 @@ mod tests {
             let options = UsersOptions { method: PasswordMethod::Sha256, seed: &seed, mtime: 5 };
             table.apply(&mut tree, &mut Provenance::new(), &options).unwrap_err().to_string()
         };
-        assert_eq!(told(Body::Fifo), "`/etc/passwd` of the tree is a fifo, not a file");
+        assert_eq!(refusal(Body::Fifo), "`/etc/passwd` of the tree is a fifo, not a file");
         assert_eq!(
-            told(Body::File(Content::bytes(b"root\xff".as_slice()))),
+            refusal(Body::File(Content::bytes(b"root\xff".as_slice()))),
             "`/etc/passwd` of the tree is not text: byte 4 is not UTF-8"
         );
     }
 
     #[test]
-    fn a_full_range_of_ids_is_told() {
+    fn a_full_range_of_ids_is_reported() {
         let table: String = (100..1000).map(|id| format!("- - g{id} {id} * - - -\n")).collect();
         let table = table.replace(" g100 100 ", " hundred 100 ") + "- - more -1 * - - -\n";
         assert_eq!(message(&table), "`users.txt:901`: no gid from 100 to 999 is free for `more`");

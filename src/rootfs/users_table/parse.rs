@@ -76,12 +76,12 @@ impl UsersTable {
         Ok(table)
     }
 
-    /// Whether the table has no lines.
+    /// Returns whether the table has no lines.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    /// Whether a password is clear text, which needs a method to hash it.
+    /// Returns whether a password is clear text, which needs a method to hash it.
     pub fn has_clear_text(&self) -> bool {
         self.users.iter().any(|user| user.password.starts_with('=') || user.password.starts_with("!="))
     }

@@ -7,7 +7,7 @@ use sha_crypt::{CustomizedPasswordHasher, Params, ShaCrypt};
 use super::UsersTableError;
 use crate::value::Seed;
 
-/// How clear-text passwords are hashed: crypt(5).
+/// Hash method of clear-text passwords: crypt(5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordMethod {
     /// `$5$`.

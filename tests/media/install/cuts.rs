@@ -112,7 +112,7 @@ impl System {
                     [[artifact]]\nname = \"rootfs.squashfs\"\nformat = \"squashfs\"\nsubtree = \"/\"\n";
         let text = format!("{head}{partitions}");
         let board = Board::parse("demo/cut", Source { file: "board.toml", text: &text }, &NoFamilies);
-        let roots = layer::Roots { configs: made.layers, ..layer::Roots::of(directory.path()) };
+        let roots = layer::Roots { configs: made.layers, ..layer::Roots::for_project(directory.path()) };
         let layers = layer::discover(&Environment::default(), &roots).expect("layers");
         let layers = layers.resolve(made.chain, "demo").expect("a chain");
         let output = made.output;

@@ -145,7 +145,7 @@ pub fn compose(board: &str, version: Version, len: u64) -> System {
     let directory = tempfile::tempdir().expect("a directory");
     let made = demo::write(directory.path()).expect("writes");
     shrink(directory.path(), version);
-    let roots = layer::Roots { configs: made.layers, ..layer::Roots::of(directory.path()) };
+    let roots = layer::Roots { configs: made.layers, ..layer::Roots::for_project(directory.path()) };
     let chain = layer::discover(&Environment::default(), &roots).expect("layers");
     let layers = chain.resolve(made.chain, "demo").expect("a chain");
     let source = Source { file: "board.toml", text: board };

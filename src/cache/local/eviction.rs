@@ -1,4 +1,4 @@
-//! What is in the cache, and removing what was not used for longest.
+//! Index of the cache by last use, and removal of what was not used for longest.
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ pub(super) const SHARDS: usize = 256;
 /// Least share of a group in bytes: 16 entries of the largest block.
 const SHARE_MIN: u64 = 16 << 20;
 
-/// How large the cache may be, and how this is divided.
+/// Largest size of the cache, and its division.
 ///
 /// Each group of shards has an equal share of the bound, so that a build looks only at the groups it has added to
 /// and needs neither a lock nor a count that all builds agree on. Ids are evenly spread, so groups fill alike: one
@@ -61,29 +61,29 @@ pub(super) struct Stored {
     pub used: (Timestamp, i64),
 }
 
-/// Files of some shards.
+/// Files of some shards, with their last uses.
 #[derive(Debug, Default)]
-pub(super) struct Listing {
+pub(super) struct EvictionIndex {
     pub entries: Vec<Stored>,
     /// Entries that were never finished, or not yet.
     pub unfinished: Vec<Stored>,
 }
 
-/// What was removed.
+/// Count of removed entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Removed {
     pub entries: u64,
     pub bytes: u64,
 }
 
-impl Listing {
+impl EvictionIndex {
     /// Lists shards of `DIR/v1`. What has no name of ours is none of our business.
-    pub(super) fn of(path: &Path, shards: impl Iterator<Item = usize>) -> Result<Listing, Io> {
-        let mut listing = Listing::default();
+    pub(super) fn read(path: &Path, shards: impl Iterator<Item = usize>) -> Result<EvictionIndex, Io> {
+        let mut index = EvictionIndex::default();
         for shard in shards {
-            listing.add_shard(&path.join(format!("{shard:02x}")))?;
+            index.add_shard(&path.join(format!("{shard:02x}")))?;
         }
-        Ok(listing)
+        Ok(index)
     }
 
     fn add_shard(&mut self, shard: &Path) -> Result<(), Io> {
@@ -149,7 +149,7 @@ impl Listing {
     }
 }
 
-/// Whether the writer of an unfinished entry has surely ended: no block takes an hour.
+/// Returns whether the writer of an unfinished entry has surely ended: no block takes an hour.
 pub(super) fn is_stale(written: Timestamp, now: Option<Timestamp>) -> bool {
     now.is_some_and(|now| now.abs_diff(written) > HOUR.unsigned_abs())
 }
