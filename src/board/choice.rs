@@ -67,7 +67,7 @@ fn parse(file: &str, text: &str) -> Result<Choice, BoardError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::{NoFamilies, Source};
+    use crate::board::{DescriptorSource, NoFamilies};
 
     #[test]
     fn mistakes_are_told_with_their_place() {
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_choice_holds_for_every_squashfs_and_what_it_does_not_say_stays() {
         let text = include_str!("../../fixtures/demo/board.toml");
-        let source = Source { file: "fixtures/demo/board.toml", text };
+        let source = DescriptorSource { file: "fixtures/demo/board.toml", text };
         let mut board = Board::parse("demo/board", source, &NoFamilies).expect("a board");
         let choice = parse("image.toml", "[squashfs]\ncodec = \"lz4\"\n").expect("valid");
         board.apply(&choice.squashfs);

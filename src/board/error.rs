@@ -1,6 +1,6 @@
 //! Why a board cannot be used.
 
-use super::Source;
+use super::DescriptorSource;
 use crate::error::{Diagnostic, ErrorKind};
 use crate::value::Arch;
 
@@ -91,19 +91,19 @@ fn list(names: &[Arch]) -> String {
 
 impl BoardError {
     /// What the parser says of a text.
-    pub(crate) fn toml(source: Source<'_>, error: &toml::de::Error) -> BoardError {
+    pub(crate) fn toml(source: DescriptorSource<'_>, error: &toml::de::Error) -> BoardError {
         toml_error(source.file, source.text, error)
     }
 }
 
 pub(super) fn toml_error(file: &str, text: &str, error: &toml::de::Error) -> BoardError {
     let start = error.span().map_or(0, |span| span.start);
-    toml_error_at(Source { file, text }, start, error.message(), suggestion(error.message()))
+    toml_error_at(DescriptorSource { file, text }, start, error.message(), suggestion(error.message()))
 }
 
 /// What is wrong at byte `start` of a descriptor.
 pub(super) fn toml_error_at(
-    source: Source<'_>,
+    source: DescriptorSource<'_>,
     start: usize,
     message: &str,
     suggestion: Option<String>,

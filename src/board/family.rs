@@ -28,7 +28,7 @@ const JOINED: [&str; 2] = ["table", "vars"];
 
 /// A descriptor as text, and its file for messages.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
+pub struct DescriptorSource<'a> {
     /// Name of the file.
     pub file: &'a str,
     /// Its text.
@@ -38,7 +38,7 @@ pub struct Source<'a> {
 /// Where what a descriptor names comes from: families and sets of rules.
 pub trait Families {
     /// The family of this name.
-    fn family(&self, name: &str) -> Option<Source<'_>>;
+    fn family(&self, name: &str) -> Option<DescriptorSource<'_>>;
 
     /// The existing name nearest to one that does not exist.
     fn nearest(&self, name: &str) -> Option<String>;
@@ -54,7 +54,7 @@ pub trait Families {
 pub struct NoFamilies;
 
 impl Families for NoFamilies {
-    fn family(&self, _: &str) -> Option<Source<'_>> {
+    fn family(&self, _: &str) -> Option<DescriptorSource<'_>> {
         None
     }
 
@@ -72,7 +72,7 @@ impl Families for NoFamilies {
 }
 
 /// Reads a descriptor and the family it extends.
-pub fn read(own: Source<'_>, families: &dyn Families) -> Result<RawBoard, BoardError> {
+pub fn read(own: DescriptorSource<'_>, families: &dyn Families) -> Result<RawBoard, BoardError> {
     let mut table = DeTable::parse(own.text).map_err(|error| located(own, None, &error))?;
     let Some(extends) = table.get_mut().remove("extends") else {
         return parse(table).map_err(|error| located(own, None, &error));
@@ -107,7 +107,11 @@ fn parse(table: Spanned<DeTable<'_>>) -> Result<RawBoard, toml::de::Error> {
 }
 
 /// The error in the file it belongs to.
-fn located(own: Source<'_>, family: Option<Source<'_>>, error: &toml::de::Error) -> BoardError {
+fn located(
+    own: DescriptorSource<'_>,
+    family: Option<DescriptorSource<'_>>,
+    error: &toml::de::Error,
+) -> BoardError {
     let start = error.span().map_or(0, |span| span.start);
     let (source, start) = match family {
         Some(family) if start > own.text.len() => (family, start - own.text.len() - 1),

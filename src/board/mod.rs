@@ -16,7 +16,7 @@ mod rules;
 
 pub use crate::fs::oci::Oci;
 pub use error::BoardError;
-pub use family::{Families, NoFamilies, Source};
+pub use family::{DescriptorSource, Families, NoFamilies};
 pub use proof::{ParseProofError, Proof};
 pub use refusal::Refusal;
 pub use registry::Registry;
@@ -194,7 +194,7 @@ pub enum Recipe {
         /// Compression of the whole archive.
         compression: Compression,
         /// What is in it; the root tree if nothing is named.
-        files: Vec<Place>,
+        files: Vec<FilePlacement>,
     },
     /// An ext4 image.
     Ext4 {
@@ -203,7 +203,7 @@ pub enum Recipe {
         /// Length of the image.
         size: ByteSize,
         /// What is on it.
-        files: Vec<Place>,
+        files: Vec<FilePlacement>,
     },
     /// A FAT32 image.
     Fat32 {
@@ -212,7 +212,7 @@ pub enum Recipe {
         /// Length of the image.
         size: ByteSize,
         /// What is on it.
-        files: Vec<Place>,
+        files: Vec<FilePlacement>,
     },
     /// A U-Boot legacy image of type ramdisk around another artifact.
     UbootRamdisk {
@@ -346,7 +346,7 @@ pub struct Partition {
     /// What an update may touch.
     pub update: Update,
     /// What is put on it.
-    pub files: Vec<Place>,
+    pub files: Vec<FilePlacement>,
 }
 
 /// Length of a partition.
@@ -418,11 +418,11 @@ pub enum Filesystem {
 
 /// A file or directory put on a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct FilePlacement {
     /// Only for these architectures.
     pub arch: ForArch,
     /// Where it comes from.
-    pub from: From,
+    pub from: ContentSource,
     /// Path on the partition; for several files the directory.
     pub to: String,
     /// Permissions, where they are not those of the source or the usual ones.
@@ -436,7 +436,7 @@ pub struct Place {
 /// Where a placed file comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum From {
+pub enum ContentSource {
     /// The first of these that exists in the images directory; a last component may contain `*`, then all that
     /// match are placed.
     Images(Vec<String>),
@@ -478,7 +478,7 @@ impl Filesystem {
 
 impl Recipe {
     /// The files that are put in it.
-    pub fn files(&self) -> &[Place] {
+    pub fn files(&self) -> &[FilePlacement] {
         match self {
             Recipe::Cpio { files, .. } | Recipe::Ext4 { files, .. } | Recipe::Fat32 { files, .. } => files,
             _ => &[],
@@ -486,7 +486,7 @@ impl Recipe {
     }
 
     /// Like [`Recipe::files`].
-    pub fn files_mut(&mut self) -> &mut [Place] {
+    pub fn files_mut(&mut self) -> &mut [FilePlacement] {
         match self {
             Recipe::Cpio { files, .. } | Recipe::Ext4 { files, .. } | Recipe::Fat32 { files, .. } => files,
             _ => &mut [],
@@ -494,12 +494,12 @@ impl Recipe {
     }
 }
 
-impl Place {
+impl FilePlacement {
     /// Changes every text that can have words in it.
     pub fn fill<E>(&mut self, fill: impl Fn(&mut String) -> Result<(), E>) -> Result<(), E> {
         fill(&mut self.to)?;
         match &mut self.from {
-            From::Images(names) => {
+            ContentSource::Images(names) => {
                 names.iter_mut().try_for_each(fill)?;
                 // Only now it may be seen that they are several, so that the name of one is no place.
                 let name = names[0].rsplit('/').next().filter(|name| name.contains('*'));
@@ -507,11 +507,13 @@ impl Place {
                 self.to = directory.unwrap_or_else(|| std::mem::take(&mut self.to));
                 Ok(())
             }
-            From::ImagesTree { tree: path, exclude } | From::Root { path, exclude } => {
+            ContentSource::ImagesTree { tree: path, exclude } | ContentSource::Root { path, exclude } => {
                 std::iter::once(path).chain(exclude).try_for_each(fill)
             }
-            From::Artifact(text) | From::Text(text) | From::Link(text) => fill(text),
-            From::Directory => Ok(()),
+            ContentSource::Artifact(text) | ContentSource::Text(text) | ContentSource::Link(text) => {
+                fill(text)
+            }
+            ContentSource::Directory => Ok(()),
         }
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
 use super::error::toml_error;
-use super::{BoardError, Source};
+use super::{BoardError, DescriptorSource};
 use crate::value::Arch;
 
 /// A descriptor with `refused`: all that stands in it.
@@ -26,7 +26,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// The refusal that a descriptor is, if it is one; a descriptor that does not parse is none.
-    pub fn read(source: Source<'_>) -> Result<Option<Refusal>, BoardError> {
+    pub fn read(source: DescriptorSource<'_>) -> Result<Option<Refusal>, BoardError> {
         let refused = DeTable::parse(source.text).is_ok_and(|table| table.get_ref().contains_key("refused"));
         if !refused {
             return Ok(None);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Board, BoardError, Families, Refusal, RuleSet, Source};
+use super::{Board, BoardError, DescriptorSource, Families, Refusal, RuleSet};
 use crate::error::{Error, Io};
 
 include!(concat!(env!("OUT_DIR"), "/boards.rs"));
@@ -123,7 +123,7 @@ impl Registry {
         let part = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
         let (space, stem) = (path.parent().and_then(Path::file_name), path.file_stem());
         let names = [part(space), part(stem)].into_iter().flatten().collect::<Vec<_>>();
-        Ok(Board::parse(&names.join("/"), Source { file: &file, text: &text }, self)?)
+        Ok(Board::parse(&names.join("/"), DescriptorSource { file: &file, text: &text }, self)?)
     }
 
     fn descriptor(&self, name: &str) -> Result<&Descriptor, BoardError> {
@@ -135,13 +135,13 @@ impl Registry {
 }
 
 impl Descriptor {
-    fn source(&self) -> Source<'_> {
-        Source { file: &self.file, text: &self.text }
+    fn source(&self) -> DescriptorSource<'_> {
+        DescriptorSource { file: &self.file, text: &self.text }
     }
 }
 
 impl Families for Registry {
-    fn family(&self, name: &str) -> Option<Source<'_>> {
+    fn family(&self, name: &str) -> Option<DescriptorSource<'_>> {
         self.families.get(name).map(Descriptor::source)
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{BoardError, RootStyle, Source, TableKind, TextRules};
+use super::{BoardError, DescriptorSource, RootStyle, TableKind, TextRules};
 use crate::value::{Arch, ByteSize};
 
 /// The set that every board has to keep.
@@ -268,7 +268,7 @@ struct RawRuleSet {
 
 impl RuleSet {
     /// Parses a file of rules.
-    pub fn parse(name: &str, source: Source<'_>) -> Result<RuleSet, BoardError> {
+    pub fn parse(name: &str, source: DescriptorSource<'_>) -> Result<RuleSet, BoardError> {
         let raw: RawRuleSet =
             toml::from_str(source.text).map_err(|error| BoardError::toml(source, &error))?;
         Ok(RuleSet { name: name.into(), rules: raw.rule })

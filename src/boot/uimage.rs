@@ -30,7 +30,7 @@ const CHUNK: u64 = 1 << 20;
 
 /// What stands in a header besides sizes and checksums. Load address and entry point are zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct UImageOptions {
     /// For which architecture U-Boot takes the image; scripts for 64-bit ARM boards are often marked
     /// [`Arch::Arm`], which U-Boot does not mind.
     pub arch: Arch,
@@ -136,7 +136,7 @@ impl Diagnostic for UimageError {
 }
 
 /// A boot script (`boot.scr`): the image holds a list of lengths that ends with zero, then the text.
-pub fn script(options: &Options, text: &[u8]) -> Result<Vec<u8>, UimageError> {
+pub fn script(options: &UImageOptions, text: &[u8]) -> Result<Vec<u8>, UimageError> {
     let len = u32::try_from(text.len()).map_err(|_| UimageError::TooLarge { len: text.len() as u64 })?;
     let mut data = Vec::with_capacity(8 + text.len());
     data.extend_from_slice(&len.to_be_bytes());
@@ -149,7 +149,7 @@ pub fn script(options: &Options, text: &[u8]) -> Result<Vec<u8>, UimageError> {
 
 /// Writes an initramfs with its header; returns the number of bytes. The content is read twice, as its
 /// checksum comes first, and never held as a whole.
-pub fn ramdisk(options: &Options, content: &Content, out: &mut dyn Write) -> Result<u64, UimageError> {
+pub fn ramdisk(options: &UImageOptions, content: &Content, out: &mut dyn Write) -> Result<u64, UimageError> {
     let crc = pass(content, &mut io::sink())?;
     out.write_all(&header(options, IH_TYPE_RAMDISK, content.len(), crc)?).map_err(UimageError::Output)?;
     if pass(content, out)? != crc {
@@ -170,7 +170,7 @@ fn pass(content: &Content, out: &mut dyn Write) -> Result<u32, UimageError> {
 
 /// The 64 bytes, with the field names of U-Boot.
 fn header(
-    options: &Options,
+    options: &UImageOptions,
     ih_type: u8,
     data_len: u64,
     ih_dcrc: u32,
@@ -338,8 +338,8 @@ fn read_up_to(reader: &mut dyn Read, buf: &mut [u8]) -> Result<usize, UimageErro
 mod tests {
     use super::*;
 
-    fn options(name: &str) -> Options {
-        Options { arch: Arch::Arm, name: name.into(), timestamp: 1, compression: Compression::None }
+    fn options(name: &str) -> UImageOptions {
+        UImageOptions { arch: Arch::Arm, name: name.into(), timestamp: 1, compression: Compression::None }
     }
 
     fn message(bytes: &[u8]) -> String {
@@ -387,7 +387,7 @@ mod tests {
             script(&options(long), b"").unwrap_err().to_string(),
             format!("the image name `{long}` has 36 bytes, and the header has room for 32")
         );
-        let xz = Options { compression: Compression::Xz(6), ..options("") };
+        let xz = UImageOptions { compression: Compression::Xz(6), ..options("") };
         assert_eq!(script(&xz, b"").unwrap_err().to_string(), "U-Boot cannot unpack `xz:6`");
         let error = header(&options(""), IH_TYPE_RAMDISK, 5 << 30, 0).unwrap_err();
         assert_eq!(

@@ -15,7 +15,7 @@ use crate::persist::PreSeed;
 use crate::plan::KnownIds;
 use crate::report::Report;
 use crate::rootfs::{Output, RootInputs, RootTree, root_tree};
-use crate::stage::{Inputs, Words};
+use crate::stage::{Inputs, TemplateVariables};
 use crate::value::{Arch, Seed, Timestamp};
 use crate::workspace::{Selection, Workspace};
 
@@ -317,7 +317,8 @@ impl InputArgs {
         }
         let seed = Seed(seed.trim().to_owned());
         let images = self.images.clone().unwrap_or_else(|| output.images());
-        let words = Words::keeping(&known, &board, arch, &seed, &images, self.partuuid.as_deref())?;
+        let variables =
+            TemplateVariables::keeping(&known, &board, arch, &seed, &images, self.partuuid.as_deref())?;
         Ok(Inputs {
             arch,
             layers,
@@ -328,8 +329,8 @@ impl InputArgs {
             timestamp: timestamp.unwrap_or(DEFAULT_TIMESTAMP),
             preseed,
             resources: Resources { threads: threads(self.threads), ..Default::default() },
-            board: words.fill(board)?,
-            words,
+            board: variables.fill(board)?,
+            variables,
         })
     }
 

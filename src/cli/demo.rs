@@ -19,7 +19,7 @@ use crate::manifest::Manifest;
 use crate::persist::PreSeed;
 use crate::report::Report;
 use crate::rootfs::{Handoff, Output};
-use crate::stage::{Inputs, Words};
+use crate::stage::{Inputs, TemplateVariables};
 use crate::storage::{Geometry, ImageFile, ReadOnly};
 use crate::value::{ByteSize, Seed};
 
@@ -118,11 +118,11 @@ fn inputs(directory: &Path) -> Result<Inputs> {
     let layers = layer::discover(&Environment::default(), &roots)?.resolve(demo.chain, "demo")?;
     let board = demo::board()?;
     let (arch, images) = (board.pick_arch(None)?, demo.output.join("images"));
-    let words = Words::new(&board, arch, &Seed("demo".into()), &images, None)?;
+    let variables = TemplateVariables::new(&board, arch, &Seed("demo".into()), &images, None)?;
     Ok(Inputs {
         arch,
-        board: words.fill(board)?,
-        words,
+        board: variables.fill(board)?,
+        variables,
         layers,
         images,
         output: Output::read(&demo.output, Handoff::Target)?,

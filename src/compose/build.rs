@@ -7,7 +7,7 @@ use super::{Composition, Owned, Payload, archive};
 use crate::board::{Board, Filesystem, Partition, Size, TableKind, Update};
 use crate::error::{Diagnostic, Error, ErrorKind, Result};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
-use crate::lint::{self, Medium};
+use crate::lint::{self, PlannedMedium};
 use crate::plan::{
     Action, Demand, DemandLen, Disk, Extent, Ids, Plan, PlanError, Step, place, reject_overlap,
 };
@@ -26,7 +26,7 @@ const HEADROOM: u64 = 16;
 const BOOT_CODE_LEN: u64 = mbr::TABLE_OFFSET;
 
 pub(super) fn composition(inputs: &Inputs, staged: Staged, disk_len: Option<u64>) -> Result<Composition> {
-    let contents = lint::Contents::of(&inputs.board, inputs.arch, &staged)?;
+    let contents = lint::StagedContents::from_staged(&inputs.board, inputs.arch, &staged)?;
     let Staged { root, artifacts, partitions, blobs, .. } = staged;
     let owned = Owned::of(&inputs.board, &partitions);
     let mut builder = Builder::new(inputs);
@@ -36,7 +36,7 @@ pub(super) fn composition(inputs: &Inputs, staged: Staged, disk_len: Option<u64>
     let (extents, disk_len) = builder.place(&payloads, disk_len)?;
     let geometry = Geometry { len: disk_len, sector_size: inputs.board.sector_size };
     let pieces = builder.blobs(&blobs, &extents)?;
-    let medium = Medium::of_plan(&inputs.board, inputs.arch, contents, &extents, &pieces, disk_len);
+    let medium = PlannedMedium::for_plan(&inputs.board, inputs.arch, contents, &extents, &pieces, disk_len);
     let warnings = lint::refuse(&inputs.board.name, lint::lint(&medium))?;
     builder.table(&extents, &pieces, geometry)?;
     for ((partition, extent), payload) in inputs.board.partitions.iter().zip(&extents).zip(payloads) {
@@ -384,7 +384,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The bytes of a table without those of the disk signature that a blob brings itself: [`Words`] has made the
+/// The bytes of a table without those of the disk signature that a blob brings itself: [`TemplateVariables`] has made the
 /// signature of them already.
 fn below_blobs(offset: u64, mut bytes: Vec<u8>, blobs: &[Extent]) -> (u64, Vec<u8>) {
     let into_signature = |blob: &&Extent| blob.start <= offset && DISK_SIGNATURE.contains(&(blob.end() - 1));

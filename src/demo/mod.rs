@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::board::{Board, BoardError, NoFamilies, Source};
+use crate::board::{Board, BoardError, DescriptorSource, NoFamilies};
 use crate::error::Io;
 
 /// Name of the demo board.
@@ -61,7 +61,7 @@ pub struct Demo {
 
 /// The demo board.
 pub fn board() -> Result<Board, BoardError> {
-    let source = Source { file: "fixtures/demo/board.toml", text: BOARD };
+    let source = DescriptorSource { file: "fixtures/demo/board.toml", text: BOARD };
     Board::parse(BOARD_NAME, source, &NoFamilies)
 }
 

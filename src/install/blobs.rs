@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::InstallError;
 use crate::board::Board;
 use crate::error::Result;
-use crate::stage::{Piece, StagedBlob};
+use crate::stage::{BlobPiece, StagedBlob};
 use crate::storage::Target;
 use crate::table::{Scheme, Table};
 use crate::tree::Content;
@@ -26,7 +26,7 @@ pub struct BlobChange {
     #[serde(skip)]
     content: Content,
     #[serde(skip)]
-    pieces: Vec<Piece>,
+    pieces: Vec<BlobPiece>,
 }
 
 impl BlobChange {
@@ -61,7 +61,7 @@ impl BlobChange {
 
     /// Offsets and bytes on the medium.
     pub fn bytes(&self) -> Result<Vec<(u64, Vec<u8>)>> {
-        let piece = |piece: &Piece| {
+        let piece = |piece: &BlobPiece| {
             let mut bytes = vec![0; piece.len as usize];
             self.content.open()?.read_at(&mut bytes, piece.from)?;
             Ok((piece.offset, bytes))
@@ -71,7 +71,7 @@ impl BlobChange {
 
     /// A medium of another origin may have a table or a partition where the board has its boot loader.
     pub fn reject_overlap(&self, taken: &[(Range<u64>, String)]) -> Result<(), InstallError> {
-        for Piece { offset, len, .. } in &self.pieces {
+        for BlobPiece { offset, len, .. } in &self.pieces {
             let (start, end) = (*offset, offset + len);
             let meets = |(range, _): &&(Range<u64>, String)| start < range.end && range.start < end;
             if let Some((_, owner)) = taken.iter().find(meets) {

@@ -11,7 +11,7 @@ use super::plan::{Change, FileChange, How, Room};
 use super::shadow::shadowing;
 use super::survey::{Medium, Survey};
 use super::{Found, InstallError};
-use crate::board::{Board, Filesystem, From, Partition, Recipe, Update};
+use crate::board::{Board, ContentSource, Filesystem, Partition, Recipe, Update};
 use crate::compose::Composition;
 use crate::error::Result;
 use crate::fs::WrittenFile;
@@ -163,7 +163,7 @@ impl Installation {
 
     fn plan_edits(&mut self, case: &Case<'_>, step: usize, inputs: &Inputs) -> Result<Edits> {
         let tree = self.composition.tree(step).expect("an ext4 has a tree");
-        let version = inputs.words.render("the version", "@{version}").ok();
+        let version = inputs.variables.render("the version", "@{version}").ok();
         let image = root_image(&inputs.board, case.partition);
         let wanted = Wanted {
             tree,
@@ -336,7 +336,7 @@ fn root_image(board: &Board, partition: &Partition) -> Option<String> {
     let images = board.artifacts.iter().filter(|artifact| is_root(&artifact.recipe));
     let names: Vec<&String> = images.map(|artifact| &artifact.name).collect();
     let place = partition.files.iter().find(|place| match &place.from {
-        From::Artifact(name) => names.contains(&name),
+        ContentSource::Artifact(name) => names.contains(&name),
         _ => false,
     });
     place.map(|place| format!("/{}", place.to.trim_start_matches('/')))

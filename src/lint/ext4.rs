@@ -54,17 +54,17 @@ impl Ext4 {
     }
 
     /// What a file holds, if it is an ext4.
-    pub fn of_content(content: &Content) -> Result<Option<Ext4>> {
+    pub fn from_content(content: &Content) -> Result<Option<Ext4>> {
         let (start, len) = SUPERBLOCK;
         if content.len() < start + len as u64 {
             return Ok(None);
         }
         let mut superblock = vec![0; len];
         content.open()?.read_at(&mut superblock, start)?;
-        Ok(Ext4::of_superblock(&superblock))
+        Ok(Ext4::from_superblock(&superblock))
     }
 
-    fn of_superblock(bytes: &[u8]) -> Option<Ext4> {
+    fn from_superblock(bytes: &[u8]) -> Option<Ext4> {
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let magic = u16::from_le_bytes([bytes[0x38], bytes[0x39]]);
         // `s_log_block_size`: 64 KiB is the most there is.

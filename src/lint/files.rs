@@ -1,30 +1,30 @@
 //! The files of a partition, as far as they are known.
 
-use crate::board::{From, Place};
+use crate::board::{ContentSource, FilePlacement};
 use crate::tree::{self, Tree};
 use crate::value::Arch;
 
 /// Paths on a partition. A descriptor knows some of them only as `name*`, and what a directory of the images holds
 /// not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Files {
+pub struct PartitionFiles {
     /// Absolute paths; a `*` in the last component stands for any characters.
     named: Vec<String>,
     /// Directories that hold what is not known.
     open: Vec<String>,
 }
 
-impl Files {
+impl PartitionFiles {
     /// What a descriptor says of a partition. A directory that may be missing counts for nothing: the board must
     /// boot without it.
-    pub fn of_places(places: &[Place], arch: Arch) -> Files {
-        let mut files = Files::default();
+    pub fn from_places(places: &[FilePlacement], arch: Arch) -> PartitionFiles {
+        let mut files = PartitionFiles::default();
         for place in places.iter().filter(|place| place.arch.covers(arch)) {
             match &place.from {
-                From::Images(names) => files.named.push(path_of(place, names)),
-                From::Artifact(_) => files.named.push(absolute(&place.to)),
-                From::Directory => {}
-                From::ImagesTree { .. } if place.optional => {}
+                ContentSource::Images(names) => files.named.push(path_of(place, names)),
+                ContentSource::Artifact(_) => files.named.push(absolute(&place.to)),
+                ContentSource::Directory => {}
+                ContentSource::ImagesTree { .. } if place.optional => {}
                 _ => files.open.push(absolute(&place.to)),
             }
         }
@@ -32,9 +32,9 @@ impl Files {
     }
 
     /// What is really there, and what the descriptor says may be missing.
-    pub fn of_tree(tree: &Tree, places: &[Place], arch: Arch) -> Files {
-        let optional: Vec<Place> = places.iter().filter(|place| place.optional).cloned().collect();
-        let mut files = Files::of_places(&optional, arch);
+    pub fn from_tree(tree: &Tree, places: &[FilePlacement], arch: Arch) -> PartitionFiles {
+        let optional: Vec<FilePlacement> = places.iter().filter(|place| place.optional).cloned().collect();
+        let mut files = PartitionFiles::from_places(&optional, arch);
         files.named.extend(tree.walk().skip(1).map(|(path, _)| tree::display(&path)));
         files
     }
@@ -69,7 +69,7 @@ pub fn base_name(path: &str) -> &str {
 }
 
 /// The path of what the place puts there: in a directory, if several files may match.
-fn path_of(place: &Place, names: &[String]) -> String {
+fn path_of(place: &FilePlacement, names: &[String]) -> String {
     match names {
         [one] if one.contains('*') => {
             absolute(&format!("{}/{}", place.to.trim_end_matches('/'), base_name(one)))

@@ -3,19 +3,19 @@
 use std::ops::Range;
 
 use super::ext4::Ext4;
-use super::files::Files;
-use super::text::Text;
+use super::files::PartitionFiles;
+use super::text::BootText;
 use crate::board::{Blob, Board, Filesystem, Partition, Recipe, Size, TableKind};
 use crate::error::Result;
 use crate::fs::fat;
 use crate::plan::{Demand, DemandLen, Extent, place};
-use crate::stage::{PartitionTree, Staged, Words};
+use crate::stage::{PartitionTree, Staged, TemplateVariables};
 use crate::tree::{Stat, Tree};
 use crate::value::Arch;
 
 /// A medium as it is laid out, before a byte of it is written.
 #[derive(Clone, Debug)]
-pub struct Medium<'a> {
+pub struct PlannedMedium<'a> {
     /// The board, with its words filled in.
     pub board: &'a Board,
     /// The architecture.
@@ -23,42 +23,42 @@ pub struct Medium<'a> {
     /// Length in bytes.
     pub len: u64,
     /// The partitions in the order of the descriptor.
-    pub volumes: Vec<Volume<'a>>,
+    pub volumes: Vec<PlannedVolume<'a>>,
     /// Filesystem images that are files of the output.
-    pub images: Vec<Image>,
+    pub images: Vec<FilesystemImage>,
     /// The blobs that are written.
-    pub blobs: Vec<Written<'a>>,
+    pub blobs: Vec<PlannedBlob<'a>>,
     /// The boot texts.
-    pub texts: Vec<Text>,
+    pub texts: Vec<BootText>,
     /// Least length of a medium for the layout, where its contents do not decide over that.
     pub least: Option<u64>,
 }
 
 /// A partition and what is on it.
 #[derive(Clone, Debug)]
-pub struct Volume<'a> {
+pub struct PlannedVolume<'a> {
     /// The partition.
     pub partition: &'a Partition,
     /// Its bytes on the medium.
     pub range: Range<u64>,
     /// Its files.
-    pub files: Files,
+    pub files: PartitionFiles,
     /// What an ext4 on it is like.
     pub ext4: Option<Ext4>,
 }
 
 /// A composed artifact that is a filesystem.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub struct FilesystemImage {
     /// `ext4` or `fat32`.
     pub format: &'static str,
     /// Its files.
-    pub files: Files,
+    pub files: PartitionFiles,
 }
 
 /// A blob and the bytes of the medium that it writes.
 #[derive(Clone, Debug)]
-pub struct Written<'a> {
+pub struct PlannedBlob<'a> {
     /// The blob.
     pub blob: &'a Blob,
     /// Ranges in rising order, without what is skipped.
@@ -67,78 +67,90 @@ pub struct Written<'a> {
     pub bounded: bool,
 }
 
-/// Files of each partition and boot texts: what is staged.
+/// Staged files of each partition, and boot texts.
 #[derive(Clone, Debug)]
-pub struct Contents {
-    files: Vec<Files>,
+pub struct StagedContents {
+    files: Vec<PartitionFiles>,
     /// What raw partitions hold, where that is an ext4.
     ext4: Vec<Option<Ext4>>,
-    texts: Vec<Text>,
+    texts: Vec<BootText>,
 }
 
-impl Contents {
+impl StagedContents {
     /// Looks at what is staged for `board`.
-    pub fn of(board: &Board, arch: Arch, staged: &Staged) -> Result<Contents> {
+    pub fn from_staged(board: &Board, arch: Arch, staged: &Staged) -> Result<StagedContents> {
         let files = board.partitions.iter().zip(&staged.partitions);
-        let files = files.map(|(partition, placed)| Files::of_tree(&placed.tree, &partition.files, arch));
+        let files =
+            files.map(|(partition, placed)| PartitionFiles::from_tree(&placed.tree, &partition.files, arch));
         let raw = |placed: &PartitionTree| match &placed.raw {
-            Some((_, content)) => Ext4::of_content(content),
+            Some((_, content)) => Ext4::from_content(content),
             None => Ok(None),
         };
         let ext4 = staged.partitions.iter().map(raw).collect::<Result<_>>()?;
         let mut texts = Vec::new();
         for (name, rules, _) in text_artifacts(board, arch) {
             let bytes = staged.artifacts.content(name)?.read_all()?;
-            texts.push(Text::new(board, name, rules, String::from_utf8_lossy(&bytes).into_owned()));
+            texts.push(BootText::new(board, name, rules, String::from_utf8_lossy(&bytes).into_owned()));
         }
-        Ok(Contents { files: files.collect(), ext4, texts })
+        Ok(StagedContents { files: files.collect(), ext4, texts })
     }
 }
 
-impl<'a> Medium<'a> {
+impl<'a> PlannedMedium<'a> {
     /// The layout of a descriptor on a medium of `len` bytes, or on the least: filesystems are empty, and what has
     /// the length of its content is as short as it can be. The words of `board` are filled in.
-    pub fn of_board(board: &'a Board, arch: Arch, words: &Words, len: Option<u64>) -> Result<Medium<'a>> {
+    pub fn for_board(
+        board: &'a Board,
+        arch: Arch,
+        variables: &TemplateVariables,
+        len: Option<u64>,
+    ) -> Result<PlannedMedium<'a>> {
         let demands = board.partitions.iter().map(|partition| demand(board, partition));
         let demands = demands.collect::<Result<Vec<_>>>()?;
         let (_, least) = place(board, &demands, None)?;
         let (extents, len) = place(board, &demands, len)?;
         let volumes = board.partitions.iter().zip(&extents);
-        let volumes =
-            volumes.map(|(p, extent)| Volume::new(p, extent, Files::of_places(&p.files, arch))).collect();
+        let volumes = volumes
+            .map(|(p, extent)| PlannedVolume::new(p, extent, PartitionFiles::from_places(&p.files, arch)))
+            .collect();
         let mut texts = Vec::new();
         for (name, rules, template) in text_artifacts(board, arch) {
-            texts.push(Text::new(board, name, rules, words.render(&format!("artifact `{name}`"), template)?));
+            texts.push(BootText::new(
+                board,
+                name,
+                rules,
+                variables.render(&format!("artifact `{name}`"), template)?,
+            ));
         }
-        let blobs = board.blobs.iter().map(Written::of_descriptor).collect();
+        let blobs = board.blobs.iter().map(PlannedBlob::from_descriptor).collect();
         let images = images(board, arch);
-        Ok(Medium { board, arch, len, volumes, images, blobs, texts, least: Some(least) })
+        Ok(PlannedMedium { board, arch, len, volumes, images, blobs, texts, least: Some(least) })
     }
 
     /// The layout of a plan.
-    pub fn of_plan(
+    pub fn for_plan(
         board: &'a Board,
         arch: Arch,
-        contents: Contents,
+        contents: StagedContents,
         partitions: &[Extent],
         blobs: &[Extent],
         len: u64,
-    ) -> Medium<'a> {
+    ) -> PlannedMedium<'a> {
         let mut volumes = Vec::new();
         for ((partition, extent), (files, ext4)) in
             board.partitions.iter().zip(partitions).zip(contents.files.into_iter().zip(contents.ext4))
         {
-            let volume = Volume::new(partition, extent, files);
-            volumes.push(Volume { ext4: ext4.or(volume.ext4), ..volume });
+            let volume = PlannedVolume::new(partition, extent, files);
+            volumes.push(PlannedVolume { ext4: ext4.or(volume.ext4), ..volume });
         }
-        let blobs = board.blobs.iter().map(|blob| Written::of_plan(blob, blobs));
+        let blobs = board.blobs.iter().map(|blob| PlannedBlob::for_plan(blob, blobs));
         let blobs = blobs.filter(|written| !written.pieces.is_empty()).collect();
         let images = images(board, arch);
-        Medium { board, arch, len, volumes, images, blobs, texts: contents.texts, least: None }
+        PlannedMedium { board, arch, len, volumes, images, blobs, texts: contents.texts, least: None }
     }
 
     /// Formats and files of all filesystems, of partitions and of images.
-    pub fn filesystems(&self) -> impl Iterator<Item = (&'static str, &Files)> {
+    pub fn filesystems(&self) -> impl Iterator<Item = (&'static str, &PartitionFiles)> {
         let volumes = self.volumes.iter().map(|volume| (format_of(volume.partition), &volume.files));
         volumes.chain(self.images.iter().map(|image| (image.format, &image.files)))
     }
@@ -155,10 +167,10 @@ impl<'a> Medium<'a> {
     }
 }
 
-impl<'a> Volume<'a> {
-    fn new(partition: &'a Partition, extent: &Extent, files: Files) -> Volume<'a> {
+impl<'a> PlannedVolume<'a> {
+    fn new(partition: &'a Partition, extent: &Extent, files: PartitionFiles) -> PlannedVolume<'a> {
         let ext4 = matches!(partition.filesystem, Filesystem::Ext4 { .. }).then(Ext4::ours);
-        Volume { partition, range: extent.start..extent.end(), files, ext4 }
+        PlannedVolume { partition, range: extent.start..extent.end(), files, ext4 }
     }
 
     /// Whether names are the same in both cases here.
@@ -172,8 +184,8 @@ impl<'a> Volume<'a> {
     }
 }
 
-impl<'a> Written<'a> {
-    fn of_descriptor(blob: &'a Blob) -> Written<'a> {
+impl<'a> PlannedBlob<'a> {
+    fn from_descriptor(blob: &'a Blob) -> PlannedBlob<'a> {
         let room = [blob.length, blob.limit].into_iter().flatten().map(|len| len.0).min();
         let end = room.map_or(u64::MAX, |len| blob.offset.0.saturating_add(len));
         let mut pieces: Vec<Range<u64>> = std::iter::once(blob.offset.0..end).collect();
@@ -181,12 +193,12 @@ impl<'a> Written<'a> {
             pieces = pieces.into_iter().flat_map(|piece| without(piece, start.0..end.0)).collect();
         }
         pieces.retain(|piece| !piece.is_empty());
-        Written { blob, pieces, bounded: room.is_some() }
+        PlannedBlob { blob, pieces, bounded: room.is_some() }
     }
 
-    fn of_plan(blob: &'a Blob, extents: &[Extent]) -> Written<'a> {
+    fn for_plan(blob: &'a Blob, extents: &[Extent]) -> PlannedBlob<'a> {
         let own = extents.iter().filter(|extent| extent.name == blob.name);
-        Written { blob, pieces: own.map(|extent| extent.start..extent.end()).collect(), bounded: true }
+        PlannedBlob { blob, pieces: own.map(|extent| extent.start..extent.end()).collect(), bounded: true }
     }
 
     /// The byte behind the last one that is written, or may be.
@@ -200,7 +212,7 @@ impl<'a> Written<'a> {
         self.pieces.iter().find(|piece| start(piece) < piece.end.min(range.end)).map(start)
     }
 
-    /// As [`Written::first_in`], but a file of unknown length says nothing behind its first sector.
+    /// As [`PlannedBlob::first_in`], but a file of unknown length says nothing behind its first sector.
     pub fn surely_in(&self, range: &Range<u64>) -> Option<u64> {
         let sure = if self.bounded { u64::MAX } else { self.blob.offset.0.saturating_add(512) };
         self.first_in(&(range.start..range.end.min(sure).max(range.start)))
@@ -229,11 +241,15 @@ pub(super) fn format_of(partition: &Partition) -> &'static str {
     }
 }
 
-fn images(board: &Board, arch: Arch) -> Vec<Image> {
+fn images(board: &Board, arch: Arch) -> Vec<FilesystemImage> {
     let made = board.artifacts.iter().filter(|artifact| artifact.arch.covers(arch));
     let image = |recipe: &Recipe| match recipe {
-        Recipe::Ext4 { files, .. } => Some(Image { format: "ext4", files: Files::of_places(files, arch) }),
-        Recipe::Fat32 { files, .. } => Some(Image { format: "fat32", files: Files::of_places(files, arch) }),
+        Recipe::Ext4 { files, .. } => {
+            Some(FilesystemImage { format: "ext4", files: PartitionFiles::from_places(files, arch) })
+        }
+        Recipe::Fat32 { files, .. } => {
+            Some(FilesystemImage { format: "fat32", files: PartitionFiles::from_places(files, arch) })
+        }
         _ => None,
     };
     made.filter_map(|artifact| image(&artifact.recipe)).collect()

@@ -2,7 +2,7 @@
 //!
 //! A layout can be right in itself and still boot nothing: the ROM of a SoC looks for its loader at one place, a boot
 //! manager reads no ext4 with small blocks, a boot text names a file that nobody placed. [`RuleSet`](crate::board::RuleSet)s say such things
-//! as data, each with its source; a [`Medium`] is what they are about, of a descriptor alone (`boards check`) or of a
+//! as data, each with its source; a [`PlannedMedium`] is what they are about, of a descriptor alone (`boards check`) or of a
 //! plan with its contents (everything that composes); [`lint`] tells what is not kept.
 
 mod check;
@@ -13,14 +13,14 @@ mod medium;
 mod text;
 
 pub use ext4::Ext4;
-pub use files::Files;
+pub use files::PartitionFiles;
 pub use finding::{Finding, LintError, refuse};
-pub use medium::{Contents, Image, Medium, Volume, Written};
-pub use text::{Setting, Text};
+pub use medium::{FilesystemImage, PlannedBlob, PlannedMedium, PlannedVolume, StagedContents};
+pub use text::{BootText, Setting};
 
 use crate::board::Board;
 use crate::error::Result;
-use crate::stage::Words;
+use crate::stage::TemplateVariables;
 use crate::value::{Arch, ByteSize};
 
 /// Media that a descriptor is tried on, besides the least and its own smallest: a card as it is sold for 16 GB
@@ -28,7 +28,7 @@ use crate::value::{Arch, ByteSize};
 const MEDIA: [ByteSize; 2] = [ByteSize(31_116_288 * 512), ByteSize(128_000_000_000)];
 
 /// What a layout does not keep of the rules of its board.
-pub fn lint(medium: &Medium<'_>) -> Vec<Finding> {
+pub fn lint(medium: &PlannedMedium<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for set in &medium.board.rules {
         for rule in &set.rules {
@@ -54,16 +54,16 @@ pub fn lint_board(board: &Board) -> Result<Vec<Finding>> {
 }
 
 fn lint_for(board: &Board, arch: Arch) -> Result<Vec<Finding>> {
-    let words = Words::assumed(board, arch)?;
-    let board = words.fill(board.clone())?;
-    let least = Medium::of_board(&board, arch, &words, None)?;
+    let variables = TemplateVariables::assumed(board, arch)?;
+    let board = variables.fill(board.clone())?;
+    let least = PlannedMedium::for_board(&board, arch, &variables, None)?;
     let mut found = lint(&least);
     let larger = [board.minimum_medium].into_iter().chain(MEDIA).filter(|len| len.0 >= least.len);
     for len in larger {
         // Whole MiB fit whatever the sectors are.
         let len = len.0 >> 20 << 20;
         if len >= least.len {
-            found.extend(lint(&Medium::of_board(&board, arch, &words, Some(len))?));
+            found.extend(lint(&PlannedMedium::for_board(&board, arch, &variables, Some(len))?));
         }
     }
     Ok(found)

@@ -1,10 +1,10 @@
 //! What boot texts name: files and kernel command lines.
 
-use crate::board::{Board, From, TextRules};
+use crate::board::{Board, ContentSource, TextRules};
 
 /// A boot text with its words filled in.
 #[derive(Clone, Debug)]
-pub struct Text {
+pub struct BootText {
     /// The artifact.
     pub name: String,
     /// What reads it.
@@ -24,16 +24,18 @@ pub struct Setting<'a> {
     pub value: &'a str,
 }
 
-impl Text {
+impl BootText {
     /// The artifact `name` of the board, which holds `text`.
-    pub fn new(board: &Board, name: &str, rules: TextRules, text: String) -> Text {
+    pub fn new(board: &Board, name: &str, rules: TextRules, text: String) -> BootText {
         let mut placed = Vec::new();
         for (index, partition) in board.partitions.iter().enumerate() {
-            let here =
-                partition.files.iter().filter(|place| matches!(&place.from, From::Artifact(a) if a == name));
+            let here = partition
+                .files
+                .iter()
+                .filter(|place| matches!(&place.from, ContentSource::Artifact(a) if a == name));
             placed.extend(here.map(|place| (index, place.to.clone())));
         }
-        Text { name: name.into(), rules, text, placed }
+        BootText { name: name.into(), rules, text, placed }
     }
 
     /// The lines that set something; comments and sections are left out.
@@ -72,7 +74,7 @@ impl Text {
             TextRules::LoaderEntry => of_key("options"),
             TextRules::UbootScript => self.text.lines().filter_map(bootargs).collect(),
             TextRules::Plain | TextRules::RefindLinux => {
-                self.text.lines().filter_map(of_boot_manager).collect()
+                self.text.lines().filter_map(boot_manager_words).collect()
             }
             TextRules::PiConfig => Vec::new(),
         }
@@ -91,7 +93,7 @@ fn bootargs(line: &str) -> Option<&str> {
 }
 
 /// What GRUB (`linux FILE WORDS`) or rEFInd (`"title" "words"`) gives the kernel.
-fn of_boot_manager(line: &str) -> Option<&str> {
+fn boot_manager_words(line: &str) -> Option<&str> {
     let line = line.trim();
     if line.starts_with('"') {
         return line.split('"').nth(3);

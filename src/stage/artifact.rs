@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::initramfs::startable;
 use super::{Inputs, StageError};
-use crate::board::{self, Place, Recipe, TextRules};
+use crate::board::{self, FilePlacement, Recipe, TextRules};
 use crate::boot::{grub, refind, text, uimage};
 use crate::error::{Error, Io};
 use crate::fs::compress::Compression;
@@ -153,7 +153,13 @@ impl Builder<'_> {
     }
 
     /// The tree of files that the artifact is made of.
-    fn files(&self, files: &[Place], root: &Tree, done: &Artifacts, fat: bool) -> Result<Tree, Error> {
+    fn files(
+        &self,
+        files: &[FilePlacement],
+        root: &Tree,
+        done: &Artifacts,
+        fat: bool,
+    ) -> Result<Tree, Error> {
         let placer = self.inputs.placer(done, root);
         Ok(placer.files(&format!("artifact `{}`", self.name), files, fat)?.tree)
     }
@@ -199,8 +205,8 @@ impl Builder<'_> {
     }
 
     /// The kernel unpacks an initramfs itself, so U-Boot is told that there is nothing to undo.
-    fn header(&self, title: &str) -> uimage::Options {
-        uimage::Options {
+    fn header(&self, title: &str) -> uimage::UImageOptions {
+        uimage::UImageOptions {
             arch: self.inputs.arch,
             name: title.into(),
             timestamp: self.inputs.timestamp,
@@ -218,7 +224,7 @@ impl Builder<'_> {
             }
             None => {
                 let file = format!("template `{}` of board `{}`", self.name, self.inputs.board.name);
-                let text = self.inputs.words.render(&file, template)?;
+                let text = self.inputs.variables.render(&file, template)?;
                 (file, text)
             }
         };
@@ -239,7 +245,7 @@ impl Builder<'_> {
         config: Option<&str>,
     ) -> Result<Content, Error> {
         let file = format!("artifact `{}` of board `{}`", self.name, self.inputs.board.name);
-        let fill = |text: &str| self.inputs.words.render(&file, text);
+        let fill = |text: &str| self.inputs.variables.render(&file, text);
         let (prefix, config) = (fill(prefix)?, config.map(fill).transpose()?);
         let core = grub::Core { directory, modules, prefix: &prefix, config: config.as_deref() };
         Ok(Content::bytes(grub::core(&core)?))
@@ -262,7 +268,7 @@ impl Builder<'_> {
     fn check_refind_linux(&self, file: &str, text: &str) -> Result<(), text::TextError> {
         for partition in &self.inputs.board.partitions {
             let placed: Vec<&str> = partition.files.iter().map(|place| place.to.as_str()).collect();
-            let own = |place: &&board::Place| matches!(&place.from, board::From::Artifact(name) if name == self.name);
+            let own = |place: &&board::FilePlacement| matches!(&place.from, board::ContentSource::Artifact(name) if name == self.name);
             for place in partition.files.iter().filter(own) {
                 let directory = place.to.rsplit_once('/').map_or("", |(parent, _)| parent);
                 refind::check(file, text, directory, &placed)?;

@@ -18,7 +18,7 @@ pub struct StagedBlob {
 
 /// A run of bytes of a blob on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct BlobPiece {
     /// First byte on the disk.
     pub offset: u64,
     /// First byte of the file.
@@ -72,10 +72,10 @@ impl StagedBlob {
     }
 
     /// What is written where: the bytes from `from` on, at most `length`, without the skipped ranges.
-    pub fn pieces(&self, blob: &Blob) -> Vec<Piece> {
+    pub fn pieces(&self, blob: &Blob) -> Vec<BlobPiece> {
         let available = self.content.len().saturating_sub(blob.from.0);
         let len = blob.length.map_or(available, |length| available.min(length.0));
-        let mut pieces = vec![Piece { offset: blob.offset.0, from: blob.from.0, len }];
+        let mut pieces = vec![BlobPiece { offset: blob.offset.0, from: blob.from.0, len }];
         for (start, end) in &blob.skip {
             pieces = pieces.into_iter().flat_map(|piece| piece.without(start.0, end.0)).collect();
         }
@@ -105,14 +105,14 @@ impl StagedBlob {
     }
 }
 
-impl Piece {
+impl BlobPiece {
     /// The parts of this piece outside `[start, end)` of the disk.
-    fn without(self, start: u64, end: u64) -> Vec<Piece> {
+    fn without(self, start: u64, end: u64) -> Vec<BlobPiece> {
         let stop = self.offset + self.len;
         let head = start.clamp(self.offset, stop) - self.offset;
         let tail = stop - end.clamp(self.offset, stop);
-        let head_piece = Piece { len: head, ..self };
-        let tail_piece = Piece { offset: stop - tail, from: self.from + self.len - tail, len: tail };
+        let head_piece = BlobPiece { len: head, ..self };
+        let tail_piece = BlobPiece { offset: stop - tail, from: self.from + self.len - tail, len: tail };
         if head + tail >= self.len {
             return vec![self];
         }
@@ -136,9 +136,9 @@ mod tests {
 
     #[test]
     fn a_skipped_range_cuts_a_blob_in_two() {
-        let piece = Piece { offset: 0, from: 0, len: 1024 };
+        let piece = BlobPiece { offset: 0, from: 0, len: 1024 };
         let expected =
-            vec![Piece { offset: 0, from: 0, len: 440 }, Piece { offset: 512, from: 512, len: 512 }];
+            vec![BlobPiece { offset: 0, from: 0, len: 440 }, BlobPiece { offset: 512, from: 512, len: 512 }];
         assert_eq!(piece.without(440, 512), expected);
         assert_eq!(piece.without(2000, 3000), vec![piece]);
         assert_eq!(piece.without(0, 2000), vec![]);

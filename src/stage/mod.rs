@@ -5,14 +5,14 @@ mod artifact;
 mod blob;
 mod initramfs;
 mod place;
-mod words;
+mod variables;
 
 use std::path::PathBuf;
 
 pub use artifact::{Artifact, Artifacts};
-pub use blob::{Piece, StagedBlob};
+pub use blob::{BlobPiece, StagedBlob};
 pub use place::PartitionTree;
-pub use words::Words;
+pub use variables::TemplateVariables;
 
 use crate::board::{self, BlobSource, Board, Filesystem, Partition, Recipe};
 use crate::buildroot::stale_artifact;
@@ -31,10 +31,10 @@ const GROW_TO: u64 = 1 << 41;
 /// Everything that decides what the image is; the same inputs give the same bytes.
 #[derive(Clone, Debug)]
 pub struct Inputs {
-    /// The board, with the words in its names filled in.
+    /// The board, with the variables in its names filled in.
     pub board: Board,
     /// What boot texts are filled with.
-    pub words: Words,
+    pub variables: TemplateVariables,
     /// Architecture, one of the board's.
     pub arch: Arch,
     /// Resolved chain, lowest precedence first.
@@ -161,12 +161,12 @@ pub enum StageError {
         /// The directory.
         subtree: String,
     },
-    /// A word that is made of itself.
-    #[error("word `{word}` of board `{board}` is made of itself")]
-    WordCircle {
+    /// A variable that is made of itself.
+    #[error("variable `{word}` of board `{board}` is made of itself")]
+    CircularVariable {
         /// The board.
         board: String,
-        /// One of the words of the circle.
+        /// One of the variables of the circle.
         word: String,
     },
     /// A name holds the version of the system, and there is none.
@@ -179,7 +179,7 @@ pub enum StageError {
     },
     /// A file that Buildroot does not make with its present configuration.
     #[error("`{}` is from another configuration: {reason}", path.display())]
-    Leftover {
+    StaleArtifact {
         /// The file.
         path: PathBuf,
         /// What the configuration says.
@@ -196,10 +196,10 @@ pub enum StageError {
 }
 
 impl StageError {
-    /// A leftover that is passed over, in words.
+    /// Text of the note for a stale artifact that is passed over.
     fn note(&self) -> String {
         match self {
-            StageError::Leftover { path, reason, .. } => {
+            StageError::StaleArtifact { path, reason, .. } => {
                 format!("`{}` is left out: it is from another configuration: {reason}", path.display())
             }
             other => other.to_string(),
@@ -235,7 +235,7 @@ impl Diagnostic for StageError {
             }
             StageError::CaseCollision { .. } => Some("rename one of them: FAT ignores case".into()),
             StageError::MissingSubtree { .. } => Some("build the kernel modules, or change the board".into()),
-            StageError::WordCircle { .. } => Some("write its text out in `[vars]`".into()),
+            StageError::CircularVariable { .. } => Some("write its text out in `[vars]`".into()),
             StageError::NoVersion { .. } => {
                 Some("SkiffOS builds write it; for another build write the line there".into())
             }
@@ -246,7 +246,7 @@ impl Diagnostic for StageError {
             StageError::NoPartuuid { .. } => {
                 Some("give `--partuuid`; `blkid -s PARTUUID -o value /dev/sdXN` prints it".into())
             }
-            StageError::Leftover { images, .. } => {
+            StageError::StaleArtifact { images, .. } => {
                 let images = images.display();
                 Some(format!("build again and remove what the earlier configuration left in `{images}`"))
             }
@@ -274,7 +274,7 @@ impl Inputs {
         let mut blobs = self.blobs_of_images()?;
         let RootTree { tree: mut root, notes: mut warnings, .. } = self.root()?;
         warnings.extend(self.read_back_without_second_reader(&root));
-        warnings.extend(self.leftover_blobs());
+        warnings.extend(self.stale_blobs());
         let (mut artifacts, mut left_out) = (Artifacts::default(), Vec::new());
         for artifact in &self.board.artifacts {
             if artifact.arch.covers(self.arch) {
@@ -297,8 +297,8 @@ impl Inputs {
         for (index, blob) in self.board.blobs.iter().enumerate() {
             let BlobSource::Images(files) = &blob.source else { continue };
             let current: Vec<String> = self.current(files).cloned().collect();
-            if let Some(leftover) = self.only_leftover(files) {
-                return Err(leftover.into());
+            if let Some(stale) = self.only_stale(files) {
+                return Err(stale.into());
             }
             if let Some(staged) = StagedBlob::find(blob, &current, &self.images)? {
                 found.push((index, staged));
@@ -313,27 +313,27 @@ impl Inputs {
     }
 
     /// The file that would be taken, if all that exist are of another configuration.
-    fn only_leftover(&self, files: &[String]) -> Option<StageError> {
+    fn only_stale(&self, files: &[String]) -> Option<StageError> {
         let there = |file: &&String| self.images.join(file).is_file();
         match self.current(files).find(there) {
             Some(_) => None,
-            None => self.leftover(files.iter().find(there)?),
+            None => self.stale(files.iter().find(there)?),
         }
     }
 
-    fn leftover(&self, file: &str) -> Option<StageError> {
+    fn stale(&self, file: &str) -> Option<StageError> {
         let reason = stale_artifact(&self.output.config, file)?;
-        Some(StageError::Leftover { path: self.images.join(file), reason, images: self.images.clone() })
+        Some(StageError::StaleArtifact { path: self.images.join(file), reason, images: self.images.clone() })
     }
 
     /// A note for each candidate of a blob that is passed over.
-    fn leftover_blobs(&self) -> Vec<String> {
+    fn stale_blobs(&self) -> Vec<String> {
         let files = self.board.blobs.iter().filter_map(|blob| match &blob.source {
             BlobSource::Images(files) => Some(files),
             BlobSource::Artifact(_) => None,
         });
         let there = files.flatten().filter(|file| self.images.join(file).is_file());
-        there.filter_map(|file| self.leftover(file)).map(|leftover| leftover.note()).collect()
+        there.filter_map(|file| self.stale(file)).map(|stale| stale.note()).collect()
     }
 
     fn ensure_preseed_has_a_place(&self) -> Result<(), PreSeedError> {
@@ -405,7 +405,9 @@ impl Inputs {
 
     /// The ids of the disk and of what is on it.
     pub(crate) fn ids(&self) -> Ids<'_> {
-        Ids::new(&self.seed).with_disk_signature(self.words.disk_signature()).keeping(self.words.known())
+        Ids::new(&self.seed)
+            .with_disk_signature(self.variables.disk_signature())
+            .keeping(self.variables.known())
     }
 
     /// How the ext4 of a partition or artifact is made.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::{Artifacts, Inputs, StageError};
-use crate::board::{self, Filesystem, Partition, Place};
+use crate::board::{self, FilePlacement, Filesystem, Partition};
 use crate::error::{Error, Io};
 use crate::tree::overlay::Overlay;
 use crate::tree::{self, Body, Content, Name, Node, NodeId, Stamp, Stat, Tree};
@@ -66,7 +66,7 @@ impl Placer<'_> {
     }
 
     /// The tree of `files`; `what` is what they are put on, for messages.
-    pub fn files(&self, what: &str, files: &[Place], fat: bool) -> Result<PartitionTree, Error> {
+    pub fn files(&self, what: &str, files: &[FilePlacement], fat: bool) -> Result<PartitionTree, Error> {
         let root = Stat { mode: 0o755, uid: 0, gid: 0, mtime: self.inputs.timestamp };
         let mut placed = PartitionTree {
             tree: Tree::new(root),
@@ -100,11 +100,11 @@ impl Placer<'_> {
     }
 
     /// Fails if one of the `files` that must be there is missing.
-    pub fn ensure_present(&self, what: &str, files: &[Place]) -> Result<(), Error> {
+    pub fn ensure_present(&self, what: &str, files: &[FilePlacement]) -> Result<(), Error> {
         for place in self.of_arch(files) {
             let wanted = match &place.from {
-                board::From::Images(candidates) => candidates.as_slice(),
-                board::From::ImagesTree { tree, .. } => std::slice::from_ref(tree),
+                board::ContentSource::Images(candidates) => candidates.as_slice(),
+                board::ContentSource::ImagesTree { tree, .. } => std::slice::from_ref(tree),
                 _ => continue,
             };
             let found = |wanted: &String| -> Result<bool, Error> {
@@ -114,14 +114,14 @@ impl Placer<'_> {
             if !place.optional && !found.contains(&true) {
                 return Err(self.missing(what, wanted).into());
             }
-            if let Some(leftover) = self.inputs.only_leftover(wanted) {
-                return Err(leftover.into());
+            if let Some(stale) = self.inputs.only_stale(wanted) {
+                return Err(stale.into());
             }
         }
         Ok(())
     }
 
-    fn of_arch<'p>(&self, files: &'p [Place]) -> impl Iterator<Item = &'p Place> {
+    fn of_arch<'p>(&self, files: &'p [FilePlacement]) -> impl Iterator<Item = &'p FilePlacement> {
         let arch = self.inputs.arch;
         files.iter().filter(move |place| place.arch.covers(arch))
     }
@@ -141,28 +141,28 @@ impl Placer<'_> {
         if optional { Ok(None) } else { Err(self.missing(what, candidates).into()) }
     }
 
-    fn place(&self, placed: &mut PartitionTree, what: &str, place: &Place) -> Result<(), Error> {
+    fn place(&self, placed: &mut PartitionTree, what: &str, place: &FilePlacement) -> Result<(), Error> {
         let to = place.to.as_bytes();
         match &place.from {
-            board::From::Directory => {
+            board::ContentSource::Directory => {
                 let made = self.directory(placed, to)?;
                 placed.tree.node_mut(made).stat.mode = place.mode.unwrap_or(0o755);
             }
-            board::From::Artifact(name) => {
+            board::ContentSource::Artifact(name) => {
                 let content = self.artifacts.content(name)?;
                 self.file(placed, place, to, content, format!("artifact `{name}`"))?;
             }
-            board::From::Text(text) => {
+            board::ContentSource::Text(text) => {
                 let origin = format!("the text for `{}` of {what}", place.to);
                 self.file(placed, place, to, Content::bytes(text.as_bytes()), origin)?;
             }
-            board::From::Link(target) => {
+            board::ContentSource::Link(target) => {
                 let origin = format!("the link `{}` of {what}", place.to);
                 let stat = Stat { mode: 0o777, uid: 0, gid: 0, mtime: self.inputs.timestamp };
                 self.insert(placed, to, Node::new(stat, Body::Symlink(target.as_bytes().into())), origin)?;
             }
-            board::From::Images(candidates) => self.images(placed, what, place, candidates)?,
-            board::From::ImagesTree { tree, exclude } => {
+            board::ContentSource::Images(candidates) => self.images(placed, what, place, candidates)?,
+            board::ContentSource::ImagesTree { tree, exclude } => {
                 let directory = self.inputs.images.join(tree);
                 if directory.is_dir() {
                     self.images_tree(placed, to, &directory, exclude)?;
@@ -170,7 +170,7 @@ impl Placer<'_> {
                     return Err(self.missing(what, std::slice::from_ref(tree)).into());
                 }
             }
-            board::From::Root { path, exclude } => match self.root.get(path) {
+            board::ContentSource::Root { path, exclude } => match self.root.get(path) {
                 Some(id) => self.root_tree(placed, to, path, id, exclude)?,
                 None if place.optional => {}
                 None => return Err(StageError::MissingPath { what: what.into(), path: path.clone() }.into()),
@@ -183,7 +183,7 @@ impl Placer<'_> {
         &self,
         placed: &mut PartitionTree,
         what: &str,
-        place: &Place,
+        place: &FilePlacement,
         candidates: &[String],
     ) -> Result<(), Error> {
         for candidate in candidates {
@@ -193,8 +193,8 @@ impl Placer<'_> {
             }
             let several = candidate.contains('*');
             let (left, found): (Vec<_>, Vec<_>) =
-                found.into_iter().partition(|path| self.leftover(path).is_some());
-            let note = |path: &PathBuf| self.leftover(path).map(|leftover| leftover.note());
+                found.into_iter().partition(|path| self.stale(path).is_some());
+            let note = |path: &PathBuf| self.stale(path).map(|stale| stale.note());
             placed.notes.extend(left.iter().filter_map(note));
             if found.is_empty() {
                 continue;
@@ -214,8 +214,8 @@ impl Placer<'_> {
         if place.optional { Ok(()) } else { Err(self.missing(what, candidates).into()) }
     }
 
-    fn leftover(&self, path: &Path) -> Option<StageError> {
-        self.inputs.leftover(&relative(path, &self.inputs.images))
+    fn stale(&self, path: &Path) -> Option<StageError> {
+        self.inputs.stale(&relative(path, &self.inputs.images))
     }
 
     /// The files a candidate names, in byte order; a `*` in the last component stands for any characters.
@@ -314,7 +314,7 @@ impl Placer<'_> {
     fn file(
         &self,
         placed: &mut PartitionTree,
-        place: &Place,
+        place: &FilePlacement,
         to: &[u8],
         content: Content,
         origin: String,

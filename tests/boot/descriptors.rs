@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use crate::harness::loopdev::LoopDevice;
 use crate::harness::project::{Project, expect_failure, json, succeed};
-use skiff_image::board::{Artifact, Blob, BlobSource, Board, From, Place, Recipe, Registry, TextRules};
+use skiff_image::board::{
+    Artifact, Blob, BlobSource, Board, ContentSource, FilePlacement, Recipe, Registry, TextRules,
+};
 use skiff_image::value::Arch;
 
 const SECTOR: u64 = 512;
@@ -66,11 +68,11 @@ fn texts(board: &Board, arch: Arch, wanted: TextRules) -> Vec<(String, String)> 
 
 /// Paths of the files on the first partition, where boot loaders look; `*` in them stands for itself.
 fn placed(board: &Board, arch: Arch) -> BTreeSet<String> {
-    let path = |place: &Place| {
+    let path = |place: &FilePlacement| {
         let to = filled(board, arch, &place.to);
         match &place.from {
-            From::Images(names) if names[0].contains('*') => format!("{to}/{}", names[0]),
-            From::Images(names) if filled(board, arch, &names[0]).contains('*') => {
+            ContentSource::Images(names) if names[0].contains('*') => format!("{to}/{}", names[0]),
+            ContentSource::Images(names) if filled(board, arch, &names[0]).contains('*') => {
                 filled(board, arch, &names[0])
             }
             _ => to,

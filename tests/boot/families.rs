@@ -150,7 +150,7 @@ fn words_are_made_of_words_but_not_of_themselves() {
         &project,
         &[],
         1,
-        "error: word `a` of board `demo/board` is made of itself\nhint: write its text out in `[vars]`",
+        "error: variable `a` of board `demo/board` is made of itself\nhint: write its text out in `[vars]`",
     );
 }
 

@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use crate::harness::fixture::{output, run, temporary};
 use crate::harness::tools::{command, oracle};
-use skiff_image::board::{Board, NoFamilies, Source};
+use skiff_image::board::{Board, DescriptorSource, NoFamilies};
 use skiff_image::boot::grub::{self, Core};
 use skiff_image::error::{Error, ErrorKind};
 
@@ -299,13 +299,13 @@ label = "boot"
 fn problem(old: &str, new: &str) -> String {
     assert!(BOARD.contains(old), "no `{old}`");
     let text = BOARD.replacen(old, new, 1);
-    let source = Source { file: "pc.toml", text: &text };
+    let source = DescriptorSource { file: "pc.toml", text: &text };
     Board::parse("test/pc", source, &NoFamilies).expect_err("it contradicts itself").to_string()
 }
 
 #[test]
 fn a_descriptor_says_all_that_grub_needs_and_puts_it_where_it_looks() {
-    Board::parse("test/pc", Source { file: "pc.toml", text: BOARD }, &NoFamilies).expect("valid");
+    Board::parse("test/pc", DescriptorSource { file: "pc.toml", text: BOARD }, &NoFamilies).expect("valid");
     let directory = "directory = \"grub\"\n";
     assert_eq!(problem(directory, ""), "`pc.toml`: artifact `boot`: `directory` is missing");
     let core = |line: &str| problem(line, "");

@@ -10,13 +10,13 @@ use crate::harness::project::{Project, expect_failure, expect_no_image, json, su
 use crate::harness::tools;
 use layouts::{CASES, Case, good};
 use skiff_image::board::Severity;
-use skiff_image::board::{Board, Families, NoFamilies, Registry, Source};
+use skiff_image::board::{Board, DescriptorSource, Families, NoFamilies, Registry};
 use skiff_image::fs::ext4;
-use skiff_image::lint::{Ext4, Finding, Medium, lint, lint_board};
-use skiff_image::stage::Words;
+use skiff_image::lint::{Ext4, Finding, PlannedMedium, lint, lint_board};
+use skiff_image::stage::TemplateVariables;
 
 fn board(text: &str) -> Board {
-    let source = Source { file: "boards/test/layout.toml", text };
+    let source = DescriptorSource { file: "boards/test/layout.toml", text };
     Board::parse("test/layout", source, &NoFamilies).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
@@ -88,9 +88,9 @@ fn every_shipped_board_keeps_its_rules() {
 /// The layout of a board whose first ext4 is `ext4`.
 fn with_ext4(text: &str, ext4: Ext4) -> Vec<Finding> {
     let board = board(text);
-    let words = Words::assumed(&board, board.arch[0]).unwrap();
-    let board = words.fill(board).unwrap();
-    let mut medium = Medium::of_board(&board, board.arch[0], &words, None).unwrap();
+    let variables = TemplateVariables::assumed(&board, board.arch[0]).unwrap();
+    let board = variables.fill(board).unwrap();
+    let mut medium = PlannedMedium::for_board(&board, board.arch[0], &variables, None).unwrap();
     let volume = medium.volumes.iter_mut().find(|volume| volume.ext4.is_some()).expect("an ext4");
     volume.ext4 = Some(ext4);
     lint(&medium)

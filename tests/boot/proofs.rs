@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use skiff_image::board::{Board, BoardError, NoFamilies, Proof, Registry, Source};
+use skiff_image::board::{Board, BoardError, DescriptorSource, NoFamilies, Proof, Registry};
 
 use crate::harness::golden;
 
@@ -153,7 +153,8 @@ fn the_readme_has_the_table_of_boards() {
 #[test]
 fn a_claim_that_is_no_level_is_refused_where_it_stands() {
     let text = "description = \"x\"\nstatus = \"x\"\nproof = [\"L1\", \"L5:dreams\"]\n";
-    let error = Board::parse("a/b", Source { file: "b.toml", text }, &NoFamilies).expect_err("a wrong claim");
+    let error = Board::parse("a/b", DescriptorSource { file: "b.toml", text }, &NoFamilies)
+        .expect_err("a wrong claim");
     assert!(matches!(error, BoardError::Toml { .. }));
     assert_eq!(
         error.to_string(),

@@ -336,7 +336,7 @@ fn boot_texts_are_checked() {
         "@{partuuid.system}",
         "@{partuuid.sytem}",
         &format!(
-            "error: word `cmdline` of board `demo/board`:1:29: `@{{partuuid.sytem}}` has no value\n\
+            "error: variable `cmdline` of board `demo/board`:1:29: `@{{partuuid.sytem}}` has no value\n\
              hint: did you mean `@{{partuuid.system}}`? {known}"
         ),
     );

@@ -3,19 +3,19 @@
 use std::path::Path;
 
 use crate::harness::tools::{command, oracle};
-use skiff_image::boot::uimage::{self, Options};
+use skiff_image::boot::uimage::{self, UImageOptions};
 use skiff_image::fs::compress::Compression;
 use skiff_image::tree::Content;
 use skiff_image::value::Arch;
 
 const TIME: i64 = 1_709_210_096;
 
-fn options(arch: Arch, name: &str, compression: Compression) -> Options {
-    Options { arch, name: name.into(), timestamp: TIME, compression }
+fn options(arch: Arch, name: &str, compression: Compression) -> UImageOptions {
+    UImageOptions { arch, name: name.into(), timestamp: TIME, compression }
 }
 
 /// What mkimage makes of a file.
-fn mkimage(kind: &str, options: &Options, data: &Path) -> Vec<u8> {
+fn mkimage(kind: &str, options: &UImageOptions, data: &Path) -> Vec<u8> {
     let dir = tempfile::tempdir().expect("directory");
     let out = dir.path().join("image");
     // mkimage has one name for RISC-V of any width.

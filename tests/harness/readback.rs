@@ -7,7 +7,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use skiff_image::board::{Artifact, Blob, BlobSource, Filesystem, From, Partition, Place, Recipe, TableKind};
+use skiff_image::board::{
+    Artifact, Blob, BlobSource, ContentSource, FilePlacement, Filesystem, Partition, Recipe, TableKind,
+};
 
 use super::disk::{Disk, SECTOR, bytes, check_ext4, contents, extract};
 use super::fixture::run;
@@ -227,25 +229,25 @@ impl<'a> Readback<'a> {
     }
 
     /// The files that a place should have made, by path without leading slash.
-    fn expected(&self, place: &Place) -> Vec<(String, Expected<'a>)> {
+    fn expected(&self, place: &FilePlacement) -> Vec<(String, Expected<'a>)> {
         let to = place.to.trim_matches('/');
         let read = |name: &str| Expected::Bytes(fs::read(self.synthetic.image(name)).expect("an image file"));
         match &place.from {
-            From::Directory => Vec::new(),
-            From::Text(text) => {
+            ContentSource::Directory => Vec::new(),
+            ContentSource::Text(text) => {
                 vec![(to.into(), Expected::Bytes(filled(text, &|word| self.word(word)).into_bytes()))]
             }
-            From::Link(target) => vec![(to.into(), Expected::Bytes(target.clone().into_bytes()))],
-            From::Root { .. } => vec![(to.into(), Expected::Below)],
-            From::Artifact(name) => {
+            ContentSource::Link(target) => vec![(to.into(), Expected::Bytes(target.clone().into_bytes()))],
+            ContentSource::Root { .. } => vec![(to.into(), Expected::Below)],
+            ContentSource::Artifact(name) => {
                 vec![(to.into(), Expected::Artifact(self.artifact(name)))]
             }
-            From::Images(candidates) if candidates[0].contains('*') => {
+            ContentSource::Images(candidates) if candidates[0].contains('*') => {
                 let files = self.matching(&candidates[0]).into_iter();
                 files.map(|(name, bytes)| (join(to, &name), Expected::Bytes(bytes))).collect()
             }
-            From::Images(candidates) => vec![(to.into(), read(self.synthetic.taken(candidates)))],
-            From::ImagesTree { tree, exclude } => {
+            ContentSource::Images(candidates) => vec![(to.into(), read(self.synthetic.taken(candidates)))],
+            ContentSource::ImagesTree { tree, exclude } => {
                 let kept = |path: &str| {
                     let below =
                         |excluded: &str| path == excluded || path.starts_with(&format!("{excluded}/"));

@@ -8,7 +8,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use skiff_image::board::{Blob, BlobSource, Board, Filesystem, From, Place, Recipe, TableKind};
+use skiff_image::board::{
+    Blob, BlobSource, Board, ContentSource, FilePlacement, Filesystem, Recipe, TableKind,
+};
 use skiff_image::value::Arch;
 
 use super::fixture::{run, skiff_image, temporary};
@@ -80,7 +82,7 @@ impl Synthetic {
     }
 
     /// All places of partitions and of artifacts.
-    fn all_places(&self) -> impl Iterator<Item = &Place> {
+    fn all_places(&self) -> impl Iterator<Item = &FilePlacement> {
         let artifacts = self.board.artifacts.iter().flat_map(|artifact| artifact.recipe.files());
         self.board.partitions.iter().flat_map(|partition| &partition.files).chain(artifacts)
     }
@@ -105,7 +107,7 @@ impl Synthetic {
             BlobSource::Artifact(_) => None,
         });
         let placed = self.all_places().filter_map(|place| match &place.from {
-            From::Images(files) => Some(files),
+            ContentSource::Images(files) => Some(files),
             _ => None,
         });
         let alternatives: Vec<_> =
@@ -131,7 +133,7 @@ impl Synthetic {
     }
 
     /// The places of a partition that count for the architecture.
-    pub fn places<'a>(&'a self, files: &'a [Place]) -> impl Iterator<Item = &'a Place> {
+    pub fn places<'a>(&'a self, files: &'a [FilePlacement]) -> impl Iterator<Item = &'a FilePlacement> {
         files.iter().filter(|place| place.arch.covers(self.arch))
     }
 
@@ -165,7 +167,7 @@ impl Synthetic {
 
     fn make_images(&self) {
         self.write_image("skiff-release", format!("NAME=SkiffOS\nVERSION={VERSION}\n").as_bytes());
-        let here = |place: &&Place| place.arch.covers(self.arch);
+        let here = |place: &&FilePlacement| place.arch.covers(self.arch);
         self.all_places().filter(here).for_each(|place| self.make_place(place));
         for partition in &self.board.partitions {
             if let Filesystem::Raw { images, .. } = &partition.filesystem {
@@ -218,9 +220,9 @@ impl Synthetic {
         texts.chain(words).flat_map(|text| text.split(apart)).map(String::from).collect()
     }
 
-    fn make_place(&self, place: &Place) {
+    fn make_place(&self, place: &FilePlacement) {
         match &place.from {
-            From::Images(candidates) => {
+            ContentSource::Images(candidates) => {
                 let (before, after) = candidates[0].split_once('*').unwrap_or((&candidates[0], ""));
                 let all = [candidates[0].replace('*', "synthetic")];
                 let named = self.named_by_texts().into_iter().filter_map(|path| {
@@ -233,7 +235,7 @@ impl Synthetic {
                     self.write_image(&name, &recognisable(&name, self.arch));
                 }
             }
-            From::ImagesTree { tree, .. } => {
+            ContentSource::ImagesTree { tree, .. } => {
                 let some = format!("{}-synthetic.txt", tree.replace('/', "-"));
                 let directory = format!("{}/", place.to.trim_end_matches('/'));
                 let named = self.named_by_texts();
@@ -245,11 +247,14 @@ impl Synthetic {
                     self.write_image(&format!("{tree}/{name}"), name.as_bytes());
                 }
             }
-            From::Root { path, .. } => {
+            ContentSource::Root { path, .. } => {
                 fs::create_dir_all(self.path("output/target").join(path.trim_matches('/')))
                     .expect("a directory");
             }
-            From::Artifact(_) | From::Directory | From::Text(_) | From::Link(_) => {}
+            ContentSource::Artifact(_)
+            | ContentSource::Directory
+            | ContentSource::Text(_)
+            | ContentSource::Link(_) => {}
         }
     }
 
@@ -307,7 +312,7 @@ pub fn word(board: &Board, arch: Arch, name: &str) -> String {
 fn with_names_filled(mut board: Board, arch: Arch) -> Board {
     let words = board.clone();
     let fill = |text: &mut String| *text = filled(text, &|name| word(&words, arch, name));
-    let fill_place = |place: &mut Place| {
+    let fill_place = |place: &mut FilePlacement| {
         let filled: Result<(), Infallible> = place.fill(|text| {
             fill(text);
             Ok(())

@@ -6,14 +6,18 @@ mod partition;
 mod place;
 mod whole;
 
-use super::family::{self, Families, Source};
+use super::family::{self, DescriptorSource, Families};
 use super::raw::{RawBoard, RawEnvironment, RawVar};
 use super::{ALWAYS, Board, BoardError, Environment, RuleSet, Var};
 use crate::value::{Arch, ByteSize};
 
 impl Board {
     /// Parses a descriptor and the family it extends.
-    pub fn parse(name: &str, source: Source<'_>, families: &dyn Families) -> Result<Board, BoardError> {
+    pub fn parse(
+        name: &str,
+        source: DescriptorSource<'_>,
+        families: &dyn Families,
+    ) -> Result<Board, BoardError> {
         let mut raw = family::read(source, families)?;
         let checker = Checker { file: source.file };
         let rules = checker.rules(std::mem::take(&mut raw.rules), families)?;

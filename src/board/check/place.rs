@@ -2,28 +2,28 @@
 
 use super::Checker;
 use crate::board::raw::{OneOrMany, RawKeep, RawPlace};
-use crate::board::{BoardError, From, Place};
+use crate::board::{BoardError, ContentSource, FilePlacement};
 
 impl Checker<'_> {
-    pub(super) fn places(&self, place: &str, raw: Vec<RawPlace>) -> Result<Vec<Place>, BoardError> {
+    pub(super) fn places(&self, place: &str, raw: Vec<RawPlace>) -> Result<Vec<FilePlacement>, BoardError> {
         raw.into_iter().map(|file| self.place(place, file)).collect()
     }
 
     /// The one source that a file names.
-    fn source(&self, place: &str, raw: &RawPlace) -> Result<From, BoardError> {
+    fn source(&self, place: &str, raw: &RawPlace) -> Result<ContentSource, BoardError> {
         let exclude = || raw.exclude.clone().unwrap_or_default();
         let image = raw.image.as_ref().map(|image| match image {
-            OneOrMany::One(name) => From::Images(vec![name.clone()]),
-            OneOrMany::Many(names) => From::Images(names.clone()),
+            OneOrMany::One(name) => ContentSource::Images(vec![name.clone()]),
+            OneOrMany::Many(names) => ContentSource::Images(names.clone()),
         });
         let sources = [
-            image.filter(|image| *image != From::Images(Vec::new())),
-            raw.tree.clone().map(|tree| From::ImagesTree { tree, exclude: exclude() }),
-            raw.artifact.clone().map(From::Artifact),
-            raw.directory.as_ref().map(|_| From::Directory),
-            raw.root.clone().map(|path| From::Root { path, exclude: exclude() }),
-            raw.text.clone().map(From::Text),
-            raw.link.clone().map(From::Link),
+            image.filter(|image| *image != ContentSource::Images(Vec::new())),
+            raw.tree.clone().map(|tree| ContentSource::ImagesTree { tree, exclude: exclude() }),
+            raw.artifact.clone().map(ContentSource::Artifact),
+            raw.directory.as_ref().map(|_| ContentSource::Directory),
+            raw.root.clone().map(|path| ContentSource::Root { path, exclude: exclude() }),
+            raw.text.clone().map(ContentSource::Text),
+            raw.link.clone().map(ContentSource::Link),
         ];
         let mut given = sources.into_iter().flatten();
         match (given.next(), given.next()) {
@@ -36,9 +36,12 @@ impl Checker<'_> {
         }
     }
 
-    fn mode(&self, place: &str, from: &From, mode: Option<&str>) -> Result<Option<u32>, BoardError> {
+    fn mode(&self, place: &str, from: &ContentSource, mode: Option<&str>) -> Result<Option<u32>, BoardError> {
         let Some(text) = mode else { return Ok(None) };
-        if matches!(from, From::ImagesTree { .. } | From::Root { .. } | From::Link(_)) {
+        if matches!(
+            from,
+            ContentSource::ImagesTree { .. } | ContentSource::Root { .. } | ContentSource::Link(_)
+        ) {
             return Err(self.invalid(place, "`mode` means nothing for `tree`, `root` and `link`"));
         }
         match u32::from_str_radix(text, 8) {
@@ -47,33 +50,35 @@ impl Checker<'_> {
         }
     }
 
-    fn place(&self, place: &str, raw: RawPlace) -> Result<Place, BoardError> {
+    fn place(&self, place: &str, raw: RawPlace) -> Result<FilePlacement, BoardError> {
         let from = self.source(place, &raw)?;
-        if raw.exclude.is_some() && !matches!(from, From::ImagesTree { .. } | From::Root { .. }) {
+        if raw.exclude.is_some()
+            && !matches!(from, ContentSource::ImagesTree { .. } | ContentSource::Root { .. })
+        {
             return Err(self.invalid(place, "`exclude` means nothing but for `tree` and `root`"));
         }
         let mode = self.mode(place, &from, raw.mode.as_deref())?;
         let to = match (&from, raw.to, raw.directory) {
-            (From::Directory, None, Some(path)) => path,
-            (From::Directory, Some(_), _) => {
+            (ContentSource::Directory, None, Some(path)) => path,
+            (ContentSource::Directory, Some(_), _) => {
                 return Err(self.invalid(place, "`to` means nothing beside `directory`"));
             }
-            (From::Images(names), None, _) if names.len() > 1 => {
+            (ContentSource::Images(names), None, _) if names.len() > 1 => {
                 return Err(self.invalid(place, "several candidates in `image` need `to`"));
             }
-            (From::Images(names), None, _) if names[0].contains('*') => "/".into(),
-            (From::Images(names), None, _) => format!("/{}", base_name(&names[0])),
-            (From::Artifact(name), None, _) => format!("/{name}"),
-            (From::ImagesTree { .. }, None, _) => "/".into(),
-            (From::Root { path, .. }, None, _) => path.clone(),
-            (From::Text(_) | From::Link(_), None, _) => {
+            (ContentSource::Images(names), None, _) if names[0].contains('*') => "/".into(),
+            (ContentSource::Images(names), None, _) => format!("/{}", base_name(&names[0])),
+            (ContentSource::Artifact(name), None, _) => format!("/{name}"),
+            (ContentSource::ImagesTree { .. }, None, _) => "/".into(),
+            (ContentSource::Root { path, .. }, None, _) => path.clone(),
+            (ContentSource::Text(_) | ContentSource::Link(_), None, _) => {
                 return Err(self.invalid(place, "`text` and `link` need `to`"));
             }
             (_, Some(to), _) => to,
-            (From::Directory, None, None) => unreachable!("a directory place has a path"),
+            (ContentSource::Directory, None, None) => unreachable!("a directory place has a path"),
         };
         let keep = raw.update == Some(RawKeep::Keep);
-        Ok(Place { arch: raw.arch, from, to, mode, optional: raw.optional, keep })
+        Ok(FilePlacement { arch: raw.arch, from, to, mode, optional: raw.optional, keep })
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Checker;
 use crate::board::{
-    BlobSource, Board, BoardError, Filesystem, From, Partition, Place, Recipe, Size, TableKind,
+    BlobSource, Board, BoardError, ContentSource, FilePlacement, Filesystem, Partition, Recipe, Size,
+    TableKind,
 };
 use crate::boot::grub::CORE_SECTOR;
 use crate::value::ByteSize;
@@ -181,11 +182,11 @@ impl Checker<'_> {
     fn ensure_placed_exist(
         &self,
         what: &str,
-        files: &[Place],
+        files: &[FilePlacement],
         known: &BTreeSet<&str>,
     ) -> Result<(), BoardError> {
         for place in files {
-            if let From::Artifact(name) = &place.from
+            if let ContentSource::Artifact(name) = &place.from
                 && !known.contains(name.as_str())
             {
                 let problem = format!("a file names the artifact `{name}`, which does not exist");

@@ -2,11 +2,16 @@
 
 use std::ops::Range;
 
-use super::super::medium::{Medium, Written};
+use super::super::medium::{PlannedBlob, PlannedMedium};
 use crate::board::BlobSelector;
 use crate::value::ByteSize;
 
-pub fn at(medium: &Medium<'_>, blob: &BlobSelector, offset: &[ByteSize], required: bool) -> Vec<String> {
+pub fn at(
+    medium: &PlannedMedium<'_>,
+    blob: &BlobSelector,
+    offset: &[ByteSize],
+    required: bool,
+) -> Vec<String> {
     let allowed = offset.iter().map(ByteSize::to_string).collect::<Vec<_>>().join(" or ");
     let mut found = blob.select(medium).peekable();
     let optional = || medium.board.blobs.iter().any(|declared| declared.optional && blob.matches(declared));
@@ -14,16 +19,16 @@ pub fn at(medium: &Medium<'_>, blob: &BlobSelector, offset: &[ByteSize], require
         return vec![format!("no blob {} at {allowed}", blob.describe())];
     }
     let wrong = found.filter(|written| !offset.contains(&written.blob.offset));
-    let told = |written: &Written<'_>| {
+    let told = |written: &PlannedBlob<'_>| {
         let (name, start) = (&written.blob.name, written.blob.offset);
         format!("blob `{name}` starts at {start} but must start at {allowed}")
     };
     wrong.map(told).collect()
 }
 
-pub fn ends_by(medium: &Medium<'_>, blob: &BlobSelector, byte: ByteSize) -> Vec<String> {
+pub fn ends_by(medium: &PlannedMedium<'_>, blob: &BlobSelector, byte: ByteSize) -> Vec<String> {
     let late = blob.select(medium).filter(|written| written.end() > byte.0);
-    let told = |written: &Written<'_>| {
+    let told = |written: &PlannedBlob<'_>| {
         let name = &written.blob.name;
         match written.bounded {
             true => format!("blob `{name}` ends at {} but must end by {byte}", ByteSize(written.end())),
@@ -33,7 +38,7 @@ pub fn ends_by(medium: &Medium<'_>, blob: &BlobSelector, byte: ByteSize) -> Vec<
     late.map(told).collect()
 }
 
-pub fn aligned(medium: &Medium<'_>, to: ByteSize) -> Vec<String> {
+pub fn aligned(medium: &PlannedMedium<'_>, to: ByteSize) -> Vec<String> {
     let starts = medium.blobs.iter().map(|written| (&written.blob.name, written.blob.offset));
     let wrong = starts.filter(|(_, start)| !start.0.is_multiple_of(to.0));
     wrong
@@ -43,7 +48,7 @@ pub fn aligned(medium: &Medium<'_>, to: ByteSize) -> Vec<String> {
         .collect()
 }
 
-pub fn apart(medium: &Medium<'_>) -> Vec<String> {
+pub fn apart(medium: &PlannedMedium<'_>) -> Vec<String> {
     let mut others: Vec<(Range<u64>, String)> = Vec::new();
     for written in &medium.blobs {
         let name = format!("blob `{}`", written.blob.name);
@@ -67,8 +72,8 @@ pub fn apart(medium: &Medium<'_>) -> Vec<String> {
     found
 }
 
-pub fn keep(medium: &Medium<'_>, kept: Range<u64>) -> Vec<String> {
-    let told = |written: &Written<'_>| {
+pub fn keep(medium: &PlannedMedium<'_>, kept: Range<u64>) -> Vec<String> {
+    let told = |written: &PlannedBlob<'_>| {
         let byte = written.first_in(&kept)?;
         let (name, last) = (&written.blob.name, kept.end - 1);
         Some(format!("blob `{name}` writes byte {byte} but bytes {} to {last} must stay", kept.start))
@@ -76,7 +81,7 @@ pub fn keep(medium: &Medium<'_>, kept: Range<u64>) -> Vec<String> {
     medium.blobs.iter().filter_map(told).collect()
 }
 
-pub fn write(medium: &Medium<'_>, at: ByteSize) -> Vec<String> {
+pub fn write(medium: &PlannedMedium<'_>, at: ByteSize) -> Vec<String> {
     let byte = at.0..at.0.saturating_add(1);
     if medium.blobs.iter().any(|written| written.first_in(&byte).is_some()) {
         return Vec::new();

@@ -1,11 +1,11 @@
 //! Checks of what is inside the filesystems.
 
 use super::super::ext4::Ext4;
-use super::super::medium::{Medium, empty_tree, fat_options};
+use super::super::medium::{PlannedMedium, empty_tree, fat_options};
 use crate::fs::fat::{self, FatError};
 use crate::value::ByteSize;
 
-pub fn fat_clusters(medium: &Medium<'_>) -> Vec<String> {
+pub fn fat_clusters(medium: &PlannedMedium<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for volume in &medium.volumes {
         let Some(options) = fat_options(medium.board, volume.partition) else { continue };
@@ -24,17 +24,17 @@ pub fn fat_clusters(medium: &Medium<'_>) -> Vec<String> {
     found
 }
 
-pub fn ext4_blocks(medium: &Medium<'_>, wanted: u32) -> Vec<String> {
+pub fn ext4_blocks(medium: &PlannedMedium<'_>, wanted: u32) -> Vec<String> {
     let formatted = medium.volumes.iter().filter_map(|volume| Some((volume, volume.ext4.as_ref()?)));
     let wrong = formatted.filter(|(_, ext4)| ext4.block_size != u64::from(wanted));
-    let told = |(volume, ext4): (&super::Volume<'_>, &Ext4)| {
+    let told = |(volume, ext4): (&super::PlannedVolume<'_>, &Ext4)| {
         let (name, found) = (&volume.partition.name, ext4.block_size);
         format!("the ext4 of partition `{name}` has blocks of {found} bytes but must have {wanted}")
     };
     wrong.map(told).collect()
 }
 
-pub fn ext4_features(medium: &Medium<'_>, unknown: &[String]) -> Vec<String> {
+pub fn ext4_features(medium: &PlannedMedium<'_>, unknown: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for volume in &medium.volumes {
         let features = volume.ext4.iter().flat_map(|ext4| &ext4.features);

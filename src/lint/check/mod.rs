@@ -7,11 +7,11 @@ mod place;
 mod root;
 mod table;
 
-use super::medium::{Medium, Volume, Written, format_of};
+use super::medium::{PlannedBlob, PlannedMedium, PlannedVolume, format_of};
 use crate::board::{Blob, BlobSelector, Check, Partition, PartitionSelector, TableKind};
 
 /// What is wrong, one clause for each violation.
-pub(super) fn violations(check: &Check, medium: &Medium<'_>) -> Vec<String> {
+pub(super) fn violations(check: &Check, medium: &PlannedMedium<'_>) -> Vec<String> {
     match check {
         Check::BlobAt { blob, offset, required } => blob::at(medium, blob, offset, *required),
         Check::BlobEndsBy { blob, byte } => blob::ends_by(medium, blob, *byte),
@@ -49,7 +49,7 @@ pub(super) fn violations(check: &Check, medium: &Medium<'_>) -> Vec<String> {
 }
 
 impl BlobSelector {
-    fn select<'m, 'a>(&'m self, medium: &'m Medium<'a>) -> impl Iterator<Item = &'m Written<'a>> {
+    fn select<'m, 'a>(&'m self, medium: &'m PlannedMedium<'a>) -> impl Iterator<Item = &'m PlannedBlob<'a>> {
         medium.blobs.iter().filter(move |written| self.matches(written.blob))
     }
 
@@ -73,7 +73,7 @@ impl BlobSelector {
 }
 
 impl PartitionSelector {
-    fn select<'m, 'a>(&self, medium: &'m Medium<'a>) -> Vec<&'m Volume<'a>> {
+    fn select<'m, 'a>(&self, medium: &'m PlannedMedium<'a>) -> Vec<&'m PlannedVolume<'a>> {
         let first_fat = medium.volumes.iter().filter(|volume| volume.folds_case());
         let first_fat = first_fat.map(|volume| volume.partition.number).min();
         let matches = |partition: &Partition| match self {

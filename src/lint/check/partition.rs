@@ -2,19 +2,19 @@
 
 use uuid::Uuid;
 
-use super::super::medium::{Medium, Volume};
+use super::super::medium::{PlannedMedium, PlannedVolume};
 use super::{format_of, quoted};
 use crate::board::PartitionSelector;
 use crate::board::TableKind;
 
-pub fn exists(medium: &Medium<'_>, wanted: &PartitionSelector) -> Vec<String> {
+pub fn exists(medium: &PlannedMedium<'_>, wanted: &PartitionSelector) -> Vec<String> {
     if !wanted.select(medium).is_empty() {
         return Vec::new();
     }
     vec![format!("none of the {} partitions is one {}", medium.volumes.len(), wanted.describe())]
 }
 
-pub fn format(medium: &Medium<'_>, wanted: &PartitionSelector, allowed: &[String]) -> Vec<String> {
+pub fn format(medium: &PlannedMedium<'_>, wanted: &PartitionSelector, allowed: &[String]) -> Vec<String> {
     let found = wanted.select(medium).into_iter().map(|volume| volume.partition);
     let wrong = found.filter(|partition| !allowed.iter().any(|name| name == format_of(partition)));
     wrong
@@ -25,7 +25,7 @@ pub fn format(medium: &Medium<'_>, wanted: &PartitionSelector, allowed: &[String
         .collect()
 }
 
-pub fn number(medium: &Medium<'_>, wanted: &PartitionSelector, number: u32) -> Vec<String> {
+pub fn number(medium: &PlannedMedium<'_>, wanted: &PartitionSelector, number: u32) -> Vec<String> {
     let found = wanted.select(medium).into_iter().map(|volume| volume.partition);
     let wrong = found.filter(|partition| partition.number != number);
     wrong
@@ -35,7 +35,7 @@ pub fn number(medium: &Medium<'_>, wanted: &PartitionSelector, number: u32) -> V
         .collect()
 }
 
-pub fn guid(medium: &Medium<'_>, wanted: &PartitionSelector, guid: Uuid) -> Vec<String> {
+pub fn guid(medium: &PlannedMedium<'_>, wanted: &PartitionSelector, guid: Uuid) -> Vec<String> {
     let found = wanted.select(medium).into_iter().map(|volume| volume.partition);
     let wrong = found.filter(|partition| partition.type_guid != guid);
     wrong
@@ -45,7 +45,7 @@ pub fn guid(medium: &Medium<'_>, wanted: &PartitionSelector, guid: Uuid) -> Vec<
         .collect()
 }
 
-pub fn mbr_lists_fat(medium: &Medium<'_>, types: &[u8]) -> Vec<String> {
+pub fn mbr_lists_fat(medium: &PlannedMedium<'_>, types: &[u8]) -> Vec<String> {
     let wanted = types.iter().map(|code| format!("{code:#04x}")).collect::<Vec<_>>().join(", ");
     let Some(fat) = (PartitionSelector::FirstFat {}).select(medium).first().map(|volume| volume.partition)
     else {
@@ -67,12 +67,12 @@ pub fn mbr_lists_fat(medium: &Medium<'_>, types: &[u8]) -> Vec<String> {
     )]
 }
 
-pub fn growable(medium: &Medium<'_>, wanted: &PartitionSelector, mbr: u8, gpt: Uuid) -> Vec<String> {
+pub fn growable(medium: &PlannedMedium<'_>, wanted: &PartitionSelector, mbr: u8, gpt: Uuid) -> Vec<String> {
     let found = wanted.select(medium);
     found.into_iter().flat_map(|volume| not_growable(medium, volume, mbr, gpt)).collect()
 }
 
-fn not_growable(medium: &Medium<'_>, volume: &Volume<'_>, mbr: u8, gpt: Uuid) -> Vec<String> {
+fn not_growable(medium: &PlannedMedium<'_>, volume: &PlannedVolume<'_>, mbr: u8, gpt: Uuid) -> Vec<String> {
     let partition = volume.partition;
     let name = &partition.name;
     let mut found = Vec::new();

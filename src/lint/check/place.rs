@@ -3,8 +3,8 @@
 use uuid::{Uuid, uuid};
 
 use super::super::files::base_name;
-use super::super::medium::{Medium, Volume};
-use super::super::text::Text;
+use super::super::medium::{PlannedMedium, PlannedVolume};
+use super::super::text::BootText;
 use super::quoted;
 use crate::board::PartitionSelector;
 use crate::board::{TableKind, TextRules};
@@ -14,9 +14,9 @@ const LEGACY_BIOS_BOOTABLE: u64 = 1 << 2;
 /// An EFI system partition counts as bootable.
 const EFI_SYSTEM: Uuid = uuid!("c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
 
-pub fn placed(medium: &Medium<'_>, on: &PartitionSelector, files: &[String]) -> Vec<String> {
+pub fn placed(medium: &PlannedMedium<'_>, on: &PartitionSelector, files: &[String]) -> Vec<String> {
     let volumes = on.select(medium);
-    let missing = |volume: &Volume<'_>| -> Vec<String> {
+    let missing = |volume: &PlannedVolume<'_>| -> Vec<String> {
         let absent = files.iter().filter(|file| !volume.holds(file));
         absent.map(|file| format!("`{file}` is not on partition `{}`", volume.partition.name)).collect()
     };
@@ -25,13 +25,13 @@ pub fn placed(medium: &Medium<'_>, on: &PartitionSelector, files: &[String]) -> 
     if all.iter().any(Vec::is_empty) { Vec::new() } else { all.into_iter().next().unwrap_or_default() }
 }
 
-pub fn on_bootable(medium: &Medium<'_>, files: &[String]) -> Vec<String> {
+pub fn on_bootable(medium: &PlannedMedium<'_>, files: &[String]) -> Vec<String> {
     let any_bootable = medium.volumes.iter().any(|volume| is_bootable(medium, volume));
-    let scanned = |volume: &&Volume<'_>| match any_bootable {
+    let scanned = |volume: &&PlannedVolume<'_>| match any_bootable {
         true => is_bootable(medium, volume),
         false => volume.partition.number == 1,
     };
-    let holds = |volume: &Volume<'_>| files.iter().any(|file| volume.holds(file));
+    let holds = |volume: &PlannedVolume<'_>| files.iter().any(|file| volume.holds(file));
     if medium.volumes.iter().filter(scanned).any(holds) {
         return Vec::new();
     }
@@ -48,7 +48,7 @@ pub fn on_bootable(medium: &Medium<'_>, files: &[String]) -> Vec<String> {
     found
 }
 
-fn is_bootable(medium: &Medium<'_>, volume: &Volume<'_>) -> bool {
+fn is_bootable(medium: &PlannedMedium<'_>, volume: &PlannedVolume<'_>) -> bool {
     let partition = volume.partition;
     match medium.board.table {
         TableKind::Gpt => {
@@ -59,7 +59,7 @@ fn is_bootable(medium: &Medium<'_>, volume: &Volume<'_>) -> bool {
 }
 
 pub fn named(
-    medium: &Medium<'_>,
+    medium: &PlannedMedium<'_>,
     rules: Option<TextRules>,
     keys: &[String],
     suffix: Option<&str>,
@@ -83,13 +83,13 @@ pub fn named(
 }
 
 /// Whether a file named in the text at `path` is there: from the root of the partition, or beside the text.
-fn beside(volume: &Volume<'_>, path: &str, name: &str) -> bool {
+fn beside(volume: &PlannedVolume<'_>, path: &str, name: &str) -> bool {
     let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
     volume.holds(name) || volume.holds(&format!("{directory}/{name}"))
 }
 
-pub fn default(medium: &Medium<'_>, rules: TextRules, key: &str, file: &str) -> Vec<String> {
-    let sets = |text: &Text| text.settings().any(|setting| setting.key == key);
+pub fn default(medium: &PlannedMedium<'_>, rules: TextRules, key: &str, file: &str) -> Vec<String> {
+    let sets = |text: &BootText| text.settings().any(|setting| setting.key == key);
     let silent = medium.texts.iter().filter(|text| text.rules == rules && !sets(text));
     let mut found = Vec::new();
     for text in silent {
@@ -101,7 +101,7 @@ pub fn default(medium: &Medium<'_>, rules: TextRules, key: &str, file: &str) -> 
     found
 }
 
-pub fn version_in_name(medium: &Medium<'_>, kernels: &[String], word: &str) -> Vec<String> {
+pub fn version_in_name(medium: &PlannedMedium<'_>, kernels: &[String], word: &str) -> Vec<String> {
     let mut found = Vec::new();
     for volume in &medium.volumes {
         let is_kernel = |path: &&str| {
@@ -118,8 +118,8 @@ pub fn version_in_name(medium: &Medium<'_>, kernels: &[String], word: &str) -> V
 
 /// The files that texts name by the version of a kernel and that are not beside it.
 fn unnamed(
-    medium: &Medium<'_>,
-    volume: &Volume<'_>,
+    medium: &PlannedMedium<'_>,
+    volume: &PlannedVolume<'_>,
     word: &str,
     version: Option<&str>,
     kernel: &str,

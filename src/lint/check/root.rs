@@ -1,11 +1,11 @@
 //! Checks of how the system finds its root: the kernel's command line and what it names.
 
-use super::super::files::Files;
-use super::super::medium::Medium;
+use super::super::files::PartitionFiles;
+use super::super::medium::PlannedMedium;
 use super::{listed, quoted};
 use crate::board::RootStyle;
 
-pub fn command_line(medium: &Medium<'_>) -> Vec<String> {
+pub fn command_line(medium: &PlannedMedium<'_>) -> Vec<String> {
     let most = medium.arch.command_line_size() - 1;
     let mut found = Vec::new();
     for text in &medium.texts {
@@ -18,12 +18,17 @@ pub fn command_line(medium: &Medium<'_>) -> Vec<String> {
     found
 }
 
-pub fn files(medium: &Medium<'_>, root: RootStyle, formats: &[String], files: &[String]) -> Vec<String> {
+pub fn files(
+    medium: &PlannedMedium<'_>,
+    root: RootStyle,
+    formats: &[String],
+    files: &[String],
+) -> Vec<String> {
     if medium.board.root != root {
         return Vec::new();
     }
     let fitting = medium.filesystems().filter(|(format, _)| formats.iter().any(|name| name == format));
-    let absent = |(_, there): (&str, &Files)| -> Vec<String> {
+    let absent = |(_, there): (&str, &PartitionFiles)| -> Vec<String> {
         files.iter().filter(|file| !there.hold(file, false)).cloned().collect()
     };
     let missing: Vec<Vec<String>> = fitting.map(absent).collect();
@@ -36,7 +41,7 @@ pub fn files(medium: &Medium<'_>, root: RootStyle, formats: &[String], files: &[
     }
 }
 
-pub fn init(medium: &Medium<'_>, roots: &[RootStyle]) -> Vec<String> {
+pub fn init(medium: &PlannedMedium<'_>, roots: &[RootStyle]) -> Vec<String> {
     if !roots.contains(&medium.board.root) {
         return Vec::new();
     }

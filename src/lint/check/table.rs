@@ -2,16 +2,16 @@
 
 use std::ops::Range;
 
-use super::super::medium::{Medium, Written};
+use super::super::medium::{PlannedBlob, PlannedMedium};
 use crate::board::TableKind;
 use crate::value::ByteSize;
 
-pub fn gpt_clear_of_blobs(medium: &Medium<'_>) -> Vec<String> {
+pub fn gpt_clear_of_blobs(medium: &PlannedMedium<'_>) -> Vec<String> {
     if medium.board.table != TableKind::Gpt {
         return Vec::new();
     }
     let table = medium.front_table();
-    let told = |written: &Written<'_>| {
+    let told = |written: &PlannedBlob<'_>| {
         let byte = written.first_in(&table)?;
         let (name, entries, end) = (&written.blob.name, medium.board.gpt_entries, ByteSize(table.end));
         Some(format!(
@@ -22,7 +22,7 @@ pub fn gpt_clear_of_blobs(medium: &Medium<'_>) -> Vec<String> {
     medium.blobs.iter().filter_map(told).collect()
 }
 
-pub fn kind(medium: &Medium<'_>, allowed: &[TableKind]) -> Vec<String> {
+pub fn kind(medium: &PlannedMedium<'_>, allowed: &[TableKind]) -> Vec<String> {
     let name = |kind: &TableKind| match kind {
         TableKind::Mbr => "an MBR",
         TableKind::Gpt => "a GPT",
@@ -36,7 +36,7 @@ pub fn kind(medium: &Medium<'_>, allowed: &[TableKind]) -> Vec<String> {
     vec![format!("the table is {} but must be {wanted}", name(&table))]
 }
 
-pub fn sector_size(medium: &Medium<'_>, allowed: &[u32]) -> Vec<String> {
+pub fn sector_size(medium: &PlannedMedium<'_>, allowed: &[u32]) -> Vec<String> {
     let found = medium.board.sector_size;
     if allowed.contains(&found) {
         return Vec::new();
@@ -45,7 +45,7 @@ pub fn sector_size(medium: &Medium<'_>, allowed: &[u32]) -> Vec<String> {
     vec![format!("the medium has sectors of {found} bytes but must have {wanted}")]
 }
 
-pub fn environment_apart(medium: &Medium<'_>) -> Vec<String> {
+pub fn environment_apart(medium: &PlannedMedium<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for environment in &medium.board.environments {
         let (name, start) = (&environment.name, environment.offset);
@@ -60,7 +60,7 @@ pub fn environment_apart(medium: &Medium<'_>) -> Vec<String> {
 }
 
 /// What the bytes belong to.
-fn owners(medium: &Medium<'_>, range: &Range<u64>) -> Vec<String> {
+fn owners(medium: &PlannedMedium<'_>, range: &Range<u64>) -> Vec<String> {
     let meets = |other: &Range<u64>| other.start < range.end && range.start < other.end;
     let extent = |other: &Range<u64>| format!("{} to {}", ByteSize(other.start), ByteSize(other.end));
     let table = medium.front_table();
@@ -78,7 +78,7 @@ fn owners(medium: &Medium<'_>, range: &Range<u64>) -> Vec<String> {
     owners
 }
 
-pub fn minimum_medium(medium: &Medium<'_>) -> Vec<String> {
+pub fn minimum_medium(medium: &PlannedMedium<'_>) -> Vec<String> {
     let (smallest, least) = (medium.board.minimum_medium, medium.least.map(ByteSize));
     match least {
         Some(least) if smallest.0 > 0 && smallest < least => {

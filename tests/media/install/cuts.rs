@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use skiff_image::board::{Board, NoFamilies, Source};
+use skiff_image::board::{Board, DescriptorSource, NoFamilies};
 use skiff_image::compose::Composition;
 use skiff_image::demo;
 use skiff_image::flash::Silent;
@@ -18,7 +18,7 @@ use skiff_image::layer::{self, Environment};
 use skiff_image::persist::PreSeed;
 use skiff_image::plan::KnownIds;
 use skiff_image::rootfs::{Handoff, Output};
-use skiff_image::stage::{Inputs, Words};
+use skiff_image::stage::{Inputs, TemplateVariables};
 use skiff_image::storage::{Layer, Medium, PowerCut, Target, TargetError, WriteOp};
 use skiff_image::tree::{self, Content, Stat};
 use skiff_image::value::{Digest, Seed};
@@ -111,7 +111,8 @@ impl System {
         let head = "description = \"x\"\nstatus = \"x\"\narch = [\"arm64\"]\nroot = \"none\"\n[table]\nkind = \"mbr\"\n\
                     [[artifact]]\nname = \"rootfs.squashfs\"\nformat = \"squashfs\"\nsubtree = \"/\"\n";
         let text = format!("{head}{partitions}");
-        let board = Board::parse("demo/cut", Source { file: "board.toml", text: &text }, &NoFamilies);
+        let board =
+            Board::parse("demo/cut", DescriptorSource { file: "board.toml", text: &text }, &NoFamilies);
         let roots = layer::Roots { configs: made.layers, ..layer::Roots::for_project(directory.path()) };
         let layers = layer::discover(&Environment::default(), &roots).expect("layers");
         let layers = layers.resolve(made.chain, "demo").expect("a chain");
@@ -119,11 +120,12 @@ impl System {
         let inputs = move |board: Board, known: KnownIds| {
             let (arch, images) = (board.pick_arch(None).expect("one"), output.join("images"));
             let seed = Seed("a seed of its own".into());
-            let words = Words::keeping(&known, &board, arch, &seed, &images, None).expect("words");
+            let variables =
+                TemplateVariables::keeping(&known, &board, arch, &seed, &images, None).expect("words");
             Inputs {
                 arch,
-                board: words.fill(board).expect("filled"),
-                words,
+                board: variables.fill(board).expect("filled"),
+                variables,
                 layers: layers.clone(),
                 images,
                 output: Output::read(&output, Handoff::Target).expect("an output"),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use skiff_image::board::{Board, NoFamilies, Source};
+use skiff_image::board::{Board, DescriptorSource, NoFamilies};
 use skiff_image::compose::Composition;
 use skiff_image::demo;
 use skiff_image::flash::{Options, Silent};
@@ -11,7 +11,7 @@ use skiff_image::fs::squashfs::Resources;
 use skiff_image::layer::{self, Environment};
 use skiff_image::persist::PreSeed;
 use skiff_image::rootfs::{Handoff, Output};
-use skiff_image::stage::{Inputs, Words};
+use skiff_image::stage::{Inputs, TemplateVariables};
 use skiff_image::storage::{Medium, Record, Target};
 use skiff_image::value::Seed;
 
@@ -148,14 +148,14 @@ pub fn compose(board: &str, version: Version, len: u64) -> System {
     let roots = layer::Roots { configs: made.layers, ..layer::Roots::for_project(directory.path()) };
     let chain = layer::discover(&Environment::default(), &roots).expect("layers");
     let layers = chain.resolve(made.chain, "demo").expect("a chain");
-    let source = Source { file: "board.toml", text: board };
+    let source = DescriptorSource { file: "board.toml", text: board };
     let board = Board::parse("demo/cut", source, &NoFamilies).expect("a board");
     let (arch, images) = (board.pick_arch(None).expect("one"), made.output.join("images"));
-    let words = Words::new(&board, arch, &Seed("demo".into()), &images, None).expect("words");
+    let variables = TemplateVariables::new(&board, arch, &Seed("demo".into()), &images, None).expect("words");
     let inputs = Inputs {
         arch,
-        board: words.fill(board).expect("filled"),
-        words,
+        board: variables.fill(board).expect("filled"),
+        variables,
         layers,
         images,
         output: Output::read(&made.output, Handoff::Target).expect("an output"),

@@ -1,4 +1,4 @@
-//! The words that names and boot texts of a board are filled with: the board's own, and what is known here: the
+//! The variables that names and boot texts of a board are filled with: the board's own, and what is known here: the
 //! architecture, the version of the system, the ids of the disk and of its partitions.
 
 use std::collections::BTreeMap;
@@ -15,9 +15,9 @@ use crate::value::{Arch, Seed};
 /// File of the images directory that names the version of the system.
 const RELEASE: &str = "skiff-release";
 
-/// Words by name, and the ids among them.
+/// Template variables by name, and the ids among them.
 #[derive(Clone, Debug)]
-pub struct Words {
+pub struct TemplateVariables {
     values: BTreeMap<String, String>,
     /// Signature of an MBR.
     disk_signature: u32,
@@ -28,8 +28,8 @@ pub struct Words {
     images: PathBuf,
 }
 
-impl Words {
-    /// The words of `board`. Raw blobs decide over the bytes of an MBR's disk signature that they cover, so they
+impl TemplateVariables {
+    /// The variables of `board`. Raw blobs decide over the bytes of an MBR's disk signature that they cover, so they
     /// are looked at for it.
     pub fn new(
         board: &Board,
@@ -37,11 +37,11 @@ impl Words {
         seed: &Seed,
         images: &Path,
         partuuid: Option<&str>,
-    ) -> Result<Words, Error> {
-        Words::keeping(&KnownIds::default(), board, arch, seed, images, partuuid)
+    ) -> Result<TemplateVariables, Error> {
+        TemplateVariables::keeping(&KnownIds::default(), board, arch, seed, images, partuuid)
     }
 
-    /// Like [`Words::new`], with the ids that a medium has already.
+    /// Like [`TemplateVariables::new`], with the ids that a medium has already.
     pub fn keeping(
         known: &KnownIds,
         board: &Board,
@@ -49,7 +49,7 @@ impl Words {
         seed: &Seed,
         images: &Path,
         partuuid: Option<&str>,
-    ) -> Result<Words, Error> {
+    ) -> Result<TemplateVariables, Error> {
         let mut values = board.vars_for(arch);
         values.insert("arch".into(), arch.to_string());
         values.insert("board".into(), board.name.clone());
@@ -58,33 +58,38 @@ impl Words {
         }
         let ids = Ids::new(seed).keeping(known);
         let (disk_signature, no_table) = (ids.disk_signature(), board.table == TableKind::None);
-        let mut words =
-            Words { values, disk_signature, known: known.clone(), no_table, images: images.into() };
+        let mut variables = TemplateVariables {
+            values,
+            disk_signature,
+            known: known.clone(),
+            no_table,
+            images: images.into(),
+        };
         if board.table == TableKind::Mbr && known.disk_signature.is_none() {
-            words.disk_signature = words.signature_below_blobs(board)?;
+            variables.disk_signature = variables.signature_below_blobs(board)?;
         }
-        words.add_ids(board, &ids.with_disk_signature(words.disk_signature), partuuid);
-        words.fill_each_other(&board.name)?;
-        Ok(words)
+        variables.add_ids(board, &ids.with_disk_signature(variables.disk_signature), partuuid);
+        variables.fill_each_other(&board.name)?;
+        Ok(variables)
     }
 
-    /// Words for a descriptor without contents: the version and the ids are made up.
-    pub fn assumed(board: &Board, arch: Arch) -> Result<Words, Error> {
+    /// Variables for a descriptor without contents: the version and the ids are made up.
+    pub fn assumed(board: &Board, arch: Arch) -> Result<TemplateVariables, Error> {
         let (seed, mut values) = (Seed(board.name.clone()), board.vars_for(arch));
         let known = [("arch", arch.to_string()), ("board", board.name.clone()), ("version", "1.0".into())];
         values.extend(known.map(|(name, value)| (name.to_owned(), value)));
         let ids = Ids::new(&seed);
         let no_table = board.table == TableKind::None;
-        let mut words = Words {
+        let mut variables = TemplateVariables {
             values,
             disk_signature: ids.disk_signature(),
             known: KnownIds::default(),
             no_table,
             images: PathBuf::new(),
         };
-        words.add_ids(board, &ids, Some("00000000-0000-0000-0000-000000000000"));
-        words.fill_each_other(&board.name)?;
-        Ok(words)
+        variables.add_ids(board, &ids, Some("00000000-0000-0000-0000-000000000000"));
+        variables.fill_each_other(&board.name)?;
+        Ok(variables)
     }
 
     /// Signature of an MBR: that of the seed, but for the bytes that a raw blob brings.
@@ -110,7 +115,7 @@ impl Words {
         })
     }
 
-    /// The board with the words in its names filled in. Templates stay as they are: a layer may replace them.
+    /// The board with the variables in its names filled in. Templates stay as they are: a layer may replace them.
     pub fn fill(&self, mut board: Board) -> Result<Board, Error> {
         let name = board.name.clone();
         let fill = |text: &mut String| -> Result<(), Error> {
@@ -168,12 +173,12 @@ impl Words {
         }
     }
 
-    /// A word of the board may use the others, for example the console of its architecture, and those others again.
+    /// A variable of the board may use the others, for example the console of its architecture, and those others again.
     fn fill_each_other(&mut self, board: &str) -> Result<(), Error> {
-        // Each round fills at least one word that needs no more rounds, or there is a circle.
+        // Each round fills at least one variable that needs no more rounds, or there is a circle.
         for _ in 0..=self.values.len() {
             let fill = |(name, word): (&String, &String)| {
-                Ok((name.clone(), self.render(&format!("word `{name}` of board `{board}`"), word)?))
+                Ok((name.clone(), self.render(&format!("variable `{name}` of board `{board}`"), word)?))
             };
             let filled = self.values.iter().map(fill).collect::<Result<BTreeMap<_, _>, Error>>()?;
             if filled == self.values {
@@ -182,7 +187,7 @@ impl Words {
             self.values = filled;
         }
         let circle = self.values.iter().find(|(_, word)| word.contains("@{")).map(|(name, _)| name.clone());
-        Err(StageError::WordCircle { board: board.into(), word: circle.unwrap_or_default() }.into())
+        Err(StageError::CircularVariable { board: board.into(), word: circle.unwrap_or_default() }.into())
     }
 
     fn signature_below_blobs(&self, board: &Board) -> Result<u32, Error> {
