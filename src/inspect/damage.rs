@@ -157,7 +157,7 @@ pub fn verify(medium: &ReadOnly, manifest: &Manifest, listener: &dyn Listener) -
         let hit: Vec<Damage> =
             damage.iter().filter(|damage| damage.region.as_deref() == Some(&region.name)).cloned().collect();
         if !hit.is_empty() {
-            damaged.push(damaged_region(medium, manifest, region, hit)?);
+            damaged.push(damaged_region(medium, manifest, region, hit));
         }
     }
     Ok(Verdict {
@@ -184,22 +184,21 @@ pub(super) fn damaged_region(
     manifest: &Manifest,
     region: &RegionEntry,
     ranges: Vec<Damage>,
-) -> Result<DamagedRegion, Io> {
-    let section = section(medium, region.offset, region.len)?;
+) -> DamagedRegion {
+    let section = section(medium, region.offset, region.len);
     let (files, unreadable) = match files_of(section, manifest, region) {
         Ok(files) => (files, None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
     let (name, kind) = (region.name.clone(), region.kind.clone());
-    Ok(DamagedRegion { name, kind, ranges, files, problems: Vec::new(), unreadable })
+    DamagedRegion { name, kind, ranges, files, problems: Vec::new(), unreadable }
 }
 
 /// A range for readers of filesystems.
-pub(super) fn section(medium: &ReadOnly, offset: u64, len: u64) -> Result<Section, Io> {
-    let file = medium.try_clone()?;
+pub(super) fn section(medium: &ReadOnly, offset: u64, len: u64) -> Section {
     // What the page cache kept from writing may be better than what the medium holds.
-    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-    Ok(Section::new(file, offset, len))
+    medium.drop_cache();
+    Section::new(medium.clone(), offset, len)
 }
 
 /// The files of a region that are not what was written.

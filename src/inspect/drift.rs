@@ -136,7 +136,7 @@ pub fn verify_used(medium: &ReadOnly, manifest: &Manifest, listener: &dyn Listen
             "table" if fitted.contains(&region.name) => {}
             "fat16" | "fat32" | "ext4" => used.filesystem(region, hit)?,
             _ if hit.is_empty() => {}
-            _ => used.damaged.push(damaged_region(medium, manifest, region, hit)?),
+            _ => used.damaged.push(damaged_region(medium, manifest, region, hit)),
         }
     }
     let Used { damaged, drift, .. } = used;
@@ -229,7 +229,7 @@ impl Used<'_> {
         if hit.is_empty() && !is_users {
             return Ok(());
         }
-        let section = section(self.medium, region.offset, self.len_now(region))?;
+        let section = section(self.medium, region.offset, self.len_now(region));
         let (look, unreadable) = match self.look(section, region) {
             Ok(look) => (look, None),
             Err(error) => (Look::default(), Some(error.to_string())),
@@ -251,7 +251,7 @@ impl Used<'_> {
             _ => look_at_fat(section, region)?,
         };
         if region.owner == Owner::System {
-            let section = super::damage::section(self.medium, region.offset, self.len_now(region))?;
+            let section = super::damage::section(self.medium, region.offset, self.len_now(region));
             for file in files_of(section, self.manifest, region)? {
                 match allowed(region, &file) {
                     Some(drift) => look.drift.push(drift),

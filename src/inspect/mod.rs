@@ -3,10 +3,13 @@
 
 mod damage;
 mod drift;
-mod section;
 mod summary;
 
 pub use damage::{DamagedFile, DamagedRegion, Verdict, VerifyError, verify};
 pub use drift::{Drift, RegionDrift, verify_used};
-pub use section::Section;
 pub use summary::{Content, Inspection, PartitionSummary, content, inspect};
+
+use crate::storage::{Cursor, ReadOnly};
+
+/// A range of a medium, for readers of filesystems.
+type Section = Cursor<ReadOnly>;

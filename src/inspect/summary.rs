@@ -69,7 +69,7 @@ pub fn inspect(medium: &ReadOnly) -> Result<Inspection> {
     };
     let mut partitions = Vec::new();
     for (number, name, start, len) in places {
-        let content = content(medium, start, len, u64::MAX)?;
+        let content = content(medium, start, len, u64::MAX);
         partitions.push(PartitionSummary { number, name, start, len, content });
     }
     Ok(Inspection { target: medium.name().into(), len, table, partitions })
@@ -85,27 +85,27 @@ fn place(partition: &table::Partition) -> (u32, String, u64, u64) {
 
 /// What a range of `medium` is formatted with, if no reader has to read more than `most` bytes to know it. Each looks
 /// for its own magic number; the first that finds it is right.
-pub fn content(medium: &ReadOnly, start: u64, len: u64, most: u64) -> Result<Content> {
-    let section = || -> Result<Section> { Ok(Section::new(medium.try_clone()?, start, len).at_most(most)) };
-    if let Ok(info) = squashfs::info(BufReader::new(section()?)) {
-        return Ok(Content::Squashfs(info));
+pub fn content(medium: &ReadOnly, start: u64, len: u64, most: u64) -> Content {
+    let section = || Section::new(medium.clone(), start, len).at_most(most);
+    if let Ok(info) = squashfs::info(BufReader::new(section())) {
+        return Content::Squashfs(info);
     }
-    if let Ok(reader) = ext4::Reader::open(section()?, 0) {
-        return Ok(Content::Ext4(reader.summary().clone()));
+    if let Ok(reader) = ext4::Reader::open(section(), 0) {
+        return Content::Ext4(reader.summary().clone());
     }
-    if let Ok(summary) = fat::Volume::from_reader("partition", section()?).and_then(|volume| volume.summary())
+    if let Ok(summary) = fat::Volume::from_reader("partition", section()).and_then(|volume| volume.summary())
     {
-        return Ok(Content::Fat(summary));
+        return Content::Fat(summary);
     }
     // An archive is never a partition.
     if start == 0
-        && let Ok(summary) = tar::summary(BufReader::new(section()?))
+        && let Ok(summary) = tar::summary(BufReader::new(section()))
     {
-        return Ok(Content::Tar(summary));
+        return Content::Tar(summary);
     }
     match start.saturating_add(len) > medium.geometry().len {
-        true => Ok(Content::CutOff),
-        false => Ok(Content::Unknown),
+        true => Content::CutOff,
+        false => Content::Unknown,
     }
 }
 

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::stream::Stream;
 use super::survey::{Found, Holds};
 use crate::error::{Error, Result};
 use crate::fs::ext4::update::{Kind, Volume};
 use crate::fs::{Damage, Problem, WrittenFile, fat};
-use crate::storage::{Region, Scratch, Target};
+use crate::storage::{Cursor, Region, Scratch, Target};
 use crate::tree::{self, Body, Content, Tree};
 use crate::value::Digest;
 
@@ -21,7 +20,7 @@ const LONGEST_TEXT: u64 = 64 << 10;
 /// The filesystem of a partition, for reading.
 pub enum Files<'t> {
     /// FAT, with paths and lengths of all files.
-    Fat(Box<fat::Volume<Stream>>, BTreeMap<String, u64>),
+    Fat(Box<fat::Volume<Cursor<Arc<dyn Target>>>>, BTreeMap<String, u64>),
     /// ext4, with paths and lengths of all files where users do not write: nobody looks at all that they have.
     Ext4(Box<Volume<'t>>, Option<BTreeMap<String, u64>>),
     /// None.
@@ -33,7 +32,7 @@ impl<'t> Files<'t> {
     pub fn open(target: &'t Arc<dyn Target>, found: &Found, used: bool) -> Result<Files<'t>> {
         Ok(match found.holds {
             Holds::Fat { .. } => {
-                let stream = Stream::new(target, found.start, found.len);
+                let stream = Cursor::new(Arc::clone(target), found.start, found.len);
                 let volume = fat::Volume::from_reader(&format!("partition {}", found.number), stream)?;
                 let list = volume.list()?;
                 Files::Fat(Box::new(volume), list)

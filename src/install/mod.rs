@@ -33,7 +33,6 @@ mod plan;
 mod prepare;
 mod shadow;
 mod starts;
-mod stream;
 mod survey;
 
 pub use apply::Done;
@@ -41,5 +40,4 @@ pub use blobs::BlobChange;
 pub use error::InstallError;
 pub use plan::{Change, FileChange, How, Room};
 pub use prepare::{Installation, Options};
-pub use stream::Stream;
 pub use survey::{Found, Holds, Medium, Survey};

@@ -8,13 +8,12 @@ use uuid::Uuid;
 
 use super::InstallError;
 use super::marker::Marker;
-use super::stream::Stream;
 use crate::board::{Board, Filesystem, Partition, Size, TableKind, Update};
 use crate::error::Result;
 use crate::flash::marker;
 use crate::fs::{ext4, fat, squashfs};
 use crate::plan::{Extent, FilesystemId, KnownIds, KnownPartition};
-use crate::storage::{Target, TargetError};
+use crate::storage::{Cursor, Target, TargetError};
 use crate::table::{self, PartitionKind, Scheme, Table};
 use crate::value::ByteSize;
 
@@ -324,7 +323,7 @@ fn holds(target: &Arc<dyn Target>, start: u64, len: u64) -> Result<Holds, Target
     if let Some(marker) = Marker::parse(&head) {
         return Ok(Holds::Unfinished(marker));
     }
-    let stream = || Stream::new(target, start, len);
+    let stream = || Cursor::new(Arc::clone(target), start, len);
     if squashfs::info(std::io::BufReader::new(stream())).is_ok() {
         return Ok(Holds::Squashfs);
     }

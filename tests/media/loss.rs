@@ -24,7 +24,7 @@ fn run(command: &mut Command) -> String {
 }
 
 fn of(path: &Path) -> Loss {
-    loss(&ReadOnly::open(path).expect("open")).expect("a loss")
+    loss(&ReadOnly::open(path).expect("open"))
 }
 
 fn file(directory: &Path, name: &str, len: u64) -> PathBuf {

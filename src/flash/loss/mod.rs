@@ -6,14 +6,14 @@ mod release;
 mod signature;
 
 use std::fmt;
-use std::os::unix::fs::FileExt;
+use std::io::Read;
 
 use serde::Serialize;
 
 use super::safety::Candidate;
 use crate::error::Io;
 use crate::inspect::{self, content};
-use crate::storage::{ReadOnly, Target};
+use crate::storage::{Cursor, ReadOnly, Target};
 use crate::table::{self, Partition, PartitionKind, Scheme};
 use crate::value::ByteSize;
 
@@ -56,7 +56,7 @@ pub struct Destruction {
 impl Destruction {
     /// Looks at the device, which is to be written.
     pub fn of(device: &Candidate, writes: Option<u64>) -> Result<Destruction, Io> {
-        let loss = loss(&ReadOnly::open(&device.path)?)?;
+        let loss = loss(&ReadOnly::open(&device.path)?);
         Ok(Destruction { token: device.token(), device: device.clone(), loss, writes })
     }
 }
@@ -104,11 +104,8 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// What is on `medium`: a disk, or one partition.
-///
-/// # Errors
-/// Only where the medium cannot be opened again; what cannot be read is told as unknown.
-pub fn loss(medium: &ReadOnly) -> Result<Loss, Io> {
+/// What is on `medium`: a disk, or one partition. What cannot be read is unknown.
+pub fn loss(medium: &ReadOnly) -> Loss {
     let unfinished = super::marker::read(medium).ok().flatten().is_some();
     let table = table::read(medium).ok().flatten();
     let whole = [Place { number: 0, name: String::new(), start: 0, len: medium.geometry().len }];
@@ -118,7 +115,7 @@ pub fn loss(medium: &ReadOnly) -> Result<Loss, Io> {
     };
     let more = places.len().saturating_sub(MOST_PARTITIONS);
     let parts = places.into_iter().take(MOST_PARTITIONS).map(|place| place.look(medium));
-    Ok(Loss { table, parts: parts.collect::<Result<_, Io>>()?, more, unfinished })
+    Loss { table, parts: parts.collect(), more, unfinished }
 }
 
 fn kind(scheme: &Scheme) -> &'static str {
@@ -150,9 +147,9 @@ impl Place {
         Place { number: partition.number, name, start: partition.start, len: partition.len }
     }
 
-    fn look(self, medium: &ReadOnly) -> Result<LostPart, Io> {
-        let content = content(medium, self.start, self.len, MOST).unwrap_or(inspect::Content::Unknown);
-        let head = head(medium, self.start, self.len)?;
+    fn look(self, medium: &ReadOnly) -> LostPart {
+        let content = content(medium, self.start, self.len, MOST);
+        let head = head(medium, self.start, self.len);
         let (filesystem, label, used) = match &content {
             inspect::Content::Fat(fat) => {
                 let used = u64::from(fat.clusters.saturating_sub(fat.free_clusters));
@@ -167,9 +164,9 @@ impl Place {
                 (signature::of(&head), String::new(), None)
             }
         };
-        let release = release::find(medium, &content, self.start, self.len)?;
+        let release = release::find(medium, &content, self.start, self.len);
         let blank = filesystem.is_none() && head.iter().all(|byte| *byte == 0);
-        Ok(LostPart {
+        LostPart {
             number: self.number,
             name: self.name,
             len: self.len,
@@ -178,17 +175,15 @@ impl Place {
             used,
             release,
             blank,
-        })
+        }
     }
 }
 
 /// The first bytes of a partition, as far as they can be read.
-fn head(medium: &ReadOnly, start: u64, len: u64) -> Result<Vec<u8>, Io> {
-    let file = medium.try_clone()?;
-    let mut head = vec![0; HEAD.min(len) as usize];
-    let read = file.read_at(&mut head, start).unwrap_or(0);
-    head.truncate(read);
-    Ok(head)
+fn head(medium: &ReadOnly, start: u64, len: u64) -> Vec<u8> {
+    let mut head = Vec::new();
+    let _ = Cursor::new(medium, start, HEAD.min(len)).read_to_end(&mut head);
+    head
 }
 
 impl Loss {

@@ -2,10 +2,9 @@
 
 use std::io::{self, Write};
 
-use crate::error::Io;
 use crate::fs::{ext4, fat};
-use crate::inspect::{Content, Section};
-use crate::storage::ReadOnly;
+use crate::inspect::Content;
+use crate::storage::{Cursor, ReadOnly};
 
 /// Where installers put it: beside the kernel, on a boot partition or below `boot` of the only one.
 const PLACES: [&str; 3] = ["skiff-release", "boot/skiff-release", "etc/skiff-release"];
@@ -15,17 +14,17 @@ const MOST: u64 = 8 << 20;
 const LONGEST: usize = 4096;
 
 /// The release on a partition, for example `SkiffOS 2024.05.1 (pi/4)`.
-pub(super) fn find(medium: &ReadOnly, content: &Content, start: u64, len: u64) -> Result<Option<String>, Io> {
-    let section = Section::new(medium.try_clone()?, start, len).at_most(MOST);
+pub(super) fn find(medium: &ReadOnly, content: &Content, start: u64, len: u64) -> Option<String> {
+    let section = Cursor::new(medium.clone(), start, len).at_most(MOST);
     let text = match content {
         Content::Fat(_) => of_fat(section),
         Content::Ext4(_) => of_ext4(section),
         Content::Squashfs(_) | Content::Tar(_) | Content::CutOff | Content::Unknown => None,
     };
-    Ok(text.and_then(|text| name(&text)))
+    text.and_then(|text| name(&text))
 }
 
-fn of_fat(section: Section) -> Option<Vec<u8>> {
+fn of_fat(section: Cursor<ReadOnly>) -> Option<Vec<u8>> {
     let volume = fat::Volume::from_reader("partition", section).ok()?;
     PLACES.iter().find_map(|path| {
         let mut text = Short::default();
@@ -33,7 +32,7 @@ fn of_fat(section: Section) -> Option<Vec<u8>> {
     })
 }
 
-fn of_ext4(section: Section) -> Option<Vec<u8>> {
+fn of_ext4(section: Cursor<ReadOnly>) -> Option<Vec<u8>> {
     let reader = ext4::Reader::open(section, 0).ok()?;
     PLACES.iter().find_map(|path| {
         let mut text = Short::default();

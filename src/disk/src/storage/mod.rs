@@ -4,6 +4,7 @@
 //! must read as zero is told with [`Region::zero`]; what is neither written nor zeroed is "don't care" (free
 //! blocks of a filesystem) and keeps whatever the target holds.
 
+mod cursor;
 pub mod cut;
 mod device;
 mod direct;
@@ -23,6 +24,7 @@ mod scratch;
 mod twice;
 mod watched;
 
+pub use cursor::Cursor;
 pub use cut::PowerCut;
 pub use device::{Device, DeviceError, Limits};
 pub use direct::{AlignedBuffer, CacheBypass};

@@ -4,17 +4,19 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::direct::{CacheBypass, Direct};
 use super::twice::Twice;
 use super::{Geometry, Target, TargetError};
 use crate::error::Io;
 
-/// An image file or block device opened for reading; it may be in use. Writing fails.
+/// An image file or block device opened for reading; it may be in use. Writing fails. Copies are the same open file.
+#[derive(Clone)]
 pub struct ReadOnly {
     name: String,
-    file: File,
-    direct: Direct,
+    file: Arc<File>,
+    direct: Arc<Direct>,
     geometry: Geometry,
     is_device: bool,
 }
@@ -36,6 +38,7 @@ impl ReadOnly {
         // What cached writes of others have not reached the medium yet is not damage.
         file.sync_all().map_err(Io::on("sync", path))?;
         let geometry = Geometry { len, sector_size };
+        let (file, direct) = (Arc::new(file), Arc::new(direct));
         Ok(ReadOnly { name: path.display().to_string(), file, direct, geometry, is_device })
     }
 
@@ -49,9 +52,9 @@ impl ReadOnly {
         self.direct.bypass()
     }
 
-    /// A handle for readers of its own offsets.
-    pub fn try_clone(&self) -> Result<File, Io> {
-        self.file.try_clone().map_err(Io::on("open", &self.name))
+    /// Has the kernel drop what it has cached, so that [`Target::read_at`] reads from the medium again. It may keep some.
+    pub fn drop_cache(&self) {
+        let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 
     fn twice(&self) -> Twice<'_> {

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
-use super::{AlignedBuffer, Target, TargetError};
+use super::{AlignedBuffer, Cursor, Target, TargetError};
 
 /// A range of a target that belongs to one formatter. Offsets are relative to its start.
 #[derive(Clone)]
@@ -60,6 +60,11 @@ impl<'a> Region<'a> {
     /// Reads from byte `at` of the region.
     pub fn read_at(&self, buf: &mut [u8], at: u64) -> Result<(), TargetError> {
         self.target.read_at(buf, self.position(at, buf.len() as u64)?)
+    }
+
+    /// The first `len` bytes of the region, for reading.
+    pub fn cursor(&self, len: u64) -> Cursor<&'a dyn Target> {
+        Cursor::new(self.target, self.offset, len.min(self.len))
     }
 
     /// Makes a range of the region read as zero.

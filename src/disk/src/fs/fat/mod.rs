@@ -26,7 +26,7 @@ use crate::value::Timestamp;
 
 pub use error::FatError;
 pub use layout::{Layout, layout, minimum_size};
-pub use read::{RegionReader, Summary, Volume};
+pub use read::{Summary, Volume};
 pub use write::{Written, write};
 
 /// Which of the formats is made.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{FatError, FatType};
 use crate::fs::{Damage, Problem, WrittenFile};
-use crate::storage::Region;
+use crate::storage::{Cursor, Region, Target};
 use crate::value::{ByteSize, Digest};
 
 /// Bytes that are read from the medium at once.
@@ -48,10 +48,10 @@ pub struct Volume<S: Read + Seek> {
     allowance: u64,
 }
 
-impl<'a> Volume<RegionReader<'a>> {
+impl<'a> Volume<Cursor<&'a dyn Target>> {
     /// Opens the filesystem in a region.
     pub fn open(region: &Region<'a>) -> Result<Self, FatError> {
-        Volume::from_reader(region.name(), RegionReader::new(region))
+        Volume::from_reader(region.name(), region.cursor(region.len()))
     }
 }
 
@@ -261,35 +261,6 @@ fn problem<S: Read + Seek>(file: &WrittenFile, entry: &DirEntry<'_, Source<S>>) 
         Ok(blake3) if blake3 == file.blake3 => None,
         Ok(_) => Some(Problem::Content),
         Err(error) => Some(Problem::Unreadable { reason: error.to_string() }),
-    }
-}
-
-/// A region as a stream, for readers that want one.
-pub struct RegionReader<'a> {
-    region: Region<'a>,
-    at: u64,
-}
-
-impl<'a> RegionReader<'a> {
-    /// A stream over all of the region, at its start.
-    pub fn new(region: &Region<'a>) -> RegionReader<'a> {
-        RegionReader { region: region.clone(), at: 0 }
-    }
-}
-
-impl Read for RegionReader<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = self.region.len().saturating_sub(self.at).min(buf.len() as u64) as usize;
-        self.region.read_at(&mut buf[..count], self.at).map_err(io::Error::other)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for RegionReader<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.at = crate::value::seek(self.region.len(), self.at, to)?;
-        Ok(self.at)
     }
 }
 

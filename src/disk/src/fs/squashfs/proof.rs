@@ -6,7 +6,7 @@
 //! places of inodes, the export table and the indexes of large directories, which it does not read, go through our
 //! own reader; so does everything else where the tree is beyond the second reader.
 
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::BufReader;
 
 use rayon::ThreadPool;
 
@@ -92,28 +92,25 @@ pub(super) fn prove_on(
     region: &Region,
     written: &Written,
 ) -> Result<Proof, SquashfsError> {
-    let image = || Image { region, len: written.len, at: 0 };
+    let image = || region.cursor(written.len);
+    let buffered = || BufReader::new(image());
     let without_second_reader = second_reader::beyond(layout.tree);
     let mut damages = match &without_second_reader {
-        Some(_) => tables(region, read::check_files(buffered(image()), &written.files))?,
+        Some(_) => tables(region, read::check_files(buffered(), &written.files))?,
         None => match pool.install(|| second_reader::compare(image(), layout, &written.files)) {
             Ok(damages) => damages,
             Err(reason) => {
-                return Err(unreadable(region, reason, read::check_files(buffered(image()), &written.files)));
+                return Err(unreadable(region, reason, read::check_files(buffered(), &written.files)));
             }
         },
     };
     let seen: std::collections::HashSet<Damage> = damages.iter().cloned().collect();
-    let others = tables(region, read::compare(buffered(image()), layout, written))?;
+    let others = tables(region, read::compare(buffered(), layout, written))?;
     damages.extend(others.into_iter().filter(|damage| !seen.contains(damage)));
     if !damages.is_empty() {
         return Err(ProofError::Damaged { image: region.name().into(), damages }.into());
     }
     Ok(Proof { files: written.files.len(), without_second_reader })
-}
-
-fn buffered(image: Image) -> BufReader<Image> {
-    BufReader::new(image)
 }
 
 /// Tables that cannot be read are a fault of the image too.
@@ -132,28 +129,5 @@ fn unreadable(region: &Region, reason: String, own: Result<Vec<Damage>, Squashfs
     match own {
         Ok(damages) if !damages.is_empty() => ProofError::Damaged { image, damages }.into(),
         _ => ProofError::Unreadable { image, reason }.into(),
-    }
-}
-
-/// The image in its region as a stream.
-struct Image<'a> {
-    region: &'a Region<'a>,
-    len: u64,
-    at: u64,
-}
-
-impl Read for Image<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = self.len.saturating_sub(self.at).min(buf.len() as u64) as usize;
-        self.region.read_at(&mut buf[..count], self.at).map_err(io::Error::other)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for Image<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.at = crate::value::seek(self.len, self.at, to)?;
-        Ok(self.at)
     }
 }
