@@ -80,11 +80,6 @@ impl fmt::Display for Assignment {
     }
 }
 
-/// A path in a document: what is not UTF-8 is replaced.
-pub(crate) fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&path.display())
-}
-
 #[expect(clippy::ref_option, reason = "what serde calls")]
 fn shown_if_any<S: Serializer>(path: &Option<Arc<Path>>, serializer: S) -> Result<S::Ok, S::Error> {
     path.as_ref().map(|path| path.display().to_string()).serialize(serializer)

@@ -11,6 +11,7 @@ mod chain;
 mod commands;
 pub mod environment;
 pub mod fragment;
+mod graph;
 pub mod merge;
 mod registry;
 mod resolve;

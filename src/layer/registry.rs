@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Chain, EXTRA_VARIABLE, Environment, Found, Layer, LayerError, LayerName, PATH_LIST, PATH_PREFIX,
+    AskedBy, Chain, EXTRA_VARIABLE, Environment, Found, Layer, LayerError, LayerName, PATH_LIST, PATH_PREFIX,
 };
 use crate::error::Io;
 
@@ -150,6 +150,28 @@ impl Registry {
         layer.shadows = listed
             .map_or_else(Vec::new, |listed| [std::slice::from_ref(&listed.path), &listed.shadows].concat());
         Ok(Some(layer))
+    }
+
+    /// The known name with the smallest edit distance, if it is near enough to be meant.
+    pub(super) fn suggestion(&self, name: &LayerName) -> Option<String> {
+        let wanted = name.as_str().to_lowercase();
+        let near = self
+            .names()
+            .map(|known| (strsim::levenshtein(&wanted, &known.as_str().to_lowercase()), known.as_str()));
+        let (distance, known) = near.min()?;
+        (distance <= wanted.len() / 3).then(|| known.to_owned())
+    }
+
+    /// The layer of a name that must be there.
+    pub fn find(&self, name: &LayerName, asked_by: &AskedBy) -> Result<Layer, LayerError> {
+        if let Some(layer) = self.get(name)? {
+            return Ok(layer);
+        }
+        if let Some(path) = self.no_directory(name) {
+            return Err(LayerError::NoLayer { name: name.to_string(), path });
+        }
+        let suggestion = self.suggestion(name);
+        Err(LayerError::Unknown { name: name.clone(), asked_by: asked_by.clone(), suggestion })
     }
 
     /// Spelling of a name that was given in another case.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::resolve::Graph;
+use super::graph::Graph;
 use super::{LayerError, LayerName, Registry};
 
 /// A layer that stands before one that it depends on.

@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 pub use line::{Line, lines};
 pub use plain::{Plain, cflags, users};
@@ -164,7 +164,7 @@ pub struct Ignored {
     /// The layer.
     pub layer: String,
     /// The fragment.
-    #[serde(serialize_with = "crate::layer::merge::shown")]
+    #[serde(serialize_with = "shown")]
     pub file: Arc<Path>,
     /// From 1.
     pub line: usize,
@@ -172,6 +172,11 @@ pub struct Ignored {
     pub column: usize,
     /// Text of the line.
     pub text: String,
+}
+
+/// A path in a document: what is not UTF-8 is replaced.
+fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 impl fmt::Display for Ignored {

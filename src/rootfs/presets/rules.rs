@@ -1,6 +1,7 @@
 //! Preset files: `enable PATTERN [INSTANCE...]` and `disable PATTERN`, systemd.preset(5).
 
-use crate::tree::{Body, ContentError, LastLink, Tree, display};
+use super::files::configuration_files;
+use crate::tree::{ContentError, Tree, display};
 
 /// Directories in order of precedence; a file in an earlier one replaces a file of the same name in a later one.
 const DIRECTORIES: [&str; 5] = [
@@ -41,7 +42,7 @@ impl Rules {
     /// Reads the preset files of a tree: by file name over all directories.
     pub(super) fn read(tree: &Tree) -> Result<Rules, ContentError> {
         let mut rules = Rules::default();
-        for (_, path, text) in super::units::configuration_files(tree, &DIRECTORIES, ".preset")? {
+        for (_, path, text) in configuration_files(tree, &DIRECTORIES, ".preset")? {
             rules.parse(&display(&path), &text);
         }
         Ok(rules)
@@ -141,15 +142,6 @@ impl Set<'_> {
             }
         }
         found != self.negated
-    }
-}
-
-/// The text of a file of the tree; nothing if there is no file. A link to `/dev/null` counts as empty.
-pub(super) fn read_text(tree: &Tree, path: &[u8]) -> Result<Option<String>, ContentError> {
-    let Ok(found) = tree.resolve(path, LastLink::Follow) else { return Ok(None) };
-    match &tree.node(found.id).body {
-        Body::File(content) => Ok(Some(String::from_utf8_lossy(&content.read_all()?).into_owned())),
-        _ => Ok(None),
     }
 }
 

@@ -1,8 +1,7 @@
 //! Unit files of a tree: which file a name stands for, and what its `[Install]` section asks for, systemd.unit(5).
 
-use std::collections::BTreeMap;
-
-use super::rules::read_text;
+use super::files::{configuration_files, read_text};
+use super::name::UnitName;
 use crate::tree::{Body, ContentError, LastLink, Tree, join};
 
 /// Directories of units, in order of precedence (the parts of the system search path an image can have).
@@ -13,60 +12,6 @@ pub(super) const SEARCH_PATH: [&str; 5] = [
     "usr/lib/systemd/system",
     "lib/systemd/system",
 ];
-const SUFFIXES: [&str; 11] = [
-    "service",
-    "socket",
-    "device",
-    "mount",
-    "automount",
-    "swap",
-    "target",
-    "path",
-    "timer",
-    "slice",
-    "scope",
-];
-
-/// The parts of a unit's name: `prefix@instance.suffix`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct UnitName<'a> {
-    pub(super) prefix: &'a str,
-    /// Nothing for a plain unit, empty for a template.
-    pub(super) instance: Option<&'a str>,
-    suffix: &'a str,
-}
-
-impl<'a> UnitName<'a> {
-    /// Nothing if the text is not a unit's name.
-    pub(super) fn parse(text: &'a str) -> Option<UnitName<'a>> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
-        let (stem, suffix) = text.rsplit_once('.')?;
-        if !SUFFIXES.contains(&suffix) || stem.is_empty() || !text.chars().all(allowed) {
-            return None;
-        }
-        let (prefix, instance) = match stem.split_once('@') {
-            Some((prefix, instance)) => (prefix, Some(instance)),
-            None => (stem, None),
-        };
-        (!prefix.is_empty()).then_some(UnitName { prefix, instance, suffix })
-    }
-
-    pub(super) fn is_template(self) -> bool {
-        self.instance == Some("")
-    }
-
-    /// The template of an instance.
-    fn template(self) -> Option<String> {
-        self.instance.filter(|instance| !instance.is_empty())?;
-        Some(self.with_instance(""))
-    }
-
-    /// The same unit with another instance.
-    pub(super) fn with_instance(self, instance: &str) -> String {
-        format!("{}@{instance}.{}", self.prefix, self.suffix)
-    }
-}
-
 /// Meaning of a unit's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Lookup {
@@ -201,44 +146,9 @@ impl Install {
     }
 }
 
-/// A configuration file: its name, its path in the tree, its text.
-type ConfigurationFile = (Vec<u8>, Vec<u8>, String);
-
-/// The files with a suffix in several directories, by name; of two with one name the earlier directory's counts.
-pub(super) fn configuration_files(
-    tree: &Tree,
-    directories: &[&str],
-    suffix: &str,
-) -> Result<Vec<ConfigurationFile>, ContentError> {
-    let mut files = BTreeMap::new();
-    for dir in directories {
-        let Ok(dir) = tree.resolve(dir, LastLink::Follow) else { continue };
-        for name in tree.node(dir.id).entries().into_iter().flatten().map(|(name, _)| name) {
-            if name.ends_with(suffix.as_bytes()) {
-                files.entry(name.to_vec()).or_insert_with(|| join(&dir.path, name));
-            }
-        }
-    }
-    let read = |(name, path): (Vec<u8>, Vec<u8>)| -> Result<ConfigurationFile, ContentError> {
-        let text = read_text(tree, &path)?.unwrap_or_default();
-        Ok((name, path, text))
-    };
-    files.into_iter().map(read).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_have_a_known_suffix() {
-        let template = UnitName::parse("getty@.service").unwrap();
-        assert!(template.is_template());
-        assert_eq!(template.with_instance("tty1"), "getty@tty1.service");
-        let instance = UnitName::parse("getty@tty1.service").unwrap();
-        assert_eq!(instance.template().as_deref(), Some("getty@.service"));
-        assert!(UnitName::parse("README").is_none() && UnitName::parse("x.conf").is_none());
-    }
 
     #[test]
     fn only_the_install_section_counts() {
