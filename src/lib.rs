@@ -14,6 +14,7 @@
 //!                                          v
 //!                                       Target  file | block device | memory | faulty
 //!                                          ^    flash: write, sync, read back, commit boot-critical bytes last
+//!                                        Source  a composition, or a ready image: file, pipe, address
 //! ```
 //!
 //! The Buildroot output can be made here, too, in a [`workspace`]:
@@ -37,7 +38,10 @@
 //! partitions and the raw blobs. [`lint`] holds the layout against the rules of the board's boot ROM and boot loader,
 //! which are data as the boards are, before anything is decided to be right. [`manifest`] remembers what was written;
 //! [`inspect`] reads media with readers that share no code with the writers, names what is damaged, and tells that from
-//! what use changes. [`persist`] is what a medium knows before its first boot. [`install`] updates the system on a medium that has one. [`cache`] keeps compressed blocks between
+//! what use changes. [`source`] is where the bytes of a medium come from, [`network`] what an address sends, [`device`]
+//! which disks there are, what speaks against writing them and what they hold now, [`recognize`] what a range of a medium
+//! is formatted with, [`readback`] whether a medium holds what was written and what wrong bytes say about it. [`event`] is
+//! how a run reports its progress, [`bmap`] says which blocks of an image matter. [`persist`] is what a medium knows before its first boot. [`install`] updates the system on a medium that has one. [`cache`] keeps compressed blocks between
 //! builds, here and in a store that machines share; it changes how long a build takes and nothing else. [`interrupt`]
 //! turns Ctrl-C into an error of the next write, [`storage::PowerCut`] tells every state in which a power cut can leave a
 //! medium. [`cli`] has one thin file for each verb, [`report`] prints.
@@ -59,6 +63,7 @@
 //! - a byte of a target is written once per run, and again only to mend what was read back wrong, so that what was meant
 //!   to be there is always known.
 
+pub mod bmap;
 pub mod board;
 pub mod boot;
 pub mod buildroot;
@@ -66,6 +71,8 @@ pub mod cache;
 pub mod cli;
 pub mod compose;
 pub mod demo;
+pub mod device;
+pub mod event;
 pub mod flash;
 pub mod inspect;
 pub mod install;
@@ -73,11 +80,15 @@ pub mod interrupt;
 pub mod layer;
 pub mod lint;
 pub mod manifest;
+pub mod network;
 pub mod persist;
 pub mod plan;
 pub mod process;
+pub mod readback;
+pub mod recognize;
 pub mod report;
 pub mod rootfs;
+pub mod source;
 pub mod stage;
 pub mod workspace;
 

@@ -17,10 +17,12 @@ use crate::harness::project;
 use crate::harness::project::{NAMES, Project, succeed};
 use rustix::process::{Pid, Signal, kill_process};
 use skiff_image::error::ErrorKind;
-use skiff_image::flash::{Commit, Critical, Event, Options, Phase};
+use skiff_image::event::{Event, Phase};
+use skiff_image::flash::{Commit, Options};
 use skiff_image::interrupt::Interrupt;
 use skiff_image::storage::{Memory, Target};
 use skiff_image::table;
+use skiff_image::table::TableBytes;
 
 const MIB: u64 = 1 << 20;
 /// Moments of a run at which it is stopped, for each signal.
@@ -41,7 +43,7 @@ fn flash(memory: &Memory, nth: u64, in_phase: Phase) -> Result<(), skiff_image::
         }
         _ => {}
     };
-    let source = |target: &dyn Target| -> skiff_image::Result<Vec<Critical>> {
+    let source = |target: &dyn Target| -> skiff_image::Result<Vec<TableBytes>> {
         (2..6).try_for_each(|index| target.write_at(&vec![index as u8; MIB as usize], index * MIB))?;
         Ok(table::mbr::encode(7, &[], target.geometry())?)
     };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rustix::fs::Advice;
-use skiff_image::flash::Bmap;
+use skiff_image::bmap::Bmap;
 
 use crate::common::{command, directory, succeed, tree};
 

@@ -134,7 +134,7 @@ fn inputs(directory: &Path) -> Result<Inputs> {
     })
 }
 
-fn write(composition: &Composition, path: &Path, listener: &dyn crate::flash::Listener) -> Result<Manifest> {
+fn write(composition: &Composition, path: &Path, listener: &dyn crate::event::Listener) -> Result<Manifest> {
     let Geometry { len, sector_size } = composition.geometry();
     let file = ImageFile::create(path, Geometry { len, sector_size }, true)?;
     let (manifest, _) = composition.run(&file, false, listener, Options::default())?;

@@ -6,10 +6,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::write_args::health_directory;
+use crate::device::{Candidate, Disk, Host, Mount, Override, Reason};
 use crate::error::Result;
 use crate::flash::health::History;
 use crate::flash::journal::Medium;
-use crate::flash::{Candidate, Disk, Host, Mount, Override, Reason};
 use crate::report::Report;
 
 #[derive(Debug, Args)]

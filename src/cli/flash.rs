@@ -21,12 +21,13 @@ use crate::board::TableKind;
 use crate::cache;
 use crate::compose::{Composition, publish};
 use crate::error::{ErrorKind, Result};
-use crate::flash::source::{Kind, companion};
-use crate::flash::{Broadcast, Commit, Done, Fit, Image, Rewritten, Source, Summary, Unwritten};
+use crate::flash::{Broadcast, Commit, Done, Fit, Rewritten, Summary, Unwritten};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::plan::PlanError;
 use crate::report::Report;
+use crate::source::{Image, Source};
+use crate::source::{Kind, companion};
 use crate::stage::Inputs;
 use crate::storage::Geometry;
 use crate::value::ByteSize;
@@ -316,7 +317,7 @@ impl Flash {
             return Ok(vec![(target.name().into(), target.geometry())]);
         }
         let candidates = self.target.candidates(goes, 0, report)?;
-        let medium = |candidate: &crate::flash::Candidate| {
+        let medium = |candidate: &crate::device::Candidate| {
             let geometry = Geometry { len: candidate.len, sector_size: candidate.sector_size };
             (candidate.path.display().to_string(), geometry)
         };

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::bmap::Bmap;
 use crate::error::{Io, Result};
-use crate::flash::source::{Expected, Place, Sha256Sum, companion, sum_beside};
-use crate::flash::{Bmap, Image};
 use crate::report::Report;
+use crate::source::Image;
+use crate::source::{Expected, Place, Sha256Sum, companion, sum_beside};
 
 /// A ready image.
 #[derive(Debug, Args)]

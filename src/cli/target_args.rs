@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::device::{Candidate, Destruction, Host, Override, Overrides, Reason, Refused, existing};
 use crate::error::{ErrorKind, Result};
-use crate::flash::{Candidate, Destruction, Host, Override, Overrides, Reason, Refused, existing};
 use crate::report::{Answer, Report};
 use crate::storage::{Device, DeviceError, ReadOnly};
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::simulate_args::StallArgs;
+use crate::device::Candidate;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Event, Listener};
 use crate::flash::health::Entry;
 use crate::flash::journal::{Header, Medium};
-use crate::flash::{
-    Candidate, Event, Fit, FlashError, Journal, JournalError, Listener, Meter, Options, Summary, Unwritten,
-};
+use crate::flash::{Fit, FlashError, Journal, JournalError, Meter, Options, Summary, Unwritten};
 use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::storage::{CacheBypass, Device, Target, Watched};
@@ -65,7 +65,7 @@ pub struct Lane {
 pub struct Run<'a> {
     /// How messages call the source.
     pub source: String,
-    /// [`crate::flash::Source::identity`].
+    /// [`crate::source::Source::identity`].
     pub identity: Option<Digest>,
     /// What becomes of old bytes unless the user says otherwise.
     pub unwritten: Unwritten,

@@ -4,13 +4,18 @@ use std::sync::{Mutex, PoisonError};
 
 use super::schedule::run_all;
 use super::{Composition, Payload};
+use crate::bmap::Bmap;
 use crate::board::TableKind;
 use crate::error::{Error, Result};
-use crate::flash::{Bmap, Commit, Critical, Done, HeldBack, Listener, Options, RegionRange, Source};
+use crate::event::Listener;
+use crate::flash::{Commit, Done, HeldBack, Options};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::manifest::Manifest;
 use crate::plan::{PlanError, Step};
+use crate::readback::RegionRange;
+use crate::source::Source;
 use crate::storage::{Record, Region, Target};
+use crate::table::TableBytes;
 use crate::tree::{Content, Run};
 use crate::value::Digest;
 
@@ -40,7 +45,7 @@ impl Composition {
     }
 
     /// The bytes that make the disk bootable: partition tables, boot code and boot loaders, by offset.
-    pub fn critical(&self) -> Result<Vec<Critical>> {
+    pub fn critical(&self) -> Result<Vec<TableBytes>> {
         let mut critical = Vec::new();
         for (_, step, payload) in self.steps().filter(|(_, step, _)| step.critical) {
             let bytes = match payload {
@@ -52,7 +57,7 @@ impl Composition {
                 }
                 _ => unreachable!("tables and blobs are bytes"),
             };
-            critical.push(Critical { name: step.name.clone(), offset: step.offset.0, bytes });
+            critical.push(TableBytes { name: step.name.clone(), offset: step.offset.0, bytes });
         }
         Ok(critical)
     }
@@ -176,7 +181,7 @@ impl Source for Writing<'_> {
         Some(self.composition.fingerprint())
     }
 
-    fn write(&self, target: &dyn Target) -> Result<Vec<Critical>> {
+    fn write(&self, target: &dyn Target) -> Result<Vec<TableBytes>> {
         let files = self.composition.write_body(target)?;
         self.files.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(files);
         self.composition.critical()

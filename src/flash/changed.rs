@@ -4,8 +4,8 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::verify::is_zero;
 use crate::storage::{AlignedBuffer, Layer, Target, TargetError, WriteOp};
+use crate::value::is_zero;
 
 /// What is compared, and written if it differs: less than this costs as much on a card.
 const BLOCK: u64 = 64 << 10;

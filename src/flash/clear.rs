@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use super::changed::Changed;
 use super::commit::{Commit, Unwritten};
-use super::event::Silent;
 use super::progress::Progress;
-use super::verify::{is_zero, verify};
 use super::{order, probe};
 use crate::error::Result;
+use crate::event::Silent;
+use crate::readback::verify;
 use crate::storage::{AlignedBuffer, Extent, Record, Recorder, Target, TargetError};
+use crate::value::is_zero;
 
 /// Flash memory is erased in blocks of at most this.
 const ERASE_BLOCK: u64 = 4 << 20;

@@ -6,30 +6,25 @@ use std::cell::Cell;
 
 use serde::Serialize;
 
-use super::bmap::Bmap;
 use super::changed::Changed;
-use super::diagnose::Code;
-use super::event::{Event, Listener, Phase, Silent, begin};
-use super::examine::{Examiner, explain};
 use super::failure::{FlashError, TableState};
 use super::grow::{Fit, Fitted, Growth};
 use super::journal::Journal;
-use super::marker;
 use super::order;
 use super::probe;
 use super::progress::Progress;
-use super::rewrite::Only;
-use super::source::Source;
-use super::sums::{sum, verify_and_sum};
-use super::verify::{Damage, RegionRange, verify};
+use crate::bmap::Bmap;
+use crate::device::marker;
 use crate::error::{Error, Result};
+use crate::event::{Event, Listener, Phase, Silent, begin};
 use crate::interrupt::{Interrupt, Interruptible};
+use crate::readback::{
+    Code, Damage, Examiner, Only, RegionRange, Replay, explain, sum, verify, verify_and_sum,
+};
+use crate::source::Source;
 use crate::storage::{Extent, Log, Record, Recorder, Target, TargetError};
 use crate::table::TableBytes;
 use crate::value::Digest;
-
-/// Bytes that make a medium bootable: boot code and partition tables.
-pub type Critical = TableBytes;
 
 /// One run: see [`Commit::run`].
 pub struct Commit<'a> {
@@ -113,7 +108,8 @@ impl Commit<'_> {
     /// partition table.
     ///
     /// ```
-    /// use skiff_image::flash::{Commit, Options, Silent};
+    /// use skiff_image::event::Silent;
+    /// use skiff_image::flash::{Commit, Options};
     /// use skiff_image::storage::{Memory, Region, Target};
     ///
     /// # fn main() -> skiff_image::Result<()> {
@@ -322,7 +318,7 @@ impl Commit<'_> {
     }
 
     /// Writes the critical bytes; returns what was written with `body`.
-    fn write_table(&self, critical: &[Critical], body: Record, wiped: &Cell<bool>) -> Result<Record> {
+    fn write_table(&self, critical: &[TableBytes], body: Record, wiped: &Cell<bool>) -> Result<Record> {
         let [first, second, last] = order::cut(critical, self.target.geometry());
         let mut record = body;
         for pieces in [first, second] {
@@ -338,7 +334,7 @@ impl Commit<'_> {
     }
 
     /// A write that went wrong may have gone over what was right before.
-    fn ensure_unharmed(&self, record: &Record, right: bool, critical: &[Critical]) -> Result<()> {
+    fn ensure_unharmed(&self, record: &Record, right: bool, critical: &[TableBytes]) -> Result<()> {
         match right {
             true => Ok(()),
             false => self.reject_damage(self.compare(record)?, 1, &written(critical)),
@@ -346,7 +342,7 @@ impl Commit<'_> {
     }
 
     /// The critical bytes must meet neither each other nor what was written before: they pass another recorder.
-    fn reject_collisions(&self, written: &Record, critical: &[Critical]) -> Result<(), TargetError> {
+    fn reject_collisions(&self, written: &Record, critical: &[TableBytes]) -> Result<(), TargetError> {
         let mut critical: Vec<Range<u64>> = critical.iter().map(range).collect();
         critical.sort_by_key(|range| range.start);
         let twice =
@@ -390,14 +386,16 @@ impl Commit<'_> {
             return Ok(());
         }
         // What cannot be explained is wrong all the same.
-        _ = explain(self.target, &mut damage, writes, source);
+        let replay = |target: &dyn Target| source.write(target);
+        let replay: Option<Replay<'_>> = if source.replays() { Some(&replay) } else { None };
+        _ = explain(self.target, &mut damage, writes, replay);
         Err(FlashError::Mismatch { target: self.target.name().into(), damage, table: TableState::Removed }
             .into())
     }
 
     /// Writes, syncs and reads back, a few times if need be. Returns what was written, and whether it was right the
     /// first time.
-    fn write_critical(&self, pieces: &[Critical]) -> Result<(Record, bool)> {
+    fn write_critical(&self, pieces: &[TableBytes]) -> Result<(Record, bool)> {
         if pieces.is_empty() {
             return Ok((Record::default(), true));
         }
@@ -417,7 +415,7 @@ impl Commit<'_> {
         }
     }
 
-    fn write_pieces(&self, pieces: &[Critical]) -> Result<Record> {
+    fn write_pieces(&self, pieces: &[TableBytes]) -> Result<Record> {
         begin(self.listener, Phase::Commit, total(pieces));
         // What is there already is not written: such a write could go anywhere, and its own place would read right.
         let changed = Changed::new(self.target);
@@ -431,7 +429,7 @@ impl Commit<'_> {
     }
 
     /// Writes all of sector 0 at once, so that half of it is never there, and nothing of the marker stays.
-    fn write_sector_0(&self, pieces: &[Critical], others: &Record) -> Result<(Record, bool)> {
+    fn write_sector_0(&self, pieces: &[TableBytes], others: &Record) -> Result<(Record, bool)> {
         if pieces.is_empty() && !self.is_marked() {
             return Ok((Record::default(), true));
         }
@@ -445,7 +443,7 @@ impl Commit<'_> {
             sector[piece.offset as usize..][..piece.bytes.len()].copy_from_slice(&piece.bytes);
         }
         let (_, first_time) =
-            self.write_critical(&[Critical { name: "sector 0".into(), offset: 0, bytes: sector }])?;
+            self.write_critical(&[TableBytes { name: "sector 0".into(), offset: 0, bytes: sector }])?;
         Ok((Record { extents: pieces.iter().map(extent_of).collect() }, first_time))
     }
 
@@ -483,7 +481,7 @@ impl Commit<'_> {
 /// What was written before anything made the medium bootable.
 struct Body {
     record: Record,
-    critical: Vec<Critical>,
+    critical: Vec<TableBytes>,
     /// Bytes that were right before.
     unchanged: u64,
     /// What was not read yet, if some of it was.
@@ -492,21 +490,54 @@ struct Body {
 }
 
 /// Pieces as what they were written by.
-fn written(pieces: &[Critical]) -> impl Source + '_ {
+fn written(pieces: &[TableBytes]) -> impl Source + '_ {
     |target: &dyn Target| {
         pieces.iter().try_for_each(|piece| target.write_at(&piece.bytes, piece.offset))?;
         Ok(Vec::new())
     }
 }
 
-fn range(piece: &Critical) -> Range<u64> {
+fn range(piece: &TableBytes) -> Range<u64> {
     piece.offset..piece.offset + piece.bytes.len() as u64
 }
 
-fn extent_of(piece: &Critical) -> Extent {
+fn extent_of(piece: &TableBytes) -> Extent {
     Extent { offset: piece.offset, len: piece.bytes.len() as u64, blake3: Some(Digest::of(&piece.bytes)) }
 }
 
-fn total(pieces: &[Critical]) -> u64 {
+fn total(pieces: &[TableBytes]) -> u64 {
     pieces.iter().map(|piece| piece.bytes.len() as u64).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+    use crate::bmap::MappedRange;
+    use crate::storage::Memory;
+
+    #[test]
+    fn a_map_has_the_sums_of_the_finished_image() {
+        let memory = Memory::new(4 << 20);
+        // In sector 0, in the first block beside bytes of the body, and far from both.
+        let piece = |offset, bytes: &[u8]| TableBytes { name: "piece".into(), offset, bytes: bytes.to_vec() };
+        let critical = [piece(440, &[1; 72]), piece(1024, &[2; 512]), piece(3 << 20, &[3; 5000])];
+        let options = Options::default();
+        let commit = Commit { target: &memory, used: false, regions: &[], listener: &Silent, options };
+        let body = |target: &dyn Target| {
+            target.write_at(&[4; 100], 2048)?;
+            target.write_at(&[5; 9000], 1 << 20)?;
+            target.zero(2 << 20, 4096)?;
+            Ok(critical.to_vec())
+        };
+        let (done, map) = commit.run_mapped(&body).expect("runs");
+        assert_eq!(done.record.extents.len(), 6);
+        assert_eq!(map.mapped_len(), 4096 + 12_288 + 4096 + 8192);
+        let bytes = memory.to_vec();
+        for MappedRange { bytes: range, sha256 } in map.ranges {
+            let expected = Sha256::digest(&bytes[range.start as usize..range.end as usize]);
+            assert_eq!(sha256, Some(expected.into()), "{range:?}");
+        }
+    }
 }

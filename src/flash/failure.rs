@@ -1,8 +1,7 @@
 //! Why a medium was not written, and what was left of it.
 
-use super::diagnose::Code;
-use super::verify::Damage;
 use crate::error::{Diagnostic, ErrorKind};
+use crate::readback::{Code, Damage};
 
 /// How many damaged ranges a message names.
 const NAMED: usize = 3;

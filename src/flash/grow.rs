@@ -13,7 +13,6 @@ use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
-use super::commit::Critical;
 use crate::error::Result;
 use crate::fs::ext4::{self, GrowError};
 use crate::storage::{Change, ChangeData, Extent, LARGEST_EXTENT, Pending, Record, Target, TargetError};
@@ -36,7 +35,7 @@ pub enum Fit {
 #[derive(Clone, Debug)]
 pub struct Growth {
     /// The critical bytes, in place of the image's: its own, with the changes in them, and new copies of the table.
-    pub critical: Vec<Critical>,
+    pub critical: Vec<TableBytes>,
     /// What changes of the body, by offset and disjoint, and apart from the critical bytes.
     pub changes: Vec<Change>,
     /// What that means.
@@ -138,7 +137,7 @@ impl Growth {
     ///
     /// # Errors
     /// Only if the medium cannot be read. What cannot grow is told in [`Fitted::kept`].
-    pub fn plan(target: &dyn Target, critical: &[Critical], extend: bool) -> Result<Growth, TargetError> {
+    pub fn plan(target: &dyn Target, critical: &[TableBytes], extend: bool) -> Result<Growth, TargetError> {
         let image = draft_of(target, critical)?;
         let mut fitted = Fitted::default();
         let (table, partition) = match table::read(&image)? {
@@ -155,10 +154,10 @@ impl Growth {
             grow_filesystem(&grown, number, &partition, &mut fitted)?;
         }
         let changes = grown.into_changes();
-        let changed = |piece: &Critical| {
+        let changed = |piece: &TableBytes| {
             let mut bytes = piece.bytes.clone();
             changes.iter().for_each(|change| lay_over(&mut bytes, piece.offset, change));
-            Critical { bytes, ..piece.clone() }
+            TableBytes { bytes, ..piece.clone() }
         };
         let changed = critical.iter().map(changed).collect();
         Ok(Growth { critical: changed, changes: body(&critical, changes), fitted })
@@ -276,7 +275,7 @@ fn push_uncovered(extents: &mut Vec<Extent>, change: &Change, covered: &[Extent]
 }
 
 /// The changes apart from the critical bytes.
-fn body(critical: &[Critical], changes: Vec<Change>) -> Vec<Change> {
+fn body(critical: &[TableBytes], changes: Vec<Change>) -> Vec<Change> {
     let mut held: Vec<Range<u64>> = critical.iter().map(range).collect();
     held.sort_by_key(|range| range.start);
     let mut body = Vec::new();
@@ -292,26 +291,26 @@ fn body(critical: &[Critical], changes: Vec<Change>) -> Vec<Change> {
     body
 }
 
-fn range(piece: &Critical) -> Range<u64> {
+fn range(piece: &TableBytes) -> Range<u64> {
     piece.offset..piece.offset + piece.bytes.len() as u64
 }
 
 /// What the medium holds when the critical bytes are there.
-fn draft_of<'t>(target: &'t dyn Target, critical: &[Critical]) -> Result<Pending<'t>, TargetError> {
+fn draft_of<'t>(target: &'t dyn Target, critical: &[TableBytes]) -> Result<Pending<'t>, TargetError> {
     let pending = Pending::new(target);
     critical.iter().try_for_each(|piece| pending.write_at(&piece.bytes, piece.offset))?;
     Ok(pending)
 }
 
 /// The critical bytes with the table in them, and in addition what of the table is elsewhere.
-fn with_table(critical: &[Critical], table: Vec<TableBytes>) -> Vec<Critical> {
+fn with_table(critical: &[TableBytes], table: Vec<TableBytes>) -> Vec<TableBytes> {
     let mut pieces = critical.to_vec();
     for new in table {
         let over = Change { offset: new.offset, data: ChangeData::Bytes(new.bytes) };
         pieces.iter_mut().for_each(|piece| lay_over(&mut piece.bytes, piece.offset, &over));
         for change in body(&pieces, vec![over]) {
             let ChangeData::Bytes(bytes) = change.data else { continue };
-            pieces.push(Critical { name: new.name.clone(), offset: change.offset, bytes });
+            pieces.push(TableBytes { name: new.name.clone(), offset: change.offset, bytes });
         }
     }
     pieces

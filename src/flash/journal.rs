@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::Candidate;
+use crate::device::{Candidate, marker};
 use crate::error::{Diagnostic, ErrorKind, Io};
 use crate::storage::{Extent, Log, Target, TargetError};
 use crate::value::{ByteSize, Digest};
@@ -31,7 +31,7 @@ pub struct Header {
     pub medium: Medium,
     /// How messages call the source.
     pub source: String,
-    /// [`super::Source::identity`].
+    /// [`crate::source::Source::identity`].
     pub identity: Digest,
 }
 
@@ -289,7 +289,7 @@ impl Journal {
     /// Fails unless the medium is as the earlier run left it; says whether it can be gone on with as it is. One that
     /// had begun to be made bootable has to be wiped again.
     pub(super) fn ensure_marked(&self, target: &dyn Target) -> crate::error::Result<bool> {
-        let marked = super::marker::read(target)? == Some(self.run());
+        let marked = marker::read(target)? == Some(self.run());
         if !marked && !self.committing {
             return Err(JournalError::NotMarked { target: target.name().into() }.into());
         }

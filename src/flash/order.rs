@@ -10,8 +10,8 @@
 
 use std::ops::Range;
 
-use super::commit::Critical;
 use crate::storage::{Extent, Geometry, Record, Target, TargetError};
+use crate::table::TableBytes;
 
 /// What an old partition table, of any kind and sector size, has at the start and at the end of a disk.
 pub(super) const WIPED: u64 = 1 << 20;
@@ -62,7 +62,7 @@ fn steps(geometry: Geometry) -> Vec<Vec<Range<u64>>> {
 /// Cuts critical bytes into what is written one after the other, each after the one before was read back: what nobody
 /// looks for first; what somebody does, who then finds the system whole; sector 0. A piece can be in more than one;
 /// a step may be empty.
-pub(super) fn cut(critical: &[Critical], geometry: Geometry) -> [Vec<Critical>; 3] {
+pub(super) fn cut(critical: &[TableBytes], geometry: Geometry) -> [Vec<TableBytes>; 3] {
     let (len, sector) = (geometry.len, u64::from(geometry.sector_size));
     let ext4 = EXT4 / sector * sector;
     let (early, last) = match critical.iter().any(is_ext4) {
@@ -73,7 +73,7 @@ pub(super) fn cut(critical: &[Critical], geometry: Geometry) -> [Vec<Critical>; 
     let start = early.start.max(sector);
     let early = start..early.end.max(start);
     let last = last.start.max(early.end)..last.end;
-    let within = |ranges: &[Range<u64>]| -> Vec<Critical> {
+    let within = |ranges: &[Range<u64>]| -> Vec<TableBytes> {
         let parts = ranges.iter().flat_map(|range| critical.iter().filter_map(|piece| part(piece, range)));
         parts.collect()
     };
@@ -85,17 +85,17 @@ pub(super) fn cut(critical: &[Critical], geometry: Geometry) -> [Vec<Critical>; 
 }
 
 /// Whether a filesystem begins with these bytes that nobody looks for in sector 0.
-fn is_ext4(piece: &Critical) -> bool {
+fn is_ext4(piece: &TableBytes) -> bool {
     let at = (EXT4 + EXT4_MAGIC.0) as usize;
     piece.offset == 0 && piece.bytes.get(at..at + 2) == Some(&EXT4_MAGIC.1)
 }
 
 /// What of a piece lies in a range.
-fn part(piece: &Critical, range: &Range<u64>) -> Option<Critical> {
+fn part(piece: &TableBytes, range: &Range<u64>) -> Option<TableBytes> {
     let end = piece.offset + piece.bytes.len() as u64;
     let (start, end) = (piece.offset.max(range.start), end.min(range.end));
     let bytes = || piece.bytes[(start - piece.offset) as usize..(end - piece.offset) as usize].to_vec();
-    (start < end).then(|| Critical { name: piece.name.clone(), offset: start, bytes: bytes() })
+    (start < end).then(|| TableBytes { name: piece.name.clone(), offset: start, bytes: bytes() })
 }
 
 #[cfg(test)]
@@ -106,14 +106,14 @@ mod tests {
     const LEN: u64 = 1 << 20;
 
     /// Where the pieces of each step are.
-    fn places(critical: &[Critical], sector_size: u32) -> [Vec<Range<u64>>; 3] {
-        let place = |piece: Critical| piece.offset..piece.offset + piece.bytes.len() as u64;
+    fn places(critical: &[TableBytes], sector_size: u32) -> [Vec<Range<u64>>; 3] {
+        let place = |piece: TableBytes| piece.offset..piece.offset + piece.bytes.len() as u64;
         cut(critical, Geometry { len: LEN, sector_size }).map(|step| step.into_iter().map(place).collect())
     }
 
     #[test]
     fn tables_come_behind_the_rest_and_sector_0_is_last_and_alone() {
-        let piece = |offset, len| Critical { name: "piece".into(), offset, bytes: vec![1; len] };
+        let piece = |offset, len| TableBytes { name: "piece".into(), offset, bytes: vec![1; len] };
         let mbr = [piece(0, 440), piece(440, 72), piece(8192, 10)];
         assert_eq!(places(&mbr, 512), [vec![8192..8202], vec![], vec![0..440, 440..512]]);
         let image = [piece(0, 4096), piece(4096, 10_000), piece(LEN - 9000, 9000)];
@@ -132,7 +132,7 @@ mod tests {
     fn the_superblock_of_an_ext4_is_last_but_for_sector_0() {
         let mut bytes: Vec<u8> = (0..4096).map(|at| at as u8).collect();
         bytes[1080..1082].copy_from_slice(&[0x53, 0xef]);
-        let start = [Critical { name: "start".into(), offset: 0, bytes: bytes.clone() }];
+        let start = [TableBytes { name: "start".into(), offset: 0, bytes: bytes.clone() }];
         assert_eq!(places(&start, 512), [vec![512..1024, 1536..4096], vec![1024..1536], vec![0..512]]);
         assert_eq!(places(&start, 4096), [vec![], vec![], vec![0..4096]]);
         let [_, superblock, _] = cut(&start, Geometry { len: LEN, sector_size: 512 });

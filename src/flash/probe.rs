@@ -13,8 +13,9 @@
 
 use std::ops::Range;
 
-use super::event::{Event, Listener, Phase, begin};
 use crate::error::{Diagnostic, ErrorKind};
+use crate::event::{Event, Listener, Phase, begin};
+use crate::readback::Code;
 use crate::storage::{AlignedBuffer, Target, TargetError};
 use crate::value::ByteSize;
 
@@ -82,7 +83,6 @@ impl Diagnostic for CapacityError {
     }
 
     fn hint(&self) -> Option<String> {
-        use super::diagnose::Code;
         Some(match self {
             CapacityError::Wraps { .. } | CapacityError::Short { .. } => Code::FakeCapacity.hint().into(),
             CapacityError::Deaf { .. } => Code::DroppedWrite.hint().into(),

@@ -1,6 +1,6 @@
 //! Tells how far a run is.
 
-use super::event::{Event, Listener};
+use crate::event::{Event, Listener};
 use crate::storage::{Layer, Target, TargetError, WriteOp};
 
 /// Tells the listener how much was written.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
-use super::event::{Event, Listener, Phase};
+use crate::event::{Event, Listener, Phase};
 use crate::storage::{Layer, ReadFrom, Target, TargetError, WriteOp};
 use crate::value::ByteSize;
 

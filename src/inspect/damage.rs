@@ -9,9 +9,10 @@ use serde::Serialize;
 
 use super::{RegionDrift, Section};
 use crate::error::{Diagnostic, ErrorKind, Io, Result};
-use crate::flash::{self, Damage, Listener, RegionRange};
+use crate::event::Listener;
 use crate::fs::{self, WrittenFile, ext4, fat, squashfs, tar};
 use crate::manifest::{Manifest, ManifestError, RegionEntry};
+use crate::readback::{self, Damage, RegionRange};
 use crate::storage::{ReadOnly, Record, Target};
 use crate::value::ByteSize;
 
@@ -151,7 +152,7 @@ pub fn verify(medium: &ReadOnly, manifest: &Manifest, listener: &dyn Listener) -
     let extents = manifest.regions.iter().flat_map(|region| region.extents.clone()).collect();
     let record = Record { extents };
     let ranges: Vec<RegionRange> = manifest.regions.iter().map(region_range).collect();
-    let damage = flash::verify::verify(medium, &record, &ranges, listener)?;
+    let damage = readback::verify(medium, &record, &ranges, listener)?;
     let mut damaged = Vec::new();
     for region in &manifest.regions {
         let hit: Vec<Damage> =

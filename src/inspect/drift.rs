@@ -15,9 +15,10 @@ use super::damage::{
     DamagedFile, DamagedRegion, Verdict, damaged_region, ensure_long_enough, files_of, region_range, section,
 };
 use crate::error::Result;
-use crate::flash::{self, Damage, Listener, RegionRange};
+use crate::event::Listener;
 use crate::fs::{Problem, ext4, fat};
 use crate::manifest::{Identity, Manifest, Owner, RegionEntry};
+use crate::readback::{self, Damage, RegionRange};
 use crate::storage::{Extent, ReadOnly, Record, Target};
 use crate::table::{self, CopyState, Scheme, Table, TableBytes};
 use crate::value::{ByteSize, Digest};
@@ -122,7 +123,7 @@ pub fn verify_used(medium: &ReadOnly, manifest: &Manifest, listener: &dyn Listen
     let extents: Vec<Extent> = compared.flat_map(|region| region.extents.clone()).collect();
     let record = Record { extents };
     let ranges: Vec<RegionRange> = manifest.regions.iter().map(region_range).collect();
-    let damage = flash::verify::verify(medium, &record, &ranges, listener)?;
+    let damage = readback::verify(medium, &record, &ranges, listener)?;
     let mut used =
         Used { medium, manifest, table: table::read(medium)?, damaged: Vec::new(), drift: Vec::new() };
     let fitted = match damage.iter().any(|damage| used.is_of_table(damage)) {

@@ -7,7 +7,7 @@ mod summary;
 
 pub use damage::{DamagedFile, DamagedRegion, Verdict, VerifyError, verify};
 pub use drift::{Drift, RegionDrift, verify_used};
-pub use summary::{Content, Inspection, PartitionSummary, content, inspect};
+pub use summary::{Inspection, PartitionSummary, inspect};
 
 use crate::storage::{Cursor, ReadOnly};
 

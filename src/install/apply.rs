@@ -10,9 +10,10 @@ use super::prepare::Installation;
 use super::starts::Starts;
 use crate::compose::{RegionFiles, START};
 use crate::error::{Error, Result};
-use crate::flash::{Event, Listener, Phase, RegionRange, verify};
+use crate::event::{Event, Listener, Phase};
 use crate::fs::ext4::update::{self, Volume};
 use crate::manifest::Manifest;
+use crate::readback::{RegionRange, verify};
 use crate::storage::{Record, Recorder, Target};
 use crate::value::Timestamp;
 
@@ -200,7 +201,7 @@ impl Installation {
             name: change.partition.clone(),
             range: change.offset..change.offset + change.len,
         });
-        let damage = verify::verify(&*self.target, record, &regions.collect::<Vec<_>>(), listener)?;
+        let damage = verify(&*self.target, record, &regions.collect::<Vec<_>>(), listener)?;
         match damage.is_empty() {
             true => Ok(()),
             false => Err(InstallError::Mismatch { target: self.target.name().into(), damage }.into()),

@@ -2,7 +2,7 @@
 
 use crate::board::TableKind;
 use crate::error::{Diagnostic, ErrorKind};
-use crate::flash::Damage;
+use crate::readback::Damage;
 use crate::value::ByteSize;
 
 /// How many things a message names.

@@ -30,7 +30,7 @@ use serde::Serialize;
 use super::pace::Reading;
 use super::{ErrorDocument, print_line};
 use crate::error::{ErrorKind, Io};
-use crate::flash::Phase;
+use crate::event::Phase;
 
 /// Name and version of the stream.
 const SCHEMA: &str = "skiff-image.events/1";

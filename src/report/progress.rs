@@ -7,7 +7,7 @@ use indicatif::{BinaryBytes, MultiProgress, ProgressBar, ProgressStyle};
 
 use super::events::{Events, Told};
 use super::pace::{Pace, Reading};
-use crate::flash::{Event, Listener, Phase};
+use crate::event::{Event, Listener, Phase};
 use crate::value::ByteSize;
 
 /// Between two events of a phase.

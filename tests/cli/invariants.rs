@@ -71,7 +71,7 @@ fn programs_are_started_in_one_place_and_no_clock_or_chance_is_asked() {
     lines.retain(|line| !line.contains("/src/flash/health.rs"));
     // How long a medium is waited for, and how long things took; what is written does not depend on it.
     let waits = [
-        "/src/flash/source/broadcast.rs",
+        "/src/flash/broadcast.rs",
         "/src/flash/summary.rs",
         "/src/report/events.rs",
         "/src/report/progress.rs",

@@ -9,10 +9,12 @@ use crate::harness::fixture::{run, skiff_image, temporary};
 use crate::harness::loopdev::LoopDevice;
 use crate::harness::tools::{command, oracle};
 use serde_json::{Value, json};
+use skiff_image::event::{Event, Listener, Phase, Silent};
 use skiff_image::flash::summary::{Operation, Spent};
-use skiff_image::flash::{Commit, Critical, Event, Listener, Meter, Options, Phase, Silent};
+use skiff_image::flash::{Commit, Meter, Options};
 use skiff_image::report::{Events, Report};
 use skiff_image::storage::{Memory, Target};
+use skiff_image::table::TableBytes;
 
 const MIB: u64 = 1 << 20;
 /// Of the image: a table, and no byte of zeros.
@@ -201,7 +203,7 @@ fn a_terminal_has_bars_and_nothing_of_them_is_left() {
 fn the_summary_has_bytes_phases_and_what_took_longest() {
     let memory = Memory::new(8 * MIB);
     let meter = Meter::new(&memory, &Silent);
-    let source = |target: &dyn Target| -> skiff_image::Result<Vec<Critical>> {
+    let source = |target: &dyn Target| -> skiff_image::Result<Vec<TableBytes>> {
         target.write_at(&vec![1; MIB as usize], 2 * MIB)?;
         target.zero(4 * MIB, MIB)?;
         Ok(Vec::new())

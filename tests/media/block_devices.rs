@@ -11,9 +11,12 @@ use std::time::Duration;
 use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::tools;
 use crate::harness::tools::{command, oracle, unmount};
+use skiff_image::device::{Destruction, Host, Override, Overrides};
 use skiff_image::error::ErrorKind;
+use skiff_image::event::{Event, Listener, Phase};
+use skiff_image::flash::Options;
 use skiff_image::flash::journal::{Header, Journal, Medium};
-use skiff_image::flash::{Destruction, Event, Host, Image, Listener, Options, Override, Overrides, Phase};
+use skiff_image::source::Image;
 use skiff_image::storage::{Device, ReadOnly, Target};
 use skiff_image::value::Digest;
 

@@ -483,7 +483,9 @@ fn a_medium_that_is_too_short_is_told() {
 
 #[test]
 fn what_flashing_grew_is_drift() {
-    use skiff_image::flash::{Fit, Image, Options, Silent};
+    use skiff_image::event::Silent;
+    use skiff_image::flash::{Fit, Options};
+    use skiff_image::source::Image;
     use skiff_image::storage::{Geometry, ImageFile};
     for table in ["gpt", "mbr"] {
         let project = used_project(table);

@@ -4,12 +4,16 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use skiff_image::device::marker;
 use skiff_image::error::ErrorKind;
+use skiff_image::event::Silent;
 use skiff_image::flash::journal::{Header, Medium};
-use skiff_image::flash::{Commit, Critical, Done, Journal, Options, Silent, Source, Unwritten, marker};
+use skiff_image::flash::{Commit, Done, Journal, Options, Unwritten};
+use skiff_image::source::Source;
 use skiff_image::storage::{
     Fault, Faulty, Geometry, Kind, Layer, Memory, Place, ReadFrom, Target, TargetError, WriteOp,
 };
+use skiff_image::table::TableBytes;
 use skiff_image::table::{self, Partition, PartitionKind, mbr};
 use skiff_image::value::Digest;
 
@@ -17,7 +21,7 @@ const MIB: u64 = 1 << 20;
 const DISK: u64 = 256 * MIB;
 const BODY: u64 = 160 * MIB;
 
-fn critical() -> Vec<Critical> {
+fn critical() -> Vec<TableBytes> {
     let kind = PartitionKind::Mbr { code: 0x0c, active: true };
     let boot = Partition { number: 1, name: "boot".into(), start: 4 * MIB, len: BODY, kind };
     let geometry = Geometry { len: DISK, sector_size: 512 };
@@ -29,7 +33,7 @@ fn byte(mib: u64) -> u8 {
 }
 
 /// 160 MiB of data at 4 MiB, a MiB at a time, and zeros behind.
-fn source(target: &dyn Target) -> skiff_image::Result<Vec<Critical>> {
+fn source(target: &dyn Target) -> skiff_image::Result<Vec<TableBytes>> {
     for mib in 0..BODY / MIB {
         target.write_at(&vec![byte(mib); MIB as usize], 4 * MIB + mib * MIB)?;
     }
@@ -126,7 +130,7 @@ fn a_source_that_cannot_be_read_twice_is_not_written_again() {
         fn replays(&self) -> bool {
             false
         }
-        fn write(&self, target: &dyn Target) -> skiff_image::Result<Vec<Critical>> {
+        fn write(&self, target: &dyn Target) -> skiff_image::Result<Vec<TableBytes>> {
             source(target)
         }
     }

@@ -7,10 +7,13 @@ use std::sync::LazyLock;
 
 use rayon::prelude::*;
 use skiff_image::error::ErrorKind;
-use skiff_image::flash::{Code, Commit, Critical, Options, Silent};
+use skiff_image::event::Silent;
+use skiff_image::flash::{Commit, Options};
+use skiff_image::readback::Code;
 use skiff_image::storage::{
     Fault, Faulty, Geometry, Kind, Layer, Memory, Place, ReadFrom, Target, TargetError, Tear,
 };
+use skiff_image::table::TableBytes;
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
 use uuid::Uuid;
 
@@ -51,7 +54,7 @@ static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
 struct Layout {
     len: u64,
     old: Vec<u8>,
-    critical: Vec<Critical>,
+    critical: Vec<TableBytes>,
 }
 
 /// For each length one with an MBR and one with a GPT.
@@ -64,13 +67,13 @@ static LAYOUTS: LazyLock<Vec<Layout>> = LazyLock::new(|| {
         }
         let mut critical = tables(len, gpt, 2);
         let start = if gpt { 20 * KIB } else { 8 * KIB };
-        critical.push(Critical { name: "blob".into(), offset: start, bytes: NOISE[5..3005].to_vec() });
+        critical.push(TableBytes { name: "blob".into(), offset: start, bytes: NOISE[5..3005].to_vec() });
         Layout { len, old, critical }
     })
     .collect()
 });
 
-fn tables(len: u64, with_gpt: bool, id: u8) -> Vec<Critical> {
+fn tables(len: u64, with_gpt: bool, id: u8) -> Vec<TableBytes> {
     let geometry = Geometry { len, sector_size: 512 };
     let kind = match with_gpt {
         true => PartitionKind::Gpt {

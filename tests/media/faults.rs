@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use skiff_image::Error;
 use skiff_image::error::{Diagnostic, ErrorKind};
+use skiff_image::event::Silent;
+use skiff_image::flash::CapacityError;
 use skiff_image::flash::probe::{capacity, places};
-use skiff_image::flash::{CapacityError, Code, Diagnosis, Evidence, Silent};
+use skiff_image::readback::{Code, Diagnosis, Evidence};
 use skiff_image::storage::{
     Fault, Faulty, Geometry, Kind, Layer, Memory, Place, ReadFrom, Simulation, Stall, Target, TargetError,
     Tear, Watched, Watches, WriteOp,

@@ -5,10 +5,13 @@ use std::sync::Mutex;
 use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::tools::{command, oracle};
 use skiff_image::error::ErrorKind;
-use skiff_image::flash::{Commit, Critical, Done, Event, Options, Phase, RegionRange, Silent};
+use skiff_image::event::{Event, Phase, Silent};
+use skiff_image::flash::{Commit, Done, Options};
+use skiff_image::readback::RegionRange;
 use skiff_image::storage::{
     Device, Fault, Faulty, Geometry, Layer, Memory, Record, Target, TargetError, WriteOp,
 };
+use skiff_image::table::TableBytes;
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
 use uuid::Uuid;
 
@@ -21,13 +24,13 @@ fn pattern(len: u64, seed: u8) -> Vec<u8> {
 }
 
 /// An MBR and boot code at 8 KiB.
-fn critical() -> Vec<Critical> {
+fn critical() -> Vec<TableBytes> {
     let kind = PartitionKind::Mbr { code: 0x0c, active: true };
     let boot = Partition { number: 1, name: "boot".into(), start: 4 * MIB, len: 8 * MIB, kind };
     let geometry = Geometry { len: DISK, sector_size: 512 };
     let mut critical = mbr::encode(0xcafe_f00d, &[boot], geometry).expect("encodes");
     let bytes = pattern(100_000, 3);
-    critical.push(Critical { name: "u-boot".into(), offset: 8192, bytes });
+    critical.push(TableBytes { name: "u-boot".into(), offset: 8192, bytes });
     critical
 }
 
@@ -166,8 +169,8 @@ fn a_body_that_fails_keeps_its_message_and_hint() {
 
 #[test]
 fn critical_bytes_may_not_meet_others() {
-    let piece = |offset, len| Critical { name: "blob".into(), offset, bytes: vec![1; len] };
-    let message = |critical: &[Critical]| {
+    let piece = |offset, len| TableBytes { name: "blob".into(), offset, bytes: vec![1; len] };
+    let message = |critical: &[TableBytes]| {
         let memory = Memory::new(DISK);
         let options = Options::default();
         let commit = Commit { target: &memory, used: true, regions: &[], listener: &Silent, options };

@@ -12,7 +12,7 @@ use crate::harness::loopdev::LoopDevice;
 use crate::harness::privilege;
 use crate::harness::tools::command;
 use serde_json::Value;
-use skiff_image::flash::Bmap;
+use skiff_image::bmap::Bmap;
 use skiff_image::manifest::Manifest;
 
 const SIZE: u64 = 512 << 20;

@@ -11,12 +11,16 @@ use crate::harness::loopdev;
 use crate::harness::mount::{can_mount, mount};
 use crate::harness::tools::{command, oracle};
 use skiff_image::error::ErrorKind;
+use skiff_image::event::Silent;
 use skiff_image::flash::journal::{Header, Medium};
-use skiff_image::flash::{Critical, Fit, Growth, Image, Journal, Options, Silent, verify::verify};
+use skiff_image::flash::{Fit, Growth, Journal, Options};
 use skiff_image::fs::ext4::{self, GrowError, Grown, Limit};
+use skiff_image::readback::verify;
+use skiff_image::source::Image;
 use skiff_image::storage::{
     Geometry, ImageFile, Layer, Memory, Record, Recorder, Region, Target, TargetError, WriteOp,
 };
+use skiff_image::table::TableBytes;
 use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
@@ -411,7 +415,7 @@ fn flash(image: &Path, at: &Path, len: u64, extend: bool) -> (PathBuf, Growth) {
         target.file().write_all_at(&garbage[..garbage.len().min((len - at) as usize)], at).expect("garbage");
     }
     let (head, tail) = (MIB as usize, bytes.len() - MIB as usize);
-    let piece = |name: &str, range: std::ops::Range<usize>| Critical {
+    let piece = |name: &str, range: std::ops::Range<usize>| TableBytes {
         name: name.into(),
         offset: range.start as u64,
         bytes: bytes[range].to_vec(),

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::tools::{command, oracle};
+use skiff_image::bmap::Bmap;
 use skiff_image::error::ErrorKind;
-use skiff_image::flash::{Bmap, Image, Options, Silent};
+use skiff_image::event::Silent;
+use skiff_image::flash::Options;
+use skiff_image::source::Image;
 use skiff_image::storage::{Device, Fault, Faulty, Geometry, ImageFile, Memory, Record, Recorder, Target};
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::harness::tools::{command, oracle};
-use skiff_image::flash::{Loss, loss};
+use skiff_image::device::{Loss, loss};
 use skiff_image::storage::ReadOnly;
 
 const MIB: u64 = 1 << 20;

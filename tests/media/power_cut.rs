@@ -10,8 +10,10 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use skiff_image::event::Silent;
 use skiff_image::flash::journal::{self, Header, Journal};
-use skiff_image::flash::{Image, Options, Silent, Unwritten};
+use skiff_image::flash::{Options, Unwritten};
+use skiff_image::source::Image;
 use skiff_image::storage::cut::State;
 use skiff_image::storage::{Layer, Medium, PowerCut, Record, Target, TargetError, WriteOp};
 use systems::{EXT4, FAT, GPT, MBR, Version, alone, compose, flash, flash_with, older};

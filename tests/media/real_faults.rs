@@ -14,8 +14,10 @@ use crate::harness::fuse;
 use crate::harness::fuse::{BlockDevice, CARD};
 use crate::harness::tools::command;
 use serde_json::Value;
-use skiff_image::flash::{Commit, Critical, Options, Silent};
+use skiff_image::event::Silent;
+use skiff_image::flash::{Commit, Options};
 use skiff_image::storage::{Device, Layer, Memory, ReadFrom, Simulation, Target, TargetError, WriteOp};
+use skiff_image::table::TableBytes;
 
 const SIZE: u64 = 16 << 20;
 
@@ -151,7 +153,7 @@ fn what_is_read_back_comes_from_the_medium_and_not_from_the_cache() {
     let (first, rest) = bytes.split_at(table.len());
     let source = |target: &dyn Target| {
         target.write_at(rest, Forgets::BYTES)?;
-        Ok(vec![Critical { name: "table".into(), offset: 0, bytes: first.to_vec() }])
+        Ok(vec![TableBytes { name: "table".into(), offset: 0, bytes: first.to_vec() }])
     };
     let options = Options::default();
     let commit = Commit { target: &deceived, used: true, regions: &[], listener: &Silent, options };

@@ -8,10 +8,11 @@ use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::tools;
 use crate::harness::tools::{command, oracle};
 use skiff_image::Error;
+use skiff_image::device::{Candidate, Disk, Host, Mount, Override, Reason, Refused};
+use skiff_image::device::{Existing, existing};
 use skiff_image::error::ErrorKind;
+use skiff_image::flash::FlashError;
 use skiff_image::flash::TableState;
-use skiff_image::flash::safety::{Candidate, Disk, Host, Mount, Override, Reason, Refused};
-use skiff_image::flash::{Existing, FlashError, existing};
 use skiff_image::storage::{Memory, Target};
 use skiff_image::table::{self, PartitionKind, gpt, mbr};
 use uuid::{Uuid, uuid};
@@ -216,7 +217,7 @@ fn the_esp_and_a_partition_that_is_not_meant_are_refused() {
             assert_eq!(error.kind(), ErrorKind::Refused);
             (error.to_string(), error.hint().expect("a hint"))
         };
-        let reject = skiff_image::flash::existing::reject;
+        let reject = skiff_image::device::existing::reject;
         assert_eq!(
             told(reject(None, Some(&esp), None)),
             (

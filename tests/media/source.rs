@@ -18,10 +18,15 @@ use crate::harness::server;
 use crate::harness::server::Server;
 use crate::harness::tools::{command, oracle};
 use sha2::{Digest as _, Sha256};
+use skiff_image::bmap::Bmap;
 use skiff_image::error::{Error, ErrorKind};
-use skiff_image::flash::source::{Broadcast, Expected, Format, Kind, Place, Sha256Sum};
-use skiff_image::flash::{Bmap, Critical, Image, ImageError, Options, Silent, Source};
+use skiff_image::event::Silent;
+use skiff_image::flash::Broadcast;
+use skiff_image::flash::Options;
+use skiff_image::source::{Expected, Format, Kind, Place, Sha256Sum};
+use skiff_image::source::{Image, ImageError, Source};
 use skiff_image::storage::{Fault, Faulty, Geometry, Layer, Memory, Target, TargetError, WriteOp};
+use skiff_image::table::TableBytes;
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
 
 const MIB: u64 = 1 << 20;
@@ -767,7 +772,7 @@ impl Source for Counted<'_> {
         self.0.replays()
     }
 
-    fn write(&self, target: &dyn Target) -> skiff_image::Result<Vec<Critical>> {
+    fn write(&self, target: &dyn Target) -> skiff_image::Result<Vec<TableBytes>> {
         self.1.fetch_add(1, Ordering::SeqCst);
         self.0.write(target)
     }

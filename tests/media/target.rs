@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::harness::loopdev::LoopDevice;
 use skiff_image::Error;
 use skiff_image::error::ErrorKind;
-use skiff_image::flash::{Meter, Silent};
+use skiff_image::event::Silent;
+use skiff_image::flash::Meter;
 use skiff_image::interrupt::Interruptible;
 use skiff_image::storage::{
     CacheBypass, Device, Fault, Faulty, Geometry, ImageFile, Layer, Memory, Pending, ReadOnly, Recorder,

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use tar::{Entry, EntryType};
 
 use crate::error::{Diagnostic, ErrorKind, Io};
-use crate::flash::source::{ImageError, stream_of};
+use crate::network::{FetchError, stream_of};
 
 const XZ: &[u8] = b"\xfd7zXZ\0";
 const GZIP: &[u8] = b"\x1f\x8b";
@@ -29,7 +29,7 @@ pub enum ArchiveError {
     Io(#[from] Io),
     /// It cannot be fetched.
     #[error(transparent)]
-    Fetch(#[from] ImageError),
+    Fetch(#[from] FetchError),
     /// It cannot be read.
     #[error("`{archive}` cannot be unpacked: {source}")]
     Unreadable {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use skiff_image::board::{Board, DescriptorSource, NoFamilies};
 use skiff_image::compose::Composition;
 use skiff_image::demo;
-use skiff_image::flash::Silent;
+use skiff_image::event::Silent;
 use skiff_image::fs::ext4::update::{Change, Kind, Volume};
 use skiff_image::fs::squashfs::Resources;
 use skiff_image::fs::{WrittenFile, ext4, fat};

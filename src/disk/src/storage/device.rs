@@ -139,8 +139,8 @@ impl Diagnostic for DeviceError {
 }
 
 impl Device {
-    /// Opens the disk at `path` for reading and writing, locks and claims it. Whether it may be written at all is
-    /// [`crate::flash::safety`]'s question, to be asked before.
+    /// Opens the disk at `path` for reading and writing, locks and claims it. The caller has
+    /// found out before that it may be written.
     pub fn open(path: &Path) -> Result<Device, DeviceError> {
         Device::open_with(path, open_exclusive)
     }

@@ -8,6 +8,7 @@ mod nearest;
 mod position;
 mod size;
 mod span;
+mod zero;
 
 pub use arch::{Arch, ForArch, ParseArchError};
 pub use date::Utc;
@@ -18,6 +19,7 @@ pub use nearest::nearest;
 pub use position::seek;
 pub use size::{ByteSize, ParseByteSizeError};
 pub use span::Span;
+pub use zero::is_zero;
 
 /// Seconds since the Unix epoch, as `SOURCE_DATE_EPOCH` gives them.
 pub type Timestamp = i64;

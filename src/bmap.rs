@@ -1,0 +1,363 @@
+//! Block maps: which blocks of an image matter, with checksums, in the format of `bmaptool` (version 2.0). A
+//! flasher that reads one need not write the rest.
+//!
+//! The format is described by the comments that `bmaptool create` puts into its files.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::storage::Record;
+
+/// `BlockSize` of the maps that are made here.
+const BLOCK: u64 = 4096;
+/// Ranges are cut to this length, so that they are hashed in parallel and damage is told closely.
+pub(crate) const LARGEST_RANGE: u64 = 16 << 20;
+/// `BmapFileChecksum` is computed with zeros in its own place.
+const NO_CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// A block map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bmap {
+    /// Length of the image in bytes.
+    pub image_len: u64,
+    /// Bytes of a block.
+    pub block_size: u64,
+    /// What matters, in order.
+    pub ranges: Vec<MappedRange>,
+}
+
+/// Blocks that matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappedRange {
+    /// Their bytes in the image; the last range may end inside a block, with the image.
+    pub bytes: Range<u64>,
+    /// Their SHA-256, if the map has it.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// Why a text is not a block map.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BmapError {
+    /// Nothing of the kind.
+    #[error("this is not a block map: {0} is missing")]
+    Missing(&'static str),
+    /// Another version of the format.
+    #[error("this block map has version {0}; version 2 can be read")]
+    Version(String),
+    /// Checksums of another kind.
+    #[error("this block map has checksums of type `{0}`; `sha256` can be checked")]
+    ChecksumType(String),
+    /// A value that cannot be.
+    #[error("`{value}` is not a valid {what} of a block map")]
+    Value {
+        /// The element.
+        what: &'static str,
+        /// Its text.
+        value: String,
+    },
+    /// The map was changed.
+    #[error("this block map was damaged: its checksum is {found}, not {expected}")]
+    Damaged {
+        /// What it says of itself.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+}
+
+impl Diagnostic for BmapError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            BmapError::Missing(_) | BmapError::Value { .. } => ErrorKind::Input,
+            BmapError::Version(_) | BmapError::ChecksumType(_) => ErrorKind::Unsupported,
+            BmapError::Damaged { .. } => ErrorKind::Corrupt,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("get the .bmap file that belongs to the image again, or flash without it".into())
+    }
+}
+
+impl Bmap {
+    /// The map of an image that was made as `record` says: what was written or must be zero matters.
+    pub fn of(image: &File, path: &Path, image_len: u64, record: &Record) -> Result<Bmap, Io> {
+        let mapped: Vec<Range<u64>> = record.extents.iter().map(|extent| extent.range()).collect();
+        Bmap::of_ranges(image, path, image_len, &mapped)
+    }
+
+    /// The map of an image of which `mapped`, sorted ranges of bytes, matter.
+    pub fn of_ranges(image: &File, path: &Path, image_len: u64, mapped: &[Range<u64>]) -> Result<Bmap, Io> {
+        let blocks = to_blocks(mapped, image_len);
+        let hashed = blocks.into_par_iter().map(|bytes| {
+            let sha256 = Some(sha256_of(image, &bytes)?);
+            Ok(MappedRange { bytes, sha256 })
+        });
+        let ranges = hashed.collect::<io::Result<Vec<_>>>().map_err(Io::on("read", path))?;
+        Ok(Bmap { image_len, block_size: BLOCK, ranges })
+    }
+
+    /// The map for `record` with the checksums that `sha256` gives.
+    pub(crate) fn with_sums<E>(
+        image_len: u64,
+        record: &Record,
+        sha256: impl Fn(&Range<u64>) -> Result<[u8; 32], E>,
+    ) -> Result<Bmap, E> {
+        let mapped: Vec<Range<u64>> = record.extents.iter().map(|extent| extent.range()).collect();
+        let range = |bytes: Range<u64>| Ok(MappedRange { sha256: Some(sha256(&bytes)?), bytes });
+        let ranges = to_blocks(&mapped, image_len).into_iter().map(range).collect::<Result<_, E>>()?;
+        Ok(Bmap { image_len, block_size: BLOCK, ranges })
+    }
+
+    /// Bytes that matter.
+    pub fn mapped_len(&self) -> u64 {
+        self.ranges.iter().map(|range| range.bytes.end - range.bytes.start).sum()
+    }
+
+    /// The text of a `.bmap` file.
+    pub fn to_xml(&self) -> String {
+        let text = self.to_xml_with(NO_CHECKSUM);
+        let checksum = hex(&Sha256::digest(text.as_bytes()));
+        self.to_xml_with(&checksum)
+    }
+
+    fn to_xml_with(&self, checksum: &str) -> String {
+        let blocks = |range: &Range<u64>| {
+            (range.start / self.block_size, range.end.div_ceil(self.block_size).saturating_sub(1))
+        };
+        let mapped: u64 = self.ranges.iter().map(|range| blocks(&range.bytes)).map(|(a, b)| b - a + 1).sum();
+        let mut xml = String::from("<?xml version=\"1.0\" ?>\n<bmap version=\"2.0\">\n");
+        let total = self.image_len.div_ceil(self.block_size);
+        for (name, value) in [
+            ("ImageSize", self.image_len.to_string()),
+            ("BlockSize", self.block_size.to_string()),
+            ("BlocksCount", total.to_string()),
+            ("MappedBlocksCount", mapped.to_string()),
+            ("ChecksumType", "sha256".into()),
+            ("BmapFileChecksum", checksum.into()),
+        ] {
+            let _ = writeln!(xml, "    <{name}> {value} </{name}>");
+        }
+        xml.push_str("    <BlockMap>\n");
+        for range in &self.ranges {
+            let (first, last) = blocks(&range.bytes);
+            let checksum = range.sha256.map(|sum| format!(" chksum=\"{}\"", hex(&sum))).unwrap_or_default();
+            let place = if first == last { first.to_string() } else { format!("{first}-{last}") };
+            let _ = writeln!(xml, "        <Range{checksum}> {place} </Range>");
+        }
+        xml.push_str("    </BlockMap>\n</bmap>\n");
+        xml
+    }
+
+    /// Reads the text of a `.bmap` file and checks its own checksum.
+    pub fn parse(text: &str) -> Result<Bmap, BmapError> {
+        let bare = without_comments(text);
+        let tag = bare.split_once("<bmap").and_then(|(_, rest)| rest.split_once('>'));
+        let version = tag.and_then(|(tag, _)| attribute(tag, "version"));
+        let version = version.ok_or(BmapError::Missing("`<bmap version=…>`"))?;
+        if !version.starts_with("2.") {
+            return Err(BmapError::Version(version.into()));
+        }
+        let kind = element(&bare, "ChecksumType").ok_or(BmapError::Missing("`ChecksumType`"))?;
+        if kind != "sha256" {
+            return Err(BmapError::ChecksumType(kind.into()));
+        }
+        check_own_checksum(text, &bare)?;
+        let image_len = number(&bare, "ImageSize")?;
+        let block_size = number(&bare, "BlockSize")?;
+        if !block_size.is_power_of_two() {
+            return Err(value("BlockSize", &block_size.to_string()));
+        }
+        let map = element(&bare, "BlockMap").ok_or(BmapError::Missing("`BlockMap`"))?;
+        let ranges = parse_ranges(map, block_size, image_len)?;
+        Ok(Bmap { image_len, block_size, ranges })
+    }
+}
+
+/// SHA-256 of a range of an image.
+pub(crate) fn sha256_of(image: &File, bytes: &Range<u64>) -> io::Result<[u8; 32]> {
+    const CHUNK: u64 = 1 << 20;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; CHUNK as usize];
+    let mut at = bytes.start;
+    while at < bytes.end {
+        let chunk = &mut buffer[..CHUNK.min(bytes.end - at) as usize];
+        image.read_exact_at(chunk, at)?;
+        hasher.update(&chunk);
+        at += chunk.len() as u64;
+    }
+    Ok(hasher.finalize().into())
+}
+
+/// Rounds ranges out to blocks, joins what meets, and cuts what is long.
+pub(crate) fn to_blocks(mapped: &[Range<u64>], image_len: u64) -> Vec<Range<u64>> {
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in mapped.iter().filter(|range| range.start < range.end.min(image_len)) {
+        let start = range.start / BLOCK * BLOCK;
+        let end = range.end.next_multiple_of(BLOCK).min(image_len);
+        match joined.last_mut() {
+            Some(last) if last.end >= start => last.end = last.end.max(end),
+            _ => joined.push(start..end),
+        }
+    }
+    let cut = |range: Range<u64>| {
+        let starts = range.clone().step_by(LARGEST_RANGE as usize);
+        starts.map(move |start| start..(start + LARGEST_RANGE).min(range.end))
+    };
+    joined.into_iter().flat_map(cut).collect()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    let mut bytes = [0; 32];
+    if digits.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn value(what: &'static str, text: &str) -> BmapError {
+    BmapError::Value { what, value: text.into() }
+}
+
+fn without_comments(text: &str) -> String {
+    let mut parts = text.split("<!--");
+    let mut bare = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        bare.push_str(part.split_once("-->").map_or("", |(_, rest)| rest));
+    }
+    bare
+}
+
+/// The trimmed text of the first `<name>…</name>`.
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    Some(rest.split_once(&format!("</{name}>"))?.0.trim())
+}
+
+fn number(text: &str, name: &'static str) -> Result<u64, BmapError> {
+    let found = element(text, name).ok_or(BmapError::Missing(name))?;
+    found.parse().map_err(|_| value(name, found))
+}
+
+/// The value of an attribute in the text of a tag.
+fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = tag.split_once(&format!("{name}=\""))?;
+    Some(rest.split_once('"')?.0)
+}
+
+fn check_own_checksum(text: &str, bare: &str) -> Result<(), BmapError> {
+    let expected = element(bare, "BmapFileChecksum").ok_or(BmapError::Missing("`BmapFileChecksum`"))?;
+    if unhex(expected).is_none() {
+        return Err(value("BmapFileChecksum", expected));
+    }
+    let found = hex(&Sha256::digest(text.replacen(expected, NO_CHECKSUM, 1).as_bytes()));
+    match found == expected.to_ascii_lowercase() {
+        true => Ok(()),
+        false => Err(BmapError::Damaged { expected: expected.into(), found }),
+    }
+}
+
+fn parse_ranges(map: &str, block_size: u64, image_len: u64) -> Result<Vec<MappedRange>, BmapError> {
+    let mut ranges: Vec<MappedRange> = Vec::new();
+    for part in map.split("<Range").skip(1) {
+        let (tag, rest) = part.split_once('>').ok_or_else(|| value("Range", part))?;
+        let place = rest.split_once("</Range>").ok_or_else(|| value("Range", rest))?.0.trim();
+        let bytes = parse_blocks(place, block_size, image_len).ok_or_else(|| value("Range", place))?;
+        if ranges.last().is_some_and(|last| last.bytes.end > bytes.start) {
+            return Err(value("Range", place));
+        }
+        let sha256 = match attribute(tag, "chksum") {
+            Some(sum) => Some(unhex(sum).ok_or_else(|| value("chksum", sum))?),
+            None => None,
+        };
+        ranges.push(MappedRange { bytes, sha256 });
+    }
+    Ok(ranges)
+}
+
+/// `7` or `7-9`, in blocks.
+fn parse_blocks(place: &str, block_size: u64, image_len: u64) -> Option<Range<u64>> {
+    let (first, last) = place.split_once('-').unwrap_or((place, place));
+    let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    let start = first.checked_mul(block_size)?;
+    let end = last.checked_add(1)?.checked_mul(block_size)?;
+    // Only the last block may reach behind the end.
+    let inside = start < end && start < image_len && end < image_len.checked_add(block_size)?;
+    inside.then(|| start..end.min(image_len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map() -> Bmap {
+        let ranges = vec![
+            MappedRange { bytes: 0..4096, sha256: Some([0xab; 32]) },
+            MappedRange { bytes: 8192..10_000, sha256: None },
+        ];
+        Bmap { image_len: 10_000, block_size: 4096, ranges }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text = map().to_xml();
+        assert!(text.contains("<MappedBlocksCount> 2 </MappedBlocksCount>"), "{text}");
+        assert_eq!(Bmap::parse(&text), Ok(map()));
+    }
+
+    #[test]
+    fn ranges_are_rounded_joined_and_cut() {
+        let blocks = to_blocks(&[5..6, 4096..4097, 20_000..40 << 20], (40 << 20) - 1);
+        let end = (40 << 20) - 1;
+        let first = 16_384;
+        assert_eq!(
+            blocks,
+            [
+                0..8192,
+                first..first + (16 << 20),
+                first + (16 << 20)..first + (32 << 20),
+                first + (32 << 20)..end
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_map_is_refused() {
+        let message = |text: &str| Bmap::parse(text).unwrap_err().to_string();
+        let good = map().to_xml();
+        assert_eq!(message("hello"), "this is not a block map: `<bmap version=…>` is missing");
+        assert_eq!(
+            message(&good.replace("\"2.0\"", "\"1.3\"")),
+            "this block map has version 1.3; version 2 can be read"
+        );
+        assert_eq!(
+            message(&good.replace("sha256", "sha1")),
+            "this block map has checksums of type `sha1`; `sha256` can be checked"
+        );
+        let damaged = message(&good.replace("10000", "10001"));
+        assert!(damaged.starts_with("this block map was damaged: its checksum is "), "{damaged}");
+        let far = Bmap { ranges: vec![MappedRange { bytes: 81_920..90_000, sha256: None }], ..map() };
+        assert_eq!(message(&far.to_xml()), "`20-21` is not a valid Range of a block map");
+        let back = Bmap { ranges: map().ranges.into_iter().rev().collect(), ..map() };
+        assert_eq!(message(&back.to_xml()), "`0` is not a valid Range of a block map");
+    }
+}

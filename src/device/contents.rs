@@ -1,0 +1,242 @@
+//! What is on a medium now, and will be lost: tables, names, filesystems, and an operating system if one is found. Only
+//! heads are read, at most a few MiB of each partition, and what cannot be understood is told as such: a card full of
+//! garbage is a card to be written, not an error.
+
+use std::fmt;
+use std::io::Read;
+
+use serde::Serialize;
+
+use super::Candidate;
+use crate::error::Io;
+use crate::recognize::{self, content, printable, release, signature};
+use crate::storage::{Cursor, ReadOnly, Target};
+use crate::table::{self, Partition, PartitionKind, Scheme};
+use crate::value::ByteSize;
+
+/// The most that is read of a partition to know its filesystem.
+const MOST: u64 = 8 << 20;
+/// Tables with more are damaged, or somebody's joke.
+const MOST_PARTITIONS: usize = 32;
+/// Bytes in which all signatures are.
+const HEAD: u64 = 68 << 10;
+
+/// What is on a medium or in a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// `mbr` or `gpt`; none where there is no table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<&'static str>,
+    /// What the partitions hold, or the whole medium if it has no table.
+    pub parts: Vec<LostPart>,
+    /// Partitions that are not in `parts`, because there are so many.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more: usize,
+    /// Whether an earlier run was stopped before it was done.
+    pub unfinished: bool,
+}
+
+/// All that a person should know before a device is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Destruction {
+    /// The device.
+    pub device: Candidate,
+    /// What is on it.
+    pub loss: Loss,
+    /// Bytes that will be written or zeroed, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writes: Option<u64>,
+    /// [`Candidate::token`].
+    pub token: String,
+}
+
+impl Destruction {
+    /// Looks at the device, which is to be written.
+    pub fn of(device: &Candidate, writes: Option<u64>) -> Result<Destruction, Io> {
+        let loss = loss(&ReadOnly::open(&device.path)?);
+        Ok(Destruction { token: device.token(), device: device.clone(), loss, writes })
+    }
+}
+
+impl fmt::Display for Destruction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let now = self.loss.to_string().replace('\n', "\n    ");
+        match (&self.device.part, self.loss.parts.as_slice()) {
+            (Some(_), [content]) if !self.loss.unfinished => {
+                write!(f, "{}\n  now in it: {}", self.device, Content(content))?;
+            }
+            _ => write!(f, "{}\n  now on it: {now}", self.device)?,
+        }
+        self.writes.map_or(Ok(()), |writes| write!(f, "\n  will be written: {}", ByteSize(writes)))
+    }
+}
+
+/// What is in one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LostPart {
+    /// In the table; 0 for a medium without one.
+    pub number: u32,
+    /// Name in a GPT.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Bytes.
+    pub len: u64,
+    /// `fat`, `ext4`, or what its first bytes say; none where they say nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<&'static str>,
+    /// Label of the filesystem.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub label: String,
+    /// Bytes in use, where the filesystem tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+    /// The SkiffOS that is installed there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Whether all that was looked at is zero: a partition that was never written.
+    pub blank: bool,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// What is on `medium`: a disk, or one partition. What cannot be read is unknown.
+pub fn loss(medium: &ReadOnly) -> Loss {
+    let unfinished = super::marker::read(medium).ok().flatten().is_some();
+    let table = table::read(medium).ok().flatten();
+    let whole = [Place { number: 0, name: String::new(), start: 0, len: medium.geometry().len }];
+    let (table, places) = match &table {
+        Some(table) => (Some(kind(&table.scheme)), table.partitions.iter().map(Place::of).collect()),
+        None => (None, Vec::from(whole)),
+    };
+    let more = places.len().saturating_sub(MOST_PARTITIONS);
+    let parts = places.into_iter().take(MOST_PARTITIONS).map(|place| place.look(medium));
+    Loss { table, parts: parts.collect(), more, unfinished }
+}
+
+fn kind(scheme: &Scheme) -> &'static str {
+    match scheme {
+        Scheme::Mbr { .. } => "mbr",
+        Scheme::Gpt { .. } => "gpt",
+    }
+}
+
+/// Where a partition is.
+struct Place {
+    number: u32,
+    name: String,
+    start: u64,
+    len: u64,
+}
+
+impl Place {
+    fn of(partition: &Partition) -> Place {
+        let name = match &partition.kind {
+            PartitionKind::Gpt { name, .. } => printable(name),
+            PartitionKind::Mbr { .. } => String::new(),
+        };
+        Place { number: partition.number, name, start: partition.start, len: partition.len }
+    }
+
+    fn look(self, medium: &ReadOnly) -> LostPart {
+        let content = content(medium, self.start, self.len, MOST);
+        let head = head(medium, self.start, self.len);
+        let (filesystem, label, used) = match &content {
+            recognize::Content::Fat(fat) => {
+                let used = u64::from(fat.clusters.saturating_sub(fat.free_clusters));
+                (Some("fat"), printable(&fat.label), Some(used * u64::from(fat.cluster_size)))
+            }
+            recognize::Content::Ext4(ext4) => {
+                (Some("ext4"), printable(&ext4.label), Some(ext4.len.0.saturating_sub(ext4.free.0)))
+            }
+            recognize::Content::Squashfs(info) => (Some("squashfs"), String::new(), Some(info.bytes_used)),
+            recognize::Content::Tar(_) => (Some("tar"), String::new(), None),
+            recognize::Content::CutOff | recognize::Content::Unknown => {
+                (signature::of(&head), String::new(), None)
+            }
+        };
+        let release = release::find(medium, &content, self.start, self.len);
+        let blank = filesystem.is_none() && head.iter().all(|byte| *byte == 0);
+        LostPart {
+            number: self.number,
+            name: self.name,
+            len: self.len,
+            filesystem,
+            label,
+            used,
+            release,
+            blank,
+        }
+    }
+}
+
+/// The first bytes of a partition, as far as they can be read.
+fn head(medium: &ReadOnly, start: u64, len: u64) -> Vec<u8> {
+    let mut head = Vec::new();
+    let _ = Cursor::new(medium, start, HEAD.min(len)).read_to_end(&mut head);
+    head
+}
+
+impl Loss {
+    /// Bytes in use, as far as filesystems tell.
+    pub fn used(&self) -> u64 {
+        self.parts.iter().filter_map(|part| part.used).sum()
+    }
+}
+
+impl fmt::Display for Loss {
+    /// One line about the medium, and one for each partition.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.unfinished {
+            return f.write_str("an image that was begun and not finished");
+        }
+        let Some(table) = self.table else {
+            return self.parts.iter().try_for_each(|part| write!(f, "no partition table, {}", Content(part)));
+        };
+        let (count, used) = (self.parts.len() + self.more, ByteSize(self.used()));
+        let partitions = if count == 1 { "partition" } else { "partitions" };
+        write!(f, "{} with {count} {partitions}, {used} in use", table.to_uppercase())?;
+        self.parts.iter().try_for_each(|part| write!(f, "\n{part}"))?;
+        if self.more > 0 { write!(f, "\nand {} more", self.more) } else { Ok(()) }
+    }
+}
+
+/// What is in a partition, or in a medium without a table.
+struct Content<'a>(&'a LostPart);
+
+impl fmt::Display for Content<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = self.0;
+        match part.filesystem {
+            Some(filesystem) => f.write_str(filesystem)?,
+            None if part.blank => f.write_str("it begins with zeros")?,
+            None => f.write_str("nothing that is known")?,
+        }
+        part.details(f)
+    }
+}
+
+impl fmt::Display for LostPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.number)?;
+        if !self.name.is_empty() {
+            write!(f, "`{}`, ", self.name)?;
+        }
+        let unknown = if self.blank { "blank" } else { "unknown" };
+        write!(f, "{}, {}", ByteSize(self.len), self.filesystem.unwrap_or(unknown))?;
+        self.details(f)
+    }
+}
+
+impl LostPart {
+    fn details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.label.is_empty() {
+            write!(f, " `{}`", self.label)?;
+        }
+        if let Some(used) = self.used {
+            write!(f, ", {} used", ByteSize(used))?;
+        }
+        self.release.as_ref().map_or(Ok(()), |release| write!(f, ", {release}"))
+    }
+}

@@ -1,0 +1,121 @@
+//! What happens while a medium is written, for whoever shows it. Nothing here prints.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::storage::Stall;
+
+/// A part of a run, in the order they happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The old partition table is removed.
+    Wipe,
+    /// It is found out whether the medium is as large as it says.
+    Probe,
+    /// Everything that does not make the medium bootable is written.
+    Write,
+    /// The device finishes writing.
+    Sync,
+    /// What was written is read back from the medium and compared.
+    ReadBack,
+    /// What was read back wrong is written again.
+    Rewrite,
+    /// Partition and filesystem are made as large as the medium.
+    Fit,
+    /// Boot code and partition table are written.
+    Commit,
+    /// A medium is compared with what it should hold.
+    Verify,
+    /// An image is compared with its own checksums.
+    CheckSource,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Phase::Wipe => "wipe the old partition table",
+            Phase::Probe => "check the capacity",
+            Phase::Write => "write",
+            Phase::Sync => "sync",
+            Phase::ReadBack => "read back",
+            Phase::Rewrite => "write again",
+            Phase::Fit => "grow the filesystem",
+            Phase::Commit => "write boot code and partition table",
+            Phase::Verify => "verify",
+            Phase::CheckSource => "check the image",
+        })
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A phase begins.
+    Phase {
+        /// Which one.
+        phase: Phase,
+        /// How many bytes it is about, if that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
+    },
+    /// The phase has done more bytes.
+    Advance {
+        /// How many more.
+        bytes: u64,
+    },
+    /// What was read back differs from what was written, and is written again.
+    Retry {
+        /// Which try this is, from 1.
+        attempt: u32,
+        /// How many there are at most.
+        of: u32,
+        /// How many ranges differ.
+        extents: u64,
+        /// How many bytes these have.
+        bytes: u64,
+    },
+    /// An operation takes long.
+    Stall {
+        /// What: `write`, for example.
+        verb: &'static str,
+        /// Its first byte on the medium.
+        offset: u64,
+        /// How many bytes.
+        len: u64,
+        /// How long it has taken so far.
+        seconds: u64,
+    },
+}
+
+impl From<Stall> for Event {
+    fn from(Stall { verb, offset, len, seconds }: Stall) -> Event {
+        Event::Stall { verb, offset, len, seconds }
+    }
+}
+
+/// Is told what happens, from several threads.
+pub trait Listener: Sync {
+    /// Something happened.
+    fn event(&self, event: Event);
+}
+
+/// Listens to nothing.
+pub struct Silent;
+
+impl Listener for Silent {
+    fn event(&self, _: Event) {}
+}
+
+impl<F: Fn(Event) + Sync> Listener for F {
+    fn event(&self, event: Event) {
+        self(event);
+    }
+}
+
+/// Tells that a phase begins.
+pub(crate) fn begin(listener: &dyn Listener, phase: Phase, total: impl Into<Option<u64>>) {
+    listener.event(Event::Phase { phase, total: total.into() });
+}

@@ -1,0 +1,432 @@
+//! One source for several targets: it is read and unpacked once, and each target takes every piece at its own pace,
+//! within a few pieces of the others. The slowest sets the pace; one that fails, or takes nothing for too long, is
+//! left behind.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Diagnostic, Error, ErrorKind, Result};
+use crate::source::{ImageError, Source, in_threads};
+use crate::storage::{AlignedBuffer, Geometry, Target, TargetError};
+use crate::table::TableBytes;
+use crate::value::Digest;
+
+/// Pieces that one target may be behind.
+const BEHIND: usize = 4;
+/// Pieces are cut to this length.
+const LARGEST_PIECE: usize = 4 << 20;
+/// One hashes while another writes.
+const WRITERS: usize = 2;
+
+/// Why a target got no more.
+#[derive(Debug, thiserror::Error)]
+pub enum BroadcastError {
+    /// It took nothing while the others waited.
+    #[error("`{target}` took nothing for {} seconds and was left behind", patience.as_secs_f32())]
+    LeftBehind {
+        /// The target.
+        target: String,
+        /// How long was waited.
+        patience: Duration,
+    },
+    /// The source failed, for all targets alike.
+    #[error("{message}")]
+    Source {
+        /// What it said.
+        message: String,
+        /// Whose fault it is.
+        kind: ErrorKind,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+impl Diagnostic for BroadcastError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            BroadcastError::LeftBehind { .. } => ErrorKind::Io,
+            BroadcastError::Source { kind, .. } => *kind,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            BroadcastError::LeftBehind { .. } => {
+                Some("look at its cable or reader, or flash it alone: it may be worn out".into())
+            }
+            BroadcastError::Source { hint, .. } => hint.clone(),
+        }
+    }
+}
+
+/// A source that is read once for several targets.
+pub struct Broadcast<'a> {
+    source: &'a dyn Source,
+    readers: usize,
+    patience: Duration,
+}
+
+impl<'a> Broadcast<'a> {
+    /// `source` for `readers` targets. One that takes nothing for `patience` while others wait is left behind.
+    pub fn new(source: &'a dyn Source, readers: usize, patience: Duration) -> Broadcast<'a> {
+        Broadcast { source, readers, patience }
+    }
+
+    /// Gives `body` a source for each target, each for a thread of its own. The reading begins when all have asked
+    /// ([`Source::write`]) or were dropped. Who asks a second time reads alone.
+    pub fn run<T>(&self, body: impl FnOnce(Vec<Reader<'_>>) -> T) -> T {
+        let hub = Hub {
+            source: self.source,
+            patience: self.patience,
+            state: Mutex::new(State::new(self.readers)),
+            changed: Condvar::new(),
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| hub.read());
+            body((0..self.readers).map(|index| Reader { hub: &hub, index }).collect())
+        })
+    }
+}
+
+/// The source of one target.
+pub struct Reader<'h> {
+    hub: &'h Hub<'h>,
+    index: usize,
+}
+
+struct Hub<'a> {
+    source: &'a dyn Source,
+    patience: Duration,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    slots: Vec<Slot>,
+    /// That of the first who asked: an image is written for sectors of one size.
+    sector_size: Option<u32>,
+    /// Buffers that nobody needs now.
+    spare: Vec<AlignedBuffer>,
+    /// What the source returned.
+    ended: Option<Result<Vec<TableBytes>, Failure>>,
+}
+
+/// An error, which cannot be cloned, as [`BroadcastError::Source`] needs it.
+#[derive(Clone)]
+struct Failure {
+    message: String,
+    kind: ErrorKind,
+    hint: Option<String>,
+}
+
+impl Failure {
+    fn of(error: &Error) -> Failure {
+        Failure { message: error.to_string(), kind: error.kind(), hint: error.hint() }
+    }
+}
+
+struct Slot {
+    phase: Phase,
+    queue: VecDeque<Arc<Piece>>,
+    /// When it took a piece last, or was given one after it had none.
+    moved: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Has not asked yet.
+    Idle,
+    /// Takes pieces for a target of this length.
+    Taking { len: u64 },
+    /// Took too long.
+    LeftBehind,
+    /// Wants no more.
+    Gone,
+}
+
+enum Piece {
+    Bytes { at: u64, len: usize, buffer: AlignedBuffer },
+    Zero { at: u64, len: u64 },
+}
+
+impl Slot {
+    fn give(&mut self, piece: &Arc<Piece>) {
+        if self.queue.is_empty() {
+            self.moved = Instant::now();
+        }
+        self.queue.push_back(Arc::clone(piece));
+    }
+}
+
+impl State {
+    fn new(readers: usize) -> State {
+        let slot = || Slot { phase: Phase::Idle, queue: VecDeque::new(), moved: Instant::now() };
+        State {
+            slots: (0..readers).map(|_| slot()).collect(),
+            sector_size: None,
+            spare: Vec::new(),
+            ended: None,
+        }
+    }
+
+    fn geometry(&self) -> Option<Geometry> {
+        let len = |slot: &Slot| match slot.phase {
+            Phase::Taking { len } => Some(len),
+            _ => None,
+        };
+        // A shorter target fails by itself, and alone.
+        let len = self.slots.iter().filter_map(len).max()?;
+        Some(Geometry { len, sector_size: self.sector_size? })
+    }
+
+    /// A slot that takes pieces and has no space for one.
+    fn full(&self) -> Option<usize> {
+        let is_full = |slot: &Slot| matches!(slot.phase, Phase::Taking { .. }) && slot.queue.len() >= BEHIND;
+        self.slots.iter().position(is_full)
+    }
+
+    fn leave(&mut self, index: usize, phase: Phase) {
+        let slot = &mut self.slots[index];
+        slot.phase = phase;
+        let queue = std::mem::take(&mut slot.queue);
+        queue.into_iter().for_each(|piece| self.reuse(piece));
+    }
+
+    /// Takes back the buffer of a piece that nobody else has.
+    fn reuse(&mut self, piece: Arc<Piece>) {
+        if let Some(Piece::Bytes { buffer, .. }) = Arc::into_inner(piece) {
+            self.spare.push(buffer);
+        }
+    }
+}
+
+impl Hub<'_> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'g>(&self, state: MutexGuard<'g, State>) -> MutexGuard<'g, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the source once, when all have asked.
+    fn read(&self) {
+        let mut state = self.lock();
+        while state.slots.iter().any(|slot| slot.phase == Phase::Idle) {
+            state = self.wait(state);
+        }
+        let Some(geometry) = state.geometry() else { return };
+        drop(state);
+        let all = All { hub: self, name: self.source.name(), geometry };
+        // Also when the source panics, nobody must wait for it.
+        let mut end = End { hub: self, result: Err(Failure::of(&nobody(self.source.name()).into())) };
+        end.result = self.source.write(&all).map_err(|error| Failure::of(&error));
+    }
+
+    /// Gives a piece to all who take any, as soon as they have space for it.
+    fn hand_out(&self, piece: Piece) -> Result<(), TargetError> {
+        let piece = Arc::new(piece);
+        let mut state = self.lock();
+        while let Some(index) = state.full() {
+            match self.patience.checked_sub(state.slots[index].moved.elapsed()) {
+                Some(left) => {
+                    state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => {
+                    state.leave(index, Phase::LeftBehind);
+                    self.changed.notify_all();
+                }
+            }
+        }
+        let taking = |slot: &&mut Slot| matches!(slot.phase, Phase::Taking { .. });
+        let given = state.slots.iter_mut().filter(taking).map(|slot| slot.give(&piece)).count();
+        self.changed.notify_all();
+        if given > 0 { Ok(()) } else { Err(nobody(self.source.name())) }
+    }
+
+    /// The next piece for a target; none at the end, or when it was left behind.
+    fn next(&self, index: usize) -> Option<Arc<Piece>> {
+        let mut state = self.lock();
+        loop {
+            let slot = &mut state.slots[index];
+            if !matches!(slot.phase, Phase::Taking { .. }) {
+                return None;
+            }
+            if let Some(piece) = slot.queue.pop_front() {
+                slot.moved = Instant::now();
+                self.changed.notify_all();
+                return Some(piece);
+            }
+            if state.ended.is_some() {
+                return None;
+            }
+            state = self.wait(state);
+        }
+    }
+}
+
+/// What the source is told when no target takes anything any more; each of them knows why.
+fn nobody(target: String) -> TargetError {
+    let source = std::io::ErrorKind::BrokenPipe.into();
+    TargetError::Io { verb: "write", target, offset: 0, len: 0, source }
+}
+
+/// Tells all what the source returned, however that ended.
+struct End<'h> {
+    hub: &'h Hub<'h>,
+    result: Result<Vec<TableBytes>, Failure>,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let result = std::mem::replace(&mut self.result, Ok(Vec::new()));
+        self.hub.lock().ended = Some(result);
+        self.hub.changed.notify_all();
+    }
+}
+
+/// All targets as one.
+struct All<'h> {
+    hub: &'h Hub<'h>,
+    name: String,
+    geometry: Geometry,
+}
+
+impl Target for All<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        let (target, len, source) =
+            (self.name.clone(), buf.len() as u64, std::io::ErrorKind::Unsupported.into());
+        Err(TargetError::Io { verb: "read", target, offset, len, source })
+    }
+
+    fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        self.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+        let mut at = offset;
+        for bytes in buf.chunks(LARGEST_PIECE) {
+            let mut buffer = self.hub.lock().spare.pop().filter(|buffer| buffer.len() >= bytes.len());
+            let mut buffer = buffer.take().unwrap_or_else(|| AlignedBuffer::new(bytes.len()));
+            buffer.slice(bytes.len()).copy_from_slice(bytes);
+            self.hub.hand_out(Piece::Bytes { at, len: bytes.len(), buffer })?;
+            at += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
+        self.hub.hand_out(Piece::Zero { at: offset, len })
+    }
+
+    fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
+        Ok(false)
+    }
+
+    /// Each target is synced by whoever reads it back.
+    fn sync(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+}
+
+impl Reader<'_> {
+    /// Takes part; false if this is not the first time, or the target has other sectors than those before.
+    fn join(&self, geometry: Geometry) -> bool {
+        let mut state = self.hub.lock();
+        let sector_size = *state.sector_size.get_or_insert(geometry.sector_size);
+        let first = state.slots[self.index].phase == Phase::Idle;
+        let joins = first && sector_size == geometry.sector_size;
+        if first {
+            let phase = if joins { Phase::Taking { len: geometry.len } } else { Phase::Gone };
+            state.slots[self.index].phase = phase;
+        }
+        self.hub.changed.notify_all();
+        joins
+    }
+
+    fn leave(&self) {
+        self.hub.lock().leave(self.index, Phase::Gone);
+        self.hub.changed.notify_all();
+    }
+
+    /// Writes pieces until there are no more.
+    fn take_all(&self, target: &dyn Target) -> Result<()> {
+        while let Some(piece) = self.hub.next(self.index) {
+            let written = match piece.deref() {
+                Piece::Bytes { at, len, buffer } => target.write_at(buffer.bytes(*len), *at),
+                Piece::Zero { at, len } => target.zero(*at, *len),
+            };
+            self.hub.lock().reuse(piece);
+            written.inspect_err(|_| self.leave())?;
+        }
+        Ok(())
+    }
+
+    /// What the source returned, or why this target did not get all.
+    fn result(&self, target: &dyn Target) -> Result<Vec<TableBytes>> {
+        let state = self.hub.lock();
+        if state.slots[self.index].phase == Phase::LeftBehind {
+            let (target, patience) = (target.name().into(), self.hub.patience);
+            return Err(BroadcastError::LeftBehind { target, patience }.into());
+        }
+        match &state.ended {
+            Some(Ok(critical)) => Ok(critical.clone()),
+            Some(Err(failure)) => {
+                let Failure { message, kind, hint } = failure.clone();
+                Err(BroadcastError::Source { message, kind, hint }.into())
+            }
+            None => Err(Error::from(nobody(self.hub.source.name()))),
+        }
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Source for Reader<'_> {
+    fn name(&self) -> String {
+        self.hub.source.name()
+    }
+
+    fn len(&self) -> Option<u64> {
+        self.hub.source.len()
+    }
+
+    fn planned(&self) -> Option<u64> {
+        self.hub.source.planned()
+    }
+
+    fn identity(&self) -> Option<Digest> {
+        self.hub.source.identity()
+    }
+
+    fn replays(&self) -> bool {
+        self.hub.source.replays()
+    }
+
+    fn write(&self, target: &dyn Target) -> Result<Vec<TableBytes>> {
+        if !self.join(target.geometry()) {
+            return match self.replays() {
+                true => self.hub.source.write(target),
+                false => Err(ImageError::Once(self.name()).into()),
+            };
+        }
+        let written = in_threads(WRITERS, || self.take_all(target));
+        let result = written.and_then(|()| self.result(target));
+        self.leave();
+        result
+    }
+}

@@ -1,0 +1,83 @@
+//! The filesystems and archives that this program reads, as their own superblocks say.
+
+use std::fmt;
+use std::io::BufReader;
+
+use serde::Serialize;
+
+use crate::fs::{ext4, fat, squashfs, tar};
+use crate::storage::{Cursor, ReadOnly, Target};
+use crate::value::ByteSize;
+
+/// What a partition is formatted with, as its own superblock says.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "filesystem", rename_all = "lowercase")]
+pub enum Content {
+    /// FAT16 or FAT32.
+    Fat(fat::Summary),
+    /// ext2, ext3 or ext4.
+    Ext4(ext4::Summary),
+    /// squashfs.
+    Squashfs(squashfs::Info),
+    /// A tar archive.
+    Tar(tar::Summary),
+    /// None of these, and the medium ends before the partition does.
+    #[serde(rename = "cut-off")]
+    CutOff,
+    /// None of these.
+    Unknown,
+}
+
+/// What a range of `medium` is formatted with, if no reader has to read more than `most` bytes to know it. Each looks
+/// for its own magic number; the first that finds it is right.
+pub fn content(medium: &ReadOnly, start: u64, len: u64, most: u64) -> Content {
+    let section = || Cursor::new(medium.clone(), start, len).at_most(most);
+    if let Ok(info) = squashfs::info(BufReader::new(section())) {
+        return Content::Squashfs(info);
+    }
+    if let Ok(reader) = ext4::Reader::open(section(), 0) {
+        return Content::Ext4(reader.summary().clone());
+    }
+    if let Ok(summary) = fat::Volume::from_reader("partition", section()).and_then(|volume| volume.summary())
+    {
+        return Content::Fat(summary);
+    }
+    // An archive is never a partition.
+    if start == 0
+        && let Ok(summary) = tar::summary(BufReader::new(section()))
+    {
+        return Content::Tar(summary);
+    }
+    match start.saturating_add(len) > medium.geometry().len {
+        true => Content::CutOff,
+        false => Content::Unknown,
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Fat(summary) => {
+                let free = ByteSize(u64::from(summary.free_clusters) * u64::from(summary.cluster_size));
+                let serial = summary.volume_id;
+                let kind = if summary.fat_type == fat::FatType::Fat16 { "fat16" } else { "fat32" };
+                write!(f, "{kind} `{}` {:04X}-{:04X}", summary.label, serial >> 16, serial & 0xffff)?;
+                write!(f, ", clusters of {}, {free} free", ByteSize(summary.cluster_size.into()))
+            }
+            Content::Ext4(ext4) => {
+                write!(f, "ext4 `{}` {}, {} free", ext4.label, ext4.uuid, ext4.free)
+            }
+            Content::Squashfs(info) => {
+                let (used, block) = (ByteSize(info.bytes_used), ByteSize(info.block_size.into()));
+                write!(f, "squashfs {}, blocks of {block}, {used}, {} inodes", info.codec, info.inodes)
+            }
+            Content::Tar(summary) => {
+                let kind = if summary.oci { "container image in a tar archive" } else { "tar archive" };
+                let (members, content) = (summary.members, ByteSize(summary.content));
+                write!(f, "{kind}, compression {}, {members} members, {content}", summary.compression)
+            }
+            Content::CutOff => f.write_str("cut off: it ends behind the end of the medium"),
+            Content::Unknown => f.write_str("unknown"),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What a range of a medium holds: [`content()`] asks the readers of this program, [`signature`] knows the first bytes of
+//! formats that none of them reads, [`release`] looks for the release file of a system.
+
+mod content;
+pub mod release;
+pub mod signature;
+
+pub use content::{Content, content};
+
+/// Text without what would move the cursor of a terminal: names come from whoever wrote the medium.
+pub fn printable(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).collect()
+}

@@ -1,0 +1,78 @@
+//! The SkiffOS that is on a medium, as its release file says.
+
+use std::io::{self, Write};
+
+use super::Content;
+use crate::fs::{ext4, fat};
+use crate::storage::{Cursor, ReadOnly};
+
+/// Where installers put it: beside the kernel, on a boot partition or below `boot` of the only one.
+const PLACES: [&str; 3] = ["skiff-release", "boot/skiff-release", "etc/skiff-release"];
+/// The most that is read to find it: directories, and of a FAT all of the table.
+const MOST: u64 = 8 << 20;
+/// Release files are shorter.
+const LONGEST: usize = 4096;
+
+/// The release on a partition, for example `SkiffOS 2024.05.1 (pi/4)`.
+pub fn find(medium: &ReadOnly, content: &Content, start: u64, len: u64) -> Option<String> {
+    let section = Cursor::new(medium.clone(), start, len).at_most(MOST);
+    let text = match content {
+        Content::Fat(_) => of_fat(section),
+        Content::Ext4(_) => of_ext4(section),
+        Content::Squashfs(_) | Content::Tar(_) | Content::CutOff | Content::Unknown => None,
+    };
+    text.and_then(|text| name(&text))
+}
+
+fn of_fat(section: Cursor<ReadOnly>) -> Option<Vec<u8>> {
+    let volume = fat::Volume::from_reader("partition", section).ok()?;
+    PLACES.iter().find_map(|path| {
+        let mut text = Short::default();
+        volume.extract(path, &mut text).ok().map(|_| text.0)
+    })
+}
+
+fn of_ext4(section: Cursor<ReadOnly>) -> Option<Vec<u8>> {
+    let reader = ext4::Reader::open(section, 0).ok()?;
+    PLACES.iter().find_map(|path| {
+        let mut text = Short::default();
+        reader.copy_file(path.as_bytes(), &mut text).ok().map(|_| text.0)
+    })
+}
+
+/// Name, version and board of a file of `KEY=value` lines (os-release(5)).
+fn name(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let value = |key: &str| {
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let value = super::printable(values.next_back()?.trim().trim_matches('"'));
+        (!value.is_empty()).then_some(value)
+    };
+    let version = value("VERSION").or_else(|| value("VERSION_ID"));
+    let name = match (value("NAME"), version) {
+        (Some(name), Some(version)) => format!("{name} {version}"),
+        (name, version) => value("PRETTY_NAME").or(name).or(version)?,
+    };
+    match value("BUILD_CONFIG") {
+        Some(config) => Some(format!("{name} ({config})")),
+        None => Some(name),
+    }
+}
+
+/// The start of a file; what is longer is none.
+#[derive(Default)]
+struct Short(Vec<u8>);
+
+impl Write for Short {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.0.len() + buf.len() > LONGEST {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,271 @@
+//! A ready image, from wherever it comes.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Source;
+use super::claims::{Claims, Expected};
+use super::decode::{Format, LONGEST_MAGIC};
+use super::error::ImageError;
+use super::kind::{self, Kind};
+use super::lengths::unpacked_len;
+use super::origin::{Once, Origin, Seekable};
+use super::raw::Raw;
+use super::stamp::Stamp;
+use super::stream::Stream;
+use super::zip::Member;
+use crate::bmap::Bmap;
+use crate::error::{Io, Result};
+use crate::event::Listener;
+use crate::network::Download;
+use crate::storage::Target;
+use crate::table::{Scheme, TableBytes};
+use crate::value::Digest;
+
+/// Where an image is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file, or a device or pipe with a name.
+    File(PathBuf),
+    /// Standard input, which can be read once.
+    Stdin,
+    /// An address; a hash is needed with it.
+    Url(String),
+}
+
+/// A ready image: raw or packed with gzip, xz, zstd, bzip2, lz4 or zip, which its first bytes tell.
+///
+/// ```
+/// # fn main() -> skiff_image::Result<()> {
+/// use skiff_image::source::{Image, Source};
+/// use skiff_image::storage::Memory;
+///
+/// # let dir = tempfile::tempdir().expect("a directory");
+/// # let path = dir.path().join("disk.img.zst");
+/// # std::fs::write(&path, zstd::encode_all([7; 5000].as_slice(), 1).expect("packs")).expect("writes");
+/// let image = Image::open(&path, None)?;
+/// let memory = Memory::new(1 << 20);
+/// image.ensure_fits(&memory)?;
+/// // All of so small an image is held back, to be written when the rest was read back clean.
+/// let critical = image.write(&memory)?;
+/// assert_eq!(critical.iter().map(|piece| piece.bytes.len()).sum::<usize>(), 5000);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Image {
+    body: Body,
+    head: Vec<u8>,
+}
+
+enum Body {
+    Raw(Raw),
+    Stream(Box<Stream>),
+}
+
+impl Image {
+    /// Opens a file. With a block map only the blocks that it lists are copied.
+    pub fn open(path: &Path, bmap: Option<Bmap>) -> Result<Image, ImageError> {
+        Image::from_place(&Place::File(path.into()), bmap, None)
+    }
+
+    /// Opens an image and looks at its first MiB; `sha256` is what it must be.
+    ///
+    /// # Errors
+    /// It cannot be read or fetched, is packed in a way that cannot be unpacked, or is not what its claims say as far
+    /// as this is known already.
+    pub fn from_place(
+        place: &Place,
+        bmap: Option<Bmap>,
+        sha256: Option<Expected>,
+    ) -> Result<Image, ImageError> {
+        let claims = |name: String| Claims { name, bmap, sha256 };
+        match place {
+            Place::File(path) => Image::of_path(path, claims(path.display().to_string())),
+            Place::Stdin => Image::once(Box::new(io::stdin()), claims("standard input".into())),
+            Place::Url(url) => {
+                let download = Download::new(url, sha256.is_some())?;
+                let claims = claims(download.name().into());
+                Image::streamed(Box::new(download), claims, None, None)
+            }
+        }
+    }
+
+    /// An image of which the bytes come once.
+    pub fn from_reader(
+        name: &str,
+        reader: Box<dyn Read + Send>,
+        bmap: Option<Bmap>,
+        sha256: Option<Expected>,
+    ) -> Result<Image, ImageError> {
+        Image::once(reader, Claims { name: name.into(), bmap, sha256 })
+    }
+
+    fn once(reader: Box<dyn Read + Send>, claims: Claims) -> Result<Image, ImageError> {
+        let origin = Once::new(claims.name.clone(), reader);
+        Image::streamed(Box::new(origin), claims, None, None)
+    }
+
+    fn of_path(path: &Path, claims: Claims) -> Result<Image, ImageError> {
+        let mut file = File::open(path).map_err(Io::on("open", path))?;
+        let kind = file.metadata().map_err(Io::on("look at", path))?.file_type();
+        if !kind.is_file() && !kind.is_block_device() {
+            return Image::once(Box::new(file), claims);
+        }
+        let mut start = Vec::new();
+        (&mut file).take(LONGEST_MAGIC as u64).read_to_end(&mut start).map_err(Io::on("read", path))?;
+        let format = Format::of(&start);
+        let stamp = Stamp::of(&file, path)?;
+        if format == Format::Raw && kind.is_file() {
+            let raw = Raw::new(path, file, claims)?;
+            let head = raw.head()?;
+            return Ok(Image { body: Body::Raw(raw), head });
+        }
+        let zip_error = |error| ImageError::Zip { image: claims.name.clone(), error };
+        let member = (format == Format::Zip).then(|| Member::find(&file)).transpose().map_err(zip_error)?;
+        let len = match &member {
+            Some(member) => member.len,
+            None => unpacked_len(&file, stamp.len, format),
+        };
+        let origin = Seekable { path: path.into(), file: Arc::new(file), stamp };
+        Image::streamed(Box::new(origin), claims, member, len)
+    }
+
+    fn streamed(
+        origin: Box<dyn Origin>,
+        claims: Claims,
+        member: Option<Member>,
+        len: Option<u64>,
+    ) -> Result<Image, ImageError> {
+        let stream = Stream::open(origin, claims, member, len)?;
+        let head = stream.head().to_vec();
+        Ok(Image { body: Body::Stream(Box::new(stream)), head })
+    }
+
+    fn claims(&self) -> &Claims {
+        match &self.body {
+            Body::Raw(raw) => raw.claims(),
+            Body::Stream(stream) => stream.claims(),
+        }
+    }
+
+    /// How the image is packed.
+    pub fn format(&self) -> Format {
+        match &self.body {
+            Body::Raw(_) => Format::Raw,
+            Body::Stream(stream) => stream.format(),
+        }
+    }
+
+    /// What it is for.
+    pub fn kind(&self) -> Result<Kind> {
+        Ok(Kind::of(&self.head)?)
+    }
+
+    /// Its first MiB, or all of a shorter one.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// Compares the image with its hash and block map, as far as that can be done before it is copied: a file that is
+    /// not packed is read. The claims about others are checked while they are copied.
+    pub fn check(&self, listener: &dyn Listener) -> Result<(), ImageError> {
+        match &self.body {
+            Body::Raw(raw) => raw.check(listener),
+            Body::Stream(_) => Ok(()),
+        }
+    }
+
+    /// Fails if the image is known to be larger than the target, or has a table for other sectors. To be asked before
+    /// the target is touched.
+    pub fn ensure_fits(&self, target: &dyn Target) -> Result<()> {
+        let geometry = target.geometry();
+        let (image, name) = (self.claims().name.clone(), target.name().to_owned());
+        if let Some(need) = self.len().filter(|need| *need > geometry.len) {
+            return Err(ImageError::TooLarge { image, target: name, need, have: geometry.len }.into());
+        }
+        match self.sectors()? {
+            Some(table) if table != geometry.sector_size => {
+                Err(ImageError::OtherSectors { image, target: name, table, medium: geometry.sector_size }
+                    .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes of a sector, which only a GPT says.
+    fn sectors(&self) -> Result<Option<u32>> {
+        let table = kind::table(&self.head)?;
+        let gpt = table.filter(|table| matches!(table.scheme, Scheme::Gpt { .. }));
+        Ok(gpt.map(|table| table.sector_size))
+    }
+
+    /// What was seen while the image was written that is worth a warning; each is given once.
+    pub fn remarks(&self) -> Vec<String> {
+        match &self.body {
+            Body::Raw(_) => Vec::new(),
+            Body::Stream(stream) => stream.remarks(),
+        }
+    }
+
+    /// What tells the bytes from those of other images: the hash that is checked, else the checksums of a block map
+    /// that has one for all that is written, else number, length, times and first MiB of a file. Where only the last is
+    /// known, whoever sets the clock back while he writes can make two equal.
+    fn fingerprint(&self) -> Option<Vec<u8>> {
+        let claims = self.claims();
+        let summed = |bmap: &&Bmap| bmap.ranges.iter().all(|range| range.sha256.is_some());
+        match (claims.sha256, claims.bmap.as_ref().filter(summed)) {
+            (Some(Expected::Given(sum) | Expected::Decoded(sum)), _) => Some(sum.0.to_vec()),
+            (None, Some(bmap)) => Some(bmap.to_xml().into_bytes()),
+            (None, None) => {
+                let stamp = match &self.body {
+                    Body::Raw(raw) => raw.stamp().to_bytes(),
+                    Body::Stream(stream) => stream.identity()?,
+                };
+                Some([&stamp, self.head.as_slice()].concat())
+            }
+        }
+    }
+}
+
+impl Source for Image {
+    fn name(&self) -> String {
+        self.claims().name.clone()
+    }
+
+    fn len(&self) -> Option<u64> {
+        match &self.body {
+            Body::Raw(raw) => Some(raw.len()),
+            Body::Stream(stream) => stream.len(),
+        }
+    }
+
+    fn planned(&self) -> Option<u64> {
+        match &self.body {
+            Body::Raw(raw) => Some(raw.planned()),
+            Body::Stream(stream) => stream.planned(),
+        }
+    }
+
+    fn identity(&self) -> Option<Digest> {
+        let map = self.claims().bmap.as_ref().map(Bmap::to_xml).unwrap_or_default();
+        let fingerprint = self.fingerprint()?;
+        Some(Digest::of(&[map.as_bytes(), &[0], &fingerprint].concat()))
+    }
+
+    fn replays(&self) -> bool {
+        match &self.body {
+            Body::Raw(_) => true,
+            Body::Stream(stream) => stream.replays(),
+        }
+    }
+
+    fn write(&self, target: &dyn Target) -> Result<Vec<TableBytes>> {
+        match &self.body {
+            Body::Raw(raw) => raw.write(target),
+            Body::Stream(stream) => stream.write(target),
+        }
+    }
+}

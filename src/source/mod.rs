@@ -1,0 +1,75 @@
+//! Where the bytes of a medium come from: a composition, or a ready [`Image`] from a file, a pipe or an address.
+
+mod beside;
+mod claims;
+mod decode;
+mod error;
+mod image;
+mod input;
+mod kind;
+mod lengths;
+mod origin;
+mod pieces;
+mod raw;
+mod stamp;
+mod stream;
+mod sums;
+mod zip;
+
+pub use beside::{SumFileError, companion, sum_beside};
+pub use claims::{Expected, ParseSha256Error, Sha256Sum};
+pub use decode::Format;
+pub use error::ImageError;
+pub use image::{Image, Place};
+pub use kind::Kind;
+pub(crate) use pieces::in_threads;
+pub use zip::ZipError;
+
+use crate::error::Result;
+use crate::storage::Target;
+use crate::table::TableBytes;
+use crate::value::Digest;
+
+/// Something that can be written to a medium.
+#[expect(clippy::len_without_is_empty, reason = "an image without a byte is refused when it is opened")]
+pub trait Source: Sync {
+    /// How messages call it.
+    fn name(&self) -> String;
+
+    /// Bytes from the first to the last one on the medium, if that is known before it is read.
+    fn len(&self) -> Option<u64>;
+
+    /// Bytes that will be written or zeroed, if that is known, for the progress.
+    fn planned(&self) -> Option<u64> {
+        None
+    }
+
+    /// Equal only for sources that write the same bytes: what a resumed run compares. A source without one cannot
+    /// be resumed.
+    fn identity(&self) -> Option<Digest> {
+        None
+    }
+
+    /// Whether [`Source::write`] can be called again and writes the same bytes: what is damaged on the medium is
+    /// then written again.
+    fn replays(&self) -> bool {
+        true
+    }
+
+    /// Writes everything but the bytes that make the medium bootable, and returns those.
+    fn write(&self, target: &dyn Target) -> Result<Vec<TableBytes>>;
+}
+
+impl<F: Fn(&dyn Target) -> Result<Vec<TableBytes>> + Sync> Source for F {
+    fn name(&self) -> String {
+        "image".into()
+    }
+
+    fn len(&self) -> Option<u64> {
+        None
+    }
+
+    fn write(&self, target: &dyn Target) -> Result<Vec<TableBytes>> {
+        self(target)
+    }
+}
