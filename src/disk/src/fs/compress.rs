@@ -24,7 +24,7 @@ const LZ4_BLOCK: usize = 8 << 20;
 /// Blocks that are compressed at once at most: more threads would not be worth the memory.
 const LZ4_MOST_AT_ONCE: usize = 16;
 
-/// How a stream is compressed, with the level.
+/// Compression of a stream, with its level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// As it is.
@@ -39,7 +39,7 @@ pub enum Compression {
     Lz4(u8),
 }
 
-/// Why a text is not a compression.
+/// Reason why a text is not a compression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseCompressionError {
     /// No such format.

@@ -9,11 +9,11 @@ use serde::Serialize;
 pub struct Damage {
     /// Path of the file, see [`crate::tree::display`].
     pub path: String,
-    /// What is wrong with it.
+    /// Problem of the file.
     pub problem: Problem,
 }
 
-/// How a file differs from what was written.
+/// Difference between a file and what was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Problem {
@@ -23,11 +23,11 @@ pub enum Problem {
     Unexpected,
     /// Something that is not its content is other than was written.
     Differs {
-        /// What, as a noun: `mode`, `link target`.
+        /// Name of the property: `mode`, `link target`.
         what: &'static str,
-        /// What was written.
+        /// Value that was written.
         expected: String,
-        /// What there is.
+        /// Value there is.
         found: String,
     },
     /// It has another length.
@@ -41,7 +41,7 @@ pub enum Problem {
     Content,
     /// It cannot be read to its end.
     Unreadable {
-        /// Why.
+        /// Reason, for people.
         reason: String,
     },
 }

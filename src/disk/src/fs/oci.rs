@@ -22,7 +22,7 @@ use crate::value::{Arch, Timestamp, Utc};
 pub struct Oci {
     /// `NAME:TAG` under which the image is loaded.
     pub reference: String,
-    /// What is run.
+    /// Command that is run.
     pub entrypoint: Vec<String>,
     /// Environment as `NAME=VALUE`.
     #[serde(default)]
@@ -50,7 +50,7 @@ impl Oci {
 pub struct Layer {
     /// A tar archive, compressed or not.
     pub content: Content,
-    /// How.
+    /// Compression of the layer.
     pub compression: Compression,
     /// SHA-256 of `content`.
     pub digest: [u8; 32],
@@ -58,7 +58,7 @@ pub struct Layer {
     pub diff_id: [u8; 32],
 }
 
-/// Why there is no image.
+/// Reason why there is no image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OciError {
     /// Container programs would load it under no name.
@@ -66,7 +66,7 @@ pub enum OciError {
         "`{reference}` is not the name of a container image: NAME:TAG, without capital letters in the name"
     )]
     Reference {
-        /// What the board says.
+        /// Architecture in the board descriptor.
         reference: String,
     },
 }

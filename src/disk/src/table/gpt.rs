@@ -20,7 +20,7 @@ pub(super) const ENTRY_SIZE: u32 = 128;
 /// UTF-16 code units of `PartitionName`.
 const NAME_UNITS: usize = 36;
 
-/// What a table is made of besides its partitions. All ids are the caller's.
+/// Options of a table besides its partitions. All ids are the caller's.
 #[derive(Clone, Debug)]
 pub struct Options<'a> {
     /// `DiskGUID`.
@@ -35,12 +35,12 @@ pub struct Options<'a> {
     pub hybrid: Option<&'a Hybrid>,
 }
 
-/// Which partitions a hybrid MBR shows, for boot ROMs that know no GPT.
+/// Partitions that a hybrid MBR shows, for boot ROMs that know no GPT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hybrid {
     /// At most three: number in the GPT, MBR type, active.
     pub partitions: Vec<(u32, u8, bool)>,
-    /// Whether the entry that protects the GPT comes before them.
+    /// Set if the entry that protects the GPT comes before them.
     pub protective_first: bool,
 }
 

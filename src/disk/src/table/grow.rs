@@ -11,19 +11,19 @@ use super::mbr::{self, ENTRIES_OFFSET, ENTRY_LEN, EXTENDED, Entry, GPT_PROTECTIV
 use super::{CopyState, Partition, Scheme, Table, TableBytes, sectors};
 use crate::storage::{Geometry, Target, TargetError};
 
-/// Where partitions end, so that flash media are written in whole erase blocks and all tools are content.
+/// Alignment of the ends of partitions, so that flash media are written in whole erase blocks and all tools are content.
 const ALIGNMENT: u64 = 1 << 20;
 
 /// A table for a larger disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fitted {
-    /// What changes of the table: it goes where it says, over what is there.
+    /// Bytes of the table that change: each goes where it says, over what is there.
     pub pieces: Vec<TableBytes>,
     /// The last partition as it is now, if it grew.
     pub grown: Option<Partition>,
 }
 
-/// Why a table or its last partition stays as it is.
+/// Reason why a table or its last partition stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Kept {
     /// There is no partition.
@@ -73,7 +73,7 @@ impl Table {
     }
 }
 
-/// Where the last partition would end; an error tells why it cannot grow.
+/// Range that the last partition can grow to; an error says why it cannot grow.
 pub fn room(target: &dyn Target, table: &Table) -> Result<Result<Range<u64>, Kept>, TargetError> {
     let geometry = target.geometry();
     if let Some(kept) = reject(table, geometry) {
@@ -141,7 +141,7 @@ fn reject(table: &Table, geometry: Geometry) -> Option<Kept> {
     (last.range().end > geometry.len).then_some(Kept::Beyond { number: last.number })
 }
 
-/// Whether an extended partition ends behind `last`, or where it does.
+/// Returns whether an extended partition ends behind `last`, or where it does.
 fn ends_in_extended(target: &dyn Target, last: &Partition) -> Result<bool, TargetError> {
     let sector_size = u64::from(target.geometry().sector_size);
     let mut sector = vec![0; 512];
@@ -273,7 +273,7 @@ fn fit_gpt(
     Ok(pieces)
 }
 
-/// What an intact table of `target` was on a disk of `len` bytes, before its last partition got another length than
+/// Returns what an intact table of `target` was on a disk of `len` bytes, before its last partition got another length than
 /// `last_len`: the opposite of [`fit`], to find out whether that is all that happened to it.
 pub fn unfit(
     target: &dyn Target,

@@ -26,7 +26,7 @@ pub(super) const EXTENDED_LBA: u8 = 0x0f;
 pub(super) const EXTENDED: [u8; 3] = [0x05, EXTENDED_LBA, 0x85];
 /// `OSType` of the entry that protects a GPT.
 pub(super) const GPT_PROTECTIVE: u8 = 0xee;
-/// Where a logical partition's record goes when there is room: tools expect aligned starts.
+/// Place of a logical partition's record when there is room: tools expect aligned starts.
 const RECORD_DISTANCE: u64 = 1 << 20;
 
 /// An entry as it is stored.
@@ -205,7 +205,7 @@ impl Chain {
     }
 }
 
-/// Where the record of a logical partition goes: 1 MiB before it, or directly before it in a narrow gap.
+/// Place of the record of a logical partition: 1 MiB before it, or directly before it in a narrow gap.
 fn record_sector(partition: &Partition, all: &[Partition], sector: u64) -> Result<u32, TableError> {
     let before = all.iter().map(|other| other.range().end).filter(|end| *end <= partition.start).max();
     let gap = partition.start - before.unwrap_or(sector);

@@ -29,13 +29,13 @@ use crate::value::ByteSize;
 pub struct Partition {
     /// Its number, from 1: what stands behind `sda` or `-part`.
     pub number: u32,
-    /// How messages call it.
+    /// Name of the partition in messages.
     pub name: String,
     /// First byte.
     pub start: u64,
     /// Length in bytes.
     pub len: u64,
-    /// What only one kind of table has.
+    /// Facts that only one kind of table has.
     pub kind: PartitionKind,
 }
 
@@ -46,7 +46,7 @@ impl Partition {
     }
 }
 
-/// What only one kind of table says of a partition.
+/// Facts about a partition that only one kind of table has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "table", rename_all = "lowercase")]
 pub enum PartitionKind {
@@ -54,7 +54,7 @@ pub enum PartitionKind {
     Mbr {
         /// Partition type, for example `0x0c` for FAT32 with LBA or `0x83` for Linux.
         code: u8,
-        /// Whether the BIOS boots from it.
+        /// Set if the BIOS boots from it.
         active: bool,
     },
     /// An entry of a GUID partition table.
@@ -73,7 +73,7 @@ pub enum PartitionKind {
 /// Bytes of a table and where they belong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableBytes {
-    /// What they are, for messages and plans.
+    /// Name of the bytes, for messages and plans.
     pub name: String,
     /// First byte on the disk.
     pub offset: u64,
@@ -87,7 +87,7 @@ impl TableBytes {
     }
 }
 
-/// Why a partition list is not a table.
+/// Reason why a partition list is not a table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
     /// Not a whole number of sectors.
@@ -115,17 +115,17 @@ pub enum TableError {
     Outside {
         /// [`Partition::name`].
         partition: String,
-        /// Where it is.
+        /// Place on the disk.
         found: Range<u64>,
-        /// Where it may be.
+        /// Range it may be in.
         usable: Range<u64>,
     },
     /// Another implementation reads the finished table differently.
     #[error("the partition table is not what was meant, says `{reader}`: {what}")]
     Unreadable {
-        /// Which implementation.
+        /// Name of the implementation.
         reader: &'static str,
-        /// What it says.
+        /// Text of its complaint.
         what: String,
     },
     /// Two partitions share bytes.
@@ -135,7 +135,7 @@ pub enum TableError {
         first: String,
         /// The other.
         second: String,
-        /// What both claim.
+        /// Range that both claim.
         shared: Range<u64>,
     },
     /// An MBR has 32-bit sector numbers.
@@ -195,7 +195,7 @@ pub enum TableError {
         partition: String,
         /// The type byte.
         code: u8,
-        /// What it means.
+        /// Meaning of the type.
         meaning: &'static str,
     },
     /// A GPT partition in an MBR or the other way round.
@@ -247,7 +247,7 @@ pub enum TableError {
     NoRoomForEntries {
         /// Bytes of the array.
         need: u64,
-        /// Where partitions begin.
+        /// Alignment of the starts of partitions.
         below: u64,
     },
     /// A hybrid MBR shows at most three partitions.

@@ -52,7 +52,7 @@ pub enum Scheme {
     },
 }
 
-/// How one of the two copies of a GPT is.
+/// State of one of the two copies of a GPT.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CopyState {
@@ -304,7 +304,7 @@ fn entries(sector: &[u8]) -> [Option<Entry>; 4] {
     })
 }
 
-/// Whether the sector is that of a FAT or NTFS filesystem, which ends in `55 aa` too.
+/// Returns whether the sector is that of a FAT or NTFS filesystem, which ends in `55 aa` too.
 fn is_boot_sector(sector: &[u8]) -> bool {
     &sector[54..57] == b"FAT" || &sector[82..85] == b"FAT" || &sector[3..7] == b"NTFS"
 }

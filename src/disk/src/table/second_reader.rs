@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use super::{Partition, PartitionKind, TableBytes, TableError};
 use crate::storage::Geometry;
 
-/// What a reader sees of a partition: number, first byte, length, and type or GUIDs.
+/// Partition as a reader sees it: number, first byte, length, and type or GUIDs.
 type Seen = (u32, u64, u64, String);
 
 /// Fails unless `mbrman` finds exactly `partitions` in the pieces of an MBR.

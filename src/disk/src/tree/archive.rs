@@ -32,7 +32,7 @@ const COMPRESSED: [(&[u8], &str, &str); 6] = [
     (b"\x89LZO", "lzo", "lzop -d"),
 ];
 
-/// Why an archive cannot become a tree.
+/// Reason why an archive cannot become a tree.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// The operating system failed.
@@ -63,7 +63,7 @@ pub enum ArchiveError {
         at: u64,
         /// Its name, if known.
         member: String,
-        /// Where the member ends.
+        /// End of the member in bytes.
         need: u64,
         /// Length of the file.
         have: u64,
@@ -83,7 +83,7 @@ pub enum ArchiveError {
         path: PathBuf,
         /// Offset of the member's header.
         at: u64,
-        /// What is wrong.
+        /// Description of the problem.
         problem: String,
     },
     /// A well-formed member this program cannot take.
@@ -95,7 +95,7 @@ pub enum ArchiveError {
         at: u64,
         /// Path of the member.
         member: String,
-        /// What it is.
+        /// Kind of the node.
         kind: String,
     },
 }
@@ -145,7 +145,7 @@ pub fn read_archive(path: &Path) -> Result<Tree, ArchiveError> {
 /// PAX records: keyword to value.
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What extension headers said about the member that follows them.
+/// Facts of extension headers about the member that follows them.
 #[derive(Default)]
 struct Member {
     records: Records,

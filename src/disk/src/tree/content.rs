@@ -16,7 +16,7 @@ const CHUNK: u64 = 1 << 20;
 /// Holes are looked for where at least this many bytes are left: asking costs as much as reading so few.
 const SPARSE_FROM: u64 = 128 << 10;
 
-/// Where the bytes of a regular file are.
+/// Place of the bytes of a regular file.
 #[derive(Clone, Debug)]
 pub struct Content {
     len: u64,
@@ -34,14 +34,14 @@ pub enum Source {
         path: Arc<Path>,
         /// First byte.
         offset: u64,
-        /// What the file was when it was found, if anybody looked.
+        /// Stamp of the file when it was found, if anybody looked.
         stamp: Option<Stamp>,
     },
     /// From the start of an unnamed temporary file.
     Temporary(Arc<File>),
 }
 
-/// What the host says about a file that has not been touched: two stamps are equal unless it was written, truncated
+/// State of a file on the host, to see that it has not been touched: two stamps are equal unless it was written, truncated
 /// or replaced in between, or its mode or owner changed.
 ///
 /// Not seen are writes through a memory map before the system writes them back, and, on kernels before 6.13, a write
@@ -68,7 +68,7 @@ impl Stamp {
     }
 }
 
-/// Why a content cannot be read.
+/// Reason why a content cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
     /// The operating system failed.
@@ -78,7 +78,7 @@ pub enum ContentError {
         verb: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// The file grew or shrank between scan and read.
@@ -88,7 +88,7 @@ pub enum ContentError {
         path: PathBuf,
         /// Length at scan time.
         expected: u64,
-        /// What could be read.
+        /// Bytes that could be read.
         found: u64,
     },
     /// The file was written again or replaced between scan and read.
@@ -99,7 +99,7 @@ pub enum ContentError {
     NotAFile {
         /// The path.
         path: PathBuf,
-        /// What it is, with its article.
+        /// Kind of the node, with its article.
         what: &'static str,
     },
 }
@@ -150,12 +150,12 @@ impl Content {
         self.len
     }
 
-    /// Whether there are no bytes.
+    /// Returns whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Where the bytes are.
+    /// Place of the bytes.
     pub fn source(&self) -> &Source {
         &self.source
     }
@@ -214,7 +214,7 @@ impl Content {
     }
 }
 
-/// What comes next in a content.
+/// Next part of a content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Run<'a> {
     /// These bytes.
@@ -237,7 +237,7 @@ fn open(path: &Path) -> Result<File, ContentError> {
     })
 }
 
-/// What a node is if it is no regular file.
+/// Kind of a node that is no regular file, with its article.
 fn other_kind(metadata: &Metadata) -> Option<&'static str> {
     let kind = metadata.file_type();
     match () {
@@ -269,7 +269,7 @@ impl Opened<'_> {
         self.len
     }
 
-    /// Whether there are no bytes.
+    /// Returns whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -498,7 +498,7 @@ mod tests {
         assert!(opened.next_data(2 << 20).expect("the end").is_none());
     }
 
-    /// What reading says after `change` was done to a file that was looked at.
+    /// Result of reading a file after `change` was done to it.
     fn told(change: impl FnOnce(&Path)) -> String {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("file");

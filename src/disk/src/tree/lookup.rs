@@ -8,7 +8,7 @@ use super::{Body, Name, Node, NodeId, Stat, Tree, components, display};
 /// Links followed before a path counts as a loop; `MAXSYMLINKS` of the kernel (include/linux/namei.h).
 const MAX_LINKS: usize = 40;
 
-/// Whether a symbolic link at the very end of a path is followed.
+/// Treatment of a symbolic link at the very end of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LastLink {
     /// As stat(2) and chown(2) do.
@@ -17,7 +17,7 @@ pub enum LastLink {
     Keep,
 }
 
-/// Where a path leads.
+/// Node that a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// The path without links, `.` and `..`; no leading slash, empty for the root.
@@ -26,7 +26,7 @@ pub struct Resolved {
     pub id: NodeId,
 }
 
-/// Why a path leads nowhere.
+/// Reason why a path leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
     /// A component does not exist.
@@ -40,7 +40,7 @@ pub enum LookupError {
     NotADirectory {
         /// The path of that component.
         at: String,
-        /// What it is.
+        /// Kind of the node.
         kind: &'static str,
     },
     /// Symbolic links lead in a circle.

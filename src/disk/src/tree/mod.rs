@@ -57,7 +57,7 @@ pub struct Device {
     pub minor: u32,
 }
 
-/// What a node is, with what belongs to that kind only.
+/// Kind of a node, with what belongs to that kind only.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// Directory: names to nodes.
@@ -238,7 +238,7 @@ impl Tree {
         Walk { tree: self, stack: vec![(Vec::new(), Tree::ROOT)] }
     }
 
-    /// How many names each node has, indexed by [`NodeId::index`]; a directory counts itself as in `st_nlink`:
+    /// Number of names of each node, indexed by [`NodeId::index`]; a directory counts itself as in `st_nlink`:
     /// 2 and one for each sub-directory.
     pub fn link_counts(&self) -> Vec<u32> {
         let mut counts = vec![0; self.capacity()];
@@ -293,7 +293,7 @@ pub fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
     joined
 }
 
-/// Whether `name` can be a directory entry.
+/// Returns whether `name` can be a directory entry.
 pub fn is_component(name: &[u8]) -> bool {
     !name.is_empty() && name != b"." && name != b".." && !name.contains(&b'/') && !name.contains(&0)
 }

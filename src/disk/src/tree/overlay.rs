@@ -33,7 +33,7 @@ const GROUP_OTHER: u32 = 0o055;
 /// The mode of an overlay directory that says nothing about the directory it is laid over.
 const PLAIN_DIRECTORY: u32 = 0o755;
 
-/// Why an overlay cannot be laid over a tree.
+/// Reason why an overlay cannot be laid over a tree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OverlayError {
     /// Something else than a directory would take the place of a directory with entries.
@@ -43,13 +43,13 @@ pub enum OverlayError {
     OverDirectory {
         /// The layer.
         layer: String,
-        /// What it brings.
+        /// Kind of the node that the overlay brings.
         kind: &'static str,
-        /// Where.
+        /// Path in the tree.
         path: String,
-        /// Who made the directory.
+        /// Origin of the directory.
         by: String,
-        /// How many entries would be lost.
+        /// Number of entries that would be lost.
         entries: usize,
     },
     /// A directory would be laid over a link to a directory, as on a system with merged `/usr`.
@@ -57,11 +57,11 @@ pub enum OverlayError {
     OverLink {
         /// The layer.
         layer: String,
-        /// Where.
+        /// Path in the tree.
         path: String,
-        /// Who made the link.
+        /// Origin of the link.
         by: String,
-        /// Where the link leads, as a path of the tree.
+        /// Target of the link, as a path of the tree.
         target: String,
     },
     /// The umask of the checkout took permissions from everything.
@@ -149,7 +149,7 @@ impl Overlay {
     }
 }
 
-/// Whether a path of a checkout is left out.
+/// Returns whether a path of a checkout is left out.
 fn is_excluded(path: &[u8]) -> bool {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
     EXCLUDED.contains(&name) || name.ends_with(b"~")
@@ -267,7 +267,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Who made what is at `path` now.
+    /// Origin of the node that is at `path` now.
     fn maker(&self, path: &[u8]) -> String {
         let explanation = self.provenance.explain(self.tree, path);
         explanation.winner().map_or_else(|| "the tree".into(), ToString::to_string)

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use super::{LastLink, Stat, Tree, components, display};
 use crate::value::ByteSize;
 
-/// Who changed a path.
+/// Origin of a change to a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Origin {
@@ -53,7 +53,7 @@ pub enum Origin {
     },
     /// A fixed step of composing, for example emptying `/run`.
     Step {
-        /// What the step is for.
+        /// Purpose of the step.
         name: String,
     },
 }
@@ -72,7 +72,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What was done to a path.
+/// Change to a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]
 pub enum Change {
@@ -140,9 +140,9 @@ pub struct OriginId(u32);
 /// One event in the life of a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trace {
-    /// Who.
+    /// Origin of the change.
     pub origin: Origin,
-    /// What.
+    /// The change.
     #[serde(flatten)]
     pub change: Change,
 }
@@ -210,7 +210,7 @@ impl Provenance {
     }
 }
 
-/// What a path is in the finished tree.
+/// State of a path in the finished tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct State {
     /// Kind of the node.
@@ -246,20 +246,20 @@ impl State {
 pub struct Explanation {
     /// The path, absolute, with links in its directories followed.
     pub path: String,
-    /// What it is now; nothing if it is not in the image.
+    /// State now; nothing if it is not in the image.
     pub state: Option<State>,
-    /// What happened to it, first to last.
+    /// Changes to it, first to last.
     pub traces: Vec<Trace>,
 }
 
 impl Explanation {
-    /// Who put the node there that is there now.
+    /// Returns who put the node there that is there now.
     pub fn winner(&self) -> Option<&Origin> {
         let made = |trace: &&Trace| matches!(trace.change, Change::Created { .. } | Change::Replaced { .. });
         self.traces.iter().rev().find(made).map(|trace| &trace.origin)
     }
 
-    /// Who had put something there that the winner replaced, first to last.
+    /// Returns who had put something there that the winner replaced, first to last.
     pub fn shadowed(&self) -> Vec<&Origin> {
         let made = |trace: &&Trace| matches!(trace.change, Change::Created { .. } | Change::Replaced { .. });
         let mut origins: Vec<&Origin> = self.traces.iter().filter(made).map(|trace| &trace.origin).collect();
@@ -267,12 +267,12 @@ impl Explanation {
         origins
     }
 
-    /// Who gave the permission bits.
+    /// Returns who gave the permission bits.
     pub fn mode_from(&self) -> Option<&Origin> {
         self.last_or_winner(|change| matches!(change, Change::Mode { .. }))
     }
 
-    /// Who gave the owner.
+    /// Returns who gave the owner.
     pub fn owner_from(&self) -> Option<&Origin> {
         self.last_or_winner(|change| matches!(change, Change::Owner { .. }))
     }
@@ -307,7 +307,7 @@ impl Explanation {
         origin.filter(|_| self.state.is_some())
     }
 
-    /// Who won, over whom, and who gave mode and owner, in one line.
+    /// Says in one line who won, over whom, and who gave mode and owner.
     fn answer(&self, state: &State, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |origin: Option<&Origin>| origin.map_or("nothing known".into(), Origin::to_string);
         write!(f, "{}: from {}", self.path, name(self.winner()))?;
@@ -319,7 +319,7 @@ impl Explanation {
         writeln!(f, "; owner {}:{} from {}", state.uid, state.gid, name(self.owner_from()))
     }
 
-    /// Why a path is not there, in one line.
+    /// Says in one line why a path is not there.
     fn absence(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.traces.last() {
             Some(Trace { origin, change: Change::Removed { .. } }) => {

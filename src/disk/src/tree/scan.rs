@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::{Body, Content, Device, Name, Node, NodeId, Stamp, Stat, Tree, Xattrs, join};
 use crate::error::{Diagnostic, ErrorKind, Io};
 
-/// Who owns the scanned nodes.
+/// Owner of the scanned nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
     /// As on the host.
@@ -25,7 +25,7 @@ pub enum Ownership {
     Root,
 }
 
-/// What becomes of extended attributes.
+/// Choice of extended attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostXattrs {
     /// None: what a build host attaches to files does not belong into an image, and an unprivileged user cannot
@@ -36,7 +36,7 @@ pub enum HostXattrs {
     Keep,
 }
 
-/// What becomes of files with several names.
+/// Treatment of files with several names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HardLinks {
     /// One node with several names.
@@ -45,19 +45,19 @@ pub enum HardLinks {
     Split,
 }
 
-/// How a directory is read. No defaults: each of these changes the bytes of an image.
+/// Options of reading a directory. No defaults: each of these changes the bytes of an image.
 pub struct ScanOptions<'a> {
-    /// Who owns the nodes.
+    /// Owner of the nodes.
     pub ownership: Ownership,
-    /// Which extended attributes are taken.
+    /// Extended attributes that are taken.
     pub xattrs: HostXattrs,
-    /// Whether several names stay one node.
+    /// Treatment of several names of one node.
     pub hard_links: HardLinks,
     /// Paths (without leading slash) to leave out, with everything below.
     pub exclude: &'a dyn Fn(&[u8]) -> bool,
 }
 
-/// Why a directory cannot become a tree.
+/// Reason why a directory cannot become a tree.
 #[derive(Debug, thiserror::Error)]
 pub enum ScanError {
     /// The operating system failed.
@@ -200,7 +200,7 @@ fn device_of(metadata: &Metadata) -> Device {
     Device { major: rustix::fs::major(rdev), minor: rustix::fs::minor(rdev) }
 }
 
-/// Whether an attribute says something about the host and not about the file: labels of its security modules,
+/// Returns whether an attribute says something about the host and not about the file: labels of its security modules,
 /// integrity measurements, overlay bookkeeping. Access lists are kept: ext4 can hold them, and a filesystem that
 /// cannot says that it drops them.
 pub fn is_host_xattr(name: &[u8]) -> bool {

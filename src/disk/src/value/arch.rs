@@ -18,7 +18,7 @@ pub enum Arch {
     Riscv64,
 }
 
-/// Why a text is not an architecture.
+/// Reason why a text is not an architecture.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown architecture `{0}`: use arm, arm64, x86_64 or riscv64")]
 pub struct ParseArchError(pub String);
@@ -87,7 +87,7 @@ impl<'de> Deserialize<'de> for Arch {
 pub struct ForArch(pub Vec<Arch>);
 
 impl ForArch {
-    /// Whether it is for `arch` too.
+    /// Returns whether it is for `arch` too.
     pub fn covers(&self, arch: Arch) -> bool {
         self.0.is_empty() || self.0.contains(&arch)
     }

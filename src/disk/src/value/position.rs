@@ -2,7 +2,7 @@
 
 use std::io::{self, SeekFrom};
 
-/// Where a stream of `len` bytes that is at `at` stands after a seek, as [`io::Seek::seek`] wants it.
+/// Position of a stream of `len` bytes, now at `at`, after a seek, as [`io::Seek::seek`] wants it.
 pub fn seek(len: u64, at: u64, to: SeekFrom) -> io::Result<u64> {
     let position = match to {
         SeekFrom::Start(position) => Some(position),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(pub u64);
 
-/// Why a text is not a size.
+/// Reason why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseByteSizeError {
     /// No leading number.
@@ -22,7 +22,7 @@ pub enum ParseByteSizeError {
     UnknownUnit {
         /// The whole text.
         text: String,
-        /// What follows the number.
+        /// Text behind the number.
         unit: String,
     },
     /// Does not fit 64 bits.

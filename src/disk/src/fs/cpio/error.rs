@@ -4,7 +4,7 @@ use crate::error::{Diagnostic, ErrorKind};
 use crate::tree::ContentError;
 use crate::value::ByteSize;
 
-/// Why an archive cannot be laid out, written or read.
+/// Reason why an archive cannot be laid out, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum CpioError {
     /// A file of 4 GiB or more.
@@ -33,19 +33,19 @@ pub enum CpioError {
     /// The bytes are no archive.
     #[error("not a readable cpio archive: {reason}")]
     Corrupt {
-        /// What does not add up.
+        /// Description of the contradiction.
         reason: String,
     },
     /// The archive cannot be read.
     #[error("cannot read the archive: {source}")]
     Input {
-        /// What the reader said.
+        /// Error of the reader.
         source: std::io::Error,
     },
     /// The archive cannot be written.
     #[error("cannot write the archive: {source}")]
     Output {
-        /// What the writer said.
+        /// Error of the writer.
         source: std::io::Error,
     },
     /// A file of the tree cannot be read.

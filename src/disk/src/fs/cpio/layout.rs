@@ -49,7 +49,7 @@ impl Entry<'_> {
     }
 }
 
-/// What follows a header.
+/// Bytes that follow a header.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Data<'t> {
     /// Nothing: a directory or a device.

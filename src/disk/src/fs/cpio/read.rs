@@ -16,7 +16,7 @@ const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 const S_IFLNK: u32 = 0o120_000;
 
-/// What an archive holds.
+/// Contents of an archive.
 #[derive(Clone, Debug)]
 pub struct Archive {
     /// `none`, `gzip`, `zstd`, `xz` or `lz4`.
@@ -57,7 +57,7 @@ pub struct ArchiveEntry {
 /// Counts for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// How the archive is compressed.
+    /// Compression of the archive.
     pub compression: &'static str,
     /// Bytes before compression.
     pub plain_len: u64,
@@ -83,7 +83,7 @@ impl Archive {
         self.entries.iter().filter_map(file).collect()
     }
 
-    /// Which of the `expected` files are damaged, in their order. Other files do not matter.
+    /// Returns which of the `expected` files are damaged, in their order. Other files do not matter.
     pub fn check_files(&self, expected: &[WrittenFile]) -> Vec<Damage> {
         let found: HashMap<String, WrittenFile> =
             self.files().into_iter().map(|file| (file.path.clone(), file)).collect();

@@ -54,7 +54,7 @@ impl Entry<'_> {
 pub struct Dir {
     /// A multiple of the block size.
     pub bytes: Vec<u8>,
-    /// Whether they have a hash index: `INDEX_FL`.
+    /// Set if they have a hash index: `INDEX_FL`.
     pub indexed: bool,
 }
 

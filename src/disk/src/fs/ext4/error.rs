@@ -6,7 +6,7 @@ use crate::storage::TargetError;
 use crate::tree::ContentError;
 use crate::value::ByteSize;
 
-/// Why an ext4 filesystem cannot be laid out or written.
+/// Reason why an ext4 filesystem cannot be laid out or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Ext4Error {
     /// The volume name field has 16 bytes.
@@ -140,7 +140,7 @@ pub enum Ext4Error {
     /// e2fsck wants a directory there.
     #[error("`/lost+found` is a {kind}, but ext4 keeps a directory there")]
     LostFound {
-        /// What it is.
+        /// Kind of the node.
         kind: &'static str,
     },
     /// Reading a file of the tree failed.

@@ -33,9 +33,9 @@ pub struct Geometry {
     /// Blocks after it into which it can grow while mounted.
     pub reserved_gdt: u64,
     pub groups: Vec<Group>,
-    /// What is left for the tree, ascending.
+    /// Ranges left for the tree, ascending.
     pub free: Vec<Range<u64>>,
-    /// How many blocks a region needs for the group that was left out.
+    /// Number of blocks a region needs for the group that was left out.
     pub next_group_at: Option<u64>,
 }
 
@@ -152,7 +152,7 @@ fn complement(used: &[Range<u64>], end: u64) -> Vec<Range<u64>> {
     free
 }
 
-/// Whether `group` has a copy of superblock and descriptors (`sparse_super`): 0, 1 and powers of 3, 5, 7.
+/// Returns whether `group` has a copy of superblock and descriptors (`sparse_super`): 0, 1 and powers of 3, 5, 7.
 pub fn has_super(group: u32) -> bool {
     let is_power_of = |base: u32| {
         let mut power = u64::from(base);

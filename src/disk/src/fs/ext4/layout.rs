@@ -24,7 +24,7 @@ pub struct Layout<'t> {
     pub(super) descriptors: Vec<GroupDesc>,
     /// Blocks in no use, ascending.
     pub(super) free: Vec<Range<u64>>,
-    /// What to write, ascending and disjoint.
+    /// Pieces to write, ascending and disjoint.
     pub(super) pieces: Vec<Piece>,
     /// Regular files by first name, in tree order.
     pub(super) files: Vec<(Vec<u8>, NodeId)>,
@@ -38,7 +38,7 @@ pub(super) struct Piece {
     pub data: Data,
 }
 
-/// What is in a piece.
+/// Contents of a piece.
 #[derive(Debug)]
 pub(super) enum Data {
     /// A superblock copy and the descriptor table behind it.
@@ -124,7 +124,7 @@ pub fn minimum_size(tree: &Tree, options: &Options) -> Result<u64, Ext4Error> {
     }
 }
 
-/// Where to start looking: the fewest blocks with enough groups for `inodes`.
+/// Start of the search: the fewest blocks with enough groups for `inodes`.
 fn fewest_blocks(options: &Options, inodes: u64) -> Result<u64, Ext4Error> {
     let groups = inodes.div_ceil(raw::BLOCKS_PER_GROUP);
     let mut blocks = MIN_BLOCKS.max((groups - 1) * raw::BLOCKS_PER_GROUP + 1);

@@ -98,7 +98,7 @@ pub struct Options {
     pub grow_to: u64,
 }
 
-/// How large the journal is.
+/// Size of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Journal {

@@ -73,7 +73,7 @@ pub fn get32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// What differs between superblocks of different filesystems.
+/// Fields that differ between superblocks of different filesystems.
 #[derive(Clone, Debug)]
 pub struct SuperBlock<'a> {
     pub inodes_count: u32,
@@ -217,14 +217,14 @@ pub struct Inode {
     pub flags: u32,
     pub block: [u8; 60],
     pub file_acl: u32,
-    /// What stands behind the fixed fields: extended attributes, at most 96 bytes.
+    /// Bytes behind the fixed fields: extended attributes, at most 96 bytes.
     pub ibody: Vec<u8>,
 }
 
 /// Bytes behind `i_extra_isize` in an inode.
 pub const IBODY_LEN: usize = INODE_SIZE as usize - 128 - 32;
 
-/// What an inode can store as a time: 34 bits from -2^31 (Documentation/filesystems/ext4/inodes.rst).
+/// Range of times that an inode can store: 34 bits from -2^31 (Documentation/filesystems/ext4/inodes.rst).
 pub const TIME_RANGE: std::ops::Range<Timestamp> = -(1 << 31)..(1 << 34) - (1 << 31);
 
 impl Inode {

@@ -15,7 +15,7 @@ use crate::fs::{Damage, Problem, WrittenFile};
 use crate::tree;
 use crate::value::{ByteSize, Digest};
 
-/// Why a filesystem or a file in it cannot be read.
+/// Reason why a filesystem or a file in it cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// No ext4 there.
@@ -23,15 +23,15 @@ pub enum ReadError {
     NotExt4 {
         /// First byte of the filesystem in the image.
         offset: u64,
-        /// What is in the place of `s_magic`.
+        /// Number in the place of `s_magic`.
         found: u16,
     },
     /// The reader of filesystems refused.
     #[error("cannot read `{path}` of the ext4 filesystem: {source}")]
     Path {
-        /// What was read.
+        /// Path that was read.
         path: String,
-        /// Why not.
+        /// Error of the reader.
         source: ext4_view::Ext4Error,
     },
     /// Reading the image or writing the copy failed.
@@ -39,7 +39,7 @@ pub enum ReadError {
     Io {
         /// `read` or `copy a file of`.
         verb: &'static str,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
 }
@@ -70,7 +70,7 @@ impl Diagnostic for ReadError {
     }
 }
 
-/// What the superblock says.
+/// Facts of the superblock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Volume label.
@@ -218,7 +218,7 @@ struct Part<R> {
     source: R,
     offset: u64,
     tables: InodeTables,
-    /// Whether the journal has entries that the reader cannot replay, because it knows only those with checksums.
+    /// Set if the journal has entries that the reader cannot replay, because it knows only those with checksums.
     hides_journal: bool,
 }
 
@@ -226,7 +226,7 @@ struct Part<R> {
 const INCOMPAT: u64 = 1024 + 0x60;
 const RECOVER: u8 = 0x4;
 
-/// Where times are, to hide them: ext4-view 1.0 calls an inode with a time before 1970 or from 2038 to 2106 corrupt
+/// Places of times, to hide them: ext4-view 1.0 calls an inode with a time before 1970 or from 2038 to 2106 corrupt
 /// (it takes the low 32 bits, which are signed, for an unsigned number).
 #[derive(Default)]
 struct InodeTables {
@@ -310,7 +310,7 @@ impl Reader {
         Ok(Reader { fs, summary })
     }
 
-    /// What the superblock says.
+    /// Facts of the superblock.
     pub fn summary(&self) -> &Summary {
         &self.summary
     }
@@ -321,7 +321,7 @@ impl Reader {
         self.paths()?.into_iter().map(|(path, raw)| self.digest(path, &raw)).collect()
     }
 
-    /// What of `expected` is not as it was written.
+    /// Returns which files of `expected` are not as they were written.
     pub fn check_files(&self, expected: &[WrittenFile]) -> Result<Vec<Damage>, ReadError> {
         let paths = self.paths()?;
         Ok(expected.iter().filter_map(|file| self.check_file(file, paths.get(&file.path))).collect())
@@ -433,7 +433,7 @@ impl FileReader {
         self.len
     }
 
-    /// Whether it has no bytes.
+    /// Returns whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -18,7 +18,7 @@ use crate::value::Digest;
 /// Bytes of a file that are told as zeros if they are, not written.
 const LONG_RUN: usize = 512 << 10;
 
-/// What was written.
+/// Value that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Regular files by first name, in tree order.
@@ -115,7 +115,7 @@ impl Output<'_, '_, '_> {
         Ok(())
     }
 
-    /// What a sparse file does not store is not read. It has blocks all the same, see the module.
+    /// Reads only what a sparse file stores. It has blocks all the same, see the module.
     fn put_hole(&mut self, hasher: &mut Hasher, len: u64) -> Result<(), Ext4Error> {
         hash_zeros(hasher, len);
         Ok(self.writer.zero_to(self.writer.position() + len)?)

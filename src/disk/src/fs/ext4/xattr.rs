@@ -17,7 +17,7 @@ const NAMESPACES: [(&[u8], u8); 5] = [
     (b"security.", 6),
 ];
 
-/// Where the attributes of an inode go.
+/// Place of the attributes of an inode.
 #[derive(Debug, Default)]
 pub struct Encoded {
     /// Behind the fixed fields of the inode.

@@ -5,7 +5,7 @@ use crate::storage::TargetError;
 use crate::tree::ContentError;
 use crate::value::ByteSize;
 
-/// Why a FAT filesystem cannot be laid out, written or read.
+/// Reason why a FAT filesystem cannot be laid out, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum FatError {
     /// A sector is neither 512 nor 4096 bytes.
@@ -24,7 +24,7 @@ pub enum FatError {
     Label {
         /// The label.
         label: String,
-        /// What is wrong with it.
+        /// Problem of the file.
         reason: &'static str,
     },
     /// A name FAT cannot store.
@@ -32,7 +32,7 @@ pub enum FatError {
     Name {
         /// Path in the tree.
         path: String,
-        /// What is wrong with its last component.
+        /// Problem with its last component.
         reason: String,
     },
     /// Two names that FAT cannot tell apart.
@@ -121,12 +121,12 @@ pub enum FatError {
         /// Bytes in the clusters there are.
         have: u64,
     },
-    /// What shall be read is no FAT filesystem, or a broken one.
+    /// The source is no FAT filesystem, or a broken one.
     #[error("`{name}` is not a readable FAT filesystem: {reason}")]
     Corrupt {
         /// Name of the region or file.
         name: String,
-        /// What does not add up.
+        /// Description of the contradiction.
         reason: String,
     },
     /// A file that shall be read is not there.
@@ -142,7 +142,7 @@ pub enum FatError {
     Output {
         /// The path that is extracted.
         path: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// A file of the tree cannot be read.

@@ -314,7 +314,7 @@ mod tests {
         }
     }
 
-    /// What must hold for any geometry, whatever the size.
+    /// Invariants of any geometry, whatever the size.
     fn check(geometry: &Geometry) {
         let (minimum, maximum) = geometry.kind.clusters();
         assert!((minimum..=maximum).contains(&geometry.clusters), "{geometry:?}");

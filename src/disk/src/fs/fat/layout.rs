@@ -93,7 +93,7 @@ pub(super) enum ObjectBody<'t> {
 pub(super) struct Dir {
     /// The directory it is in; `None` for the root, which has no `.` and `..`.
     pub parent: Option<usize>,
-    /// Whether the label is its first entry: in the root, if there is a label.
+    /// Set if the label is its first entry: in the root, if there is a label.
     pub has_label: bool,
     pub entries: Vec<Entry>,
 }

@@ -29,7 +29,7 @@ pub use layout::{Layout, layout, minimum_size};
 pub use read::{Summary, Volume};
 pub use write::{Written, write};
 
-/// Which of the formats is made.
+/// Format that is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum FatType {
     /// 4085 to 65524 clusters.
@@ -40,7 +40,7 @@ pub enum FatType {
     Auto,
 }
 
-/// What makes the bytes of a filesystem besides its tree.
+/// Options: everything that makes the bytes of a filesystem besides its tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// FAT16, FAT32, or chosen by size.

@@ -10,7 +10,7 @@ const MAX_UNITS: usize = 255;
 /// Largest numeric tail: with `~` seven characters, which leaves one of the name.
 const MAX_TAIL: u32 = 999_999;
 
-/// How one name is stored.
+/// Name as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredName {
     /// Eight characters and three of the extension, padded with spaces.
@@ -74,7 +74,7 @@ fn fold(text: &str) -> String {
     text.chars().map(upper).collect()
 }
 
-/// What the specification calls the basis name: up to eight and up to three characters of a short name.
+/// Basis name of the specification: up to eight and up to three characters of a short name.
 struct Base {
     stem: Vec<u8>,
     extension: Vec<u8>,

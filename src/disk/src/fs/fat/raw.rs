@@ -22,7 +22,7 @@ const UNITS_PER_ENTRY: usize = 13;
 /// `BPB_BkBootSec`, the value the specification recommends.
 pub(super) const BACKUP_BOOT_SECTOR: u64 = 6;
 
-/// What the boot sector says; the same numbers as in the specification.
+/// Fields of the boot sector; the same numbers as in the specification.
 pub(super) struct BootSector {
     pub is_fat32: bool,
     pub byts_per_sec: u32,

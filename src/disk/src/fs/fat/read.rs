@@ -22,7 +22,7 @@ const CHUNK: usize = 64 << 10;
 /// Longest path: Linux has no longer ones, and only directories that contain themselves make them.
 const MAX_PATH: usize = 4096;
 
-/// What a filesystem says about itself.
+/// Facts that a filesystem states about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Never [`FatType::Auto`].
@@ -135,13 +135,13 @@ impl<S: Read + Seek> Volume<S> {
         Ok(paths)
     }
 
-    /// Whether a system that wrote to it did not unmount it.
+    /// Returns whether a system that wrote to it did not unmount it.
     pub fn is_dirty(&self) -> Result<bool, FatError> {
         self.start_operation();
         Ok(self.filesystem.read_status_flags().map_err(|error| self.corrupt(&error))?.dirty())
     }
 
-    /// Which of the `expected` files are damaged, in their order. Other files do not matter.
+    /// Returns which of the `expected` files are damaged, in their order. Other files do not matter.
     pub fn check_files(&self, expected: &[WrittenFile]) -> Vec<Damage> {
         let by_path: HashMap<&str, &WrittenFile> =
             expected.iter().map(|file| (file.path.as_str(), file)).collect();
@@ -264,7 +264,7 @@ fn problem<S: Read + Seek>(file: &WrittenFile, entry: &DirEntry<'_, Source<S>>) 
     }
 }
 
-/// What `fatfs` reads from: a stream that keeps a few blocks, refuses to be written, and ends a reader that
+/// Source that `fatfs` reads from: a stream that keeps a few blocks, refuses to be written, and ends a reader that
 /// runs in circles.
 struct Source<S> {
     reader: S,

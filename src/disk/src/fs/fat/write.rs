@@ -18,7 +18,7 @@ const NO_NAME: [u8; 11] = *b"NO NAME    ";
 /// Bytes at the end of a partition where signatures can be; MD 0.90 has its own up to 128 KiB before it.
 const SIGNATURES_LEN: u64 = 128 << 10;
 
-/// What was written.
+/// Value that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Every file, in tree order; one with several names once for each.
@@ -144,7 +144,7 @@ fn pad_clusters(layout: &Layout, object: &Object, writer: &mut RegionWriter) -> 
     Ok(())
 }
 
-/// What a sparse file does not store is not read.
+/// Reads only what a sparse file stores.
 fn put_file(object: &Object, content: &Content, writer: &mut RegionWriter) -> Result<WrittenFile, FatError> {
     let mut hasher = blake3::Hasher::new();
     let (size, mut at) = (content.len(), 0);

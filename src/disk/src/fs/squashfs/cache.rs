@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Codec;
 use crate::value::Digest;
 
-/// What decides the bytes of a compressed block.
+/// Everything that decides the bytes of a compressed block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// Digest of the block before compression.
@@ -50,7 +50,7 @@ pub trait BlockCache: fmt::Debug + Send + Sync {
     /// The block of `key`, if it is there and undamaged.
     fn get(&self, key: &Key) -> Option<Block>;
 
-    /// Whether [`BlockCache::get`] would probably find a block; cheaper where a look at its name is enough.
+    /// Returns whether [`BlockCache::get`] would probably find a block; cheaper where a look at its name is enough.
     fn contains(&self, key: &Key) -> bool {
         self.get(key).is_some()
     }
@@ -58,7 +58,7 @@ pub trait BlockCache: fmt::Debug + Send + Sync {
     /// Keeps a block. What goes wrong is told by [`BlockCache::finish`].
     fn put(&self, key: &Key, block: &Block);
 
-    /// What an earlier build has noted under a name, if it is there and undamaged.
+    /// Returns what an earlier build has noted under a name, if it is there and undamaged.
     fn note(&self, _name: &Digest) -> Option<Vec<u8>> {
         None
     }
@@ -66,7 +66,7 @@ pub trait BlockCache: fmt::Debug + Send + Sync {
     /// Keeps a note, in the place of an older one of that name.
     fn keep_note(&self, _name: &Digest, _note: &[u8]) {}
 
-    /// Whether [`BlockCache::prefetch`] is worth the work of computing all keys beforehand.
+    /// Returns whether [`BlockCache::prefetch`] is worth the work of computing all keys beforehand.
     fn wants_prefetch(&self) -> bool {
         false
     }
@@ -79,7 +79,7 @@ pub trait BlockCache: fmt::Debug + Send + Sync {
     fn finish(&self) -> Summary;
 }
 
-/// What a cache did for a build.
+/// Statistics of a cache for a build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Blocks that were there.
@@ -92,7 +92,7 @@ pub struct Summary {
     pub fetched: u64,
     /// Blocks that a shared cache took up.
     pub uploaded: u64,
-    /// What the user should know, for example that the directory is read-only; each is told once.
+    /// Warnings for the user, for example that the directory is read-only; each comes once.
     #[serde(skip)]
     pub warnings: Vec<String>,
 }

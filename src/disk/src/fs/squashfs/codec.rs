@@ -12,7 +12,7 @@ use zstd::zstd_safe;
 use super::raw;
 use crate::value::nearest;
 
-/// How blocks are compressed. Printed and parsed as `zstd:15`, `zstd:tuned`, `gzip:6`, `xz:6`, `xz:6+arm`, `lz4`,
+/// Compression of blocks. Printed and parsed as `zstd:15`, `zstd:tuned`, `gzip:6`, `xz:6`, `xz:6+arm`, `lz4`,
 /// `lz4hc` or `stored`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
@@ -82,23 +82,23 @@ const FILTERS: [(&str, Bcj); 5] = [
     ("powerpc", Bcj::PowerPc),
 ];
 
-/// Why a text is not a [`Codec`], or a codec has an impossible level.
+/// Reason why a text is not a [`Codec`], or a codec has an impossible level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseCodecError {
     /// No such codec.
     #[error("unknown codec `{name}`: use `zstd`, `lz4`, `lz4hc`, `xz`, `gzip` or `stored`{}", suggest(*suggestion))]
     Unknown {
-        /// What was given.
+        /// Text that was given.
         name: String,
-        /// What was probably meant.
+        /// Text that was probably meant.
         suggestion: Option<&'static str>,
     },
-    /// What follows the colon is not a number.
+    /// The text behind the colon is not a number.
     #[error("`{level}` is not a level of `{codec}`: expected a number from {min} to {max}")]
     NotALevel {
         /// The codec.
         codec: &'static str,
-        /// What was given.
+        /// Text that was given.
         level: String,
         /// Lowest level.
         min: i64,
@@ -110,19 +110,19 @@ pub enum ParseCodecError {
     Level {
         /// The codec.
         codec: &'static str,
-        /// What was given.
+        /// Text that was given.
         level: i64,
         /// Lowest level.
         min: i64,
         /// Highest level.
         max: i64,
     },
-    /// What follows the plus sign is not a filter of xz, or the codec is not xz.
+    /// The text behind the plus sign is not a filter of xz, or the codec is not xz.
     #[error("`{codec}` has no filter `{filter}`: `xz` has `x86`, `arm`, `armthumb`, `arm64` and `powerpc`")]
     Filter {
         /// The codec.
         codec: &'static str,
-        /// What was given.
+        /// Text that was given.
         filter: String,
     },
     /// The codec has no levels at all.
@@ -130,7 +130,7 @@ pub enum ParseCodecError {
     NoLevels {
         /// The codec.
         codec: &'static str,
-        /// What was given.
+        /// Text that was given.
         level: String,
     },
 }
@@ -144,7 +144,7 @@ fn suggest(suggestion: Option<&'static str>) -> String {
 struct Levels {
     min: i64,
     max: i64,
-    /// What the bare name means: what makes images as small as mksquashfs does by default.
+    /// Level that the bare name means: it makes images as small as mksquashfs does by default.
     usual: i64,
 }
 
@@ -158,7 +158,7 @@ const CODECS: [(&str, Option<Levels>); 6] = [
     ("stored", None),
 ];
 
-/// What people type for one of [`CODECS`].
+/// Names that people type for one of [`CODECS`].
 const ALIASES: [(&str, &str); 7] = [
     ("zlib", "gzip"),
     ("deflate", "gzip"),
@@ -194,7 +194,7 @@ impl FromStr for Codec {
     }
 }
 
-/// What is before and behind a separator.
+/// Texts before and behind a separator.
 fn split(text: &str, separator: char) -> (&str, Option<&str>) {
     text.split_once(separator).map_or((text, None), |(before, behind)| (before, Some(behind)))
 }
@@ -276,7 +276,7 @@ impl Codec {
         }
     }
 
-    /// Whether it pays to look at a block before compressing it.
+    /// Returns whether it pays to look at a block before compressing it.
     pub(super) fn is_slow(self) -> bool {
         match self {
             Codec::Zstd { level } => level >= 10,
@@ -291,7 +291,7 @@ impl Codec {
         self.to_string().parse::<Codec>().map(drop)
     }
 
-    /// What decides the bytes of a block besides the level: the library, and how it is used here. The rules'
+    /// Version of what decides the bytes of a block besides the level: the library, and how it is used here. The rules'
     /// number goes up when the use changes. libdeflate and liblzma tell no version; a release of this program is
     /// locked to one.
     pub(crate) fn recipe(self) -> String {

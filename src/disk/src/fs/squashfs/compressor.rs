@@ -92,7 +92,7 @@ fn zstd_context(parameters: &[CParameter]) -> Result<CCtx<'static>, SquashfsErro
     Ok(context)
 }
 
-/// What `ZSTD_isError` codes are for `ZSTD_error_dstSize_tooSmall` (zstd_errors.h).
+/// Code of `ZSTD_error_dstSize_tooSmall` (zstd_errors.h), as `ZSTD_isError` takes it.
 const ZSTD_DST_SIZE_TOO_SMALL: usize = usize::MAX - 69;
 
 /// The length of the compressed form; `None` if it does not fit `out`.
@@ -104,7 +104,7 @@ fn compress2(context: &mut CCtx, input: &[u8], out: &mut [u8]) -> Result<Option<
     }
 }
 
-/// Whether the bytes are spread as those of compressed or encrypted data are: by their entropy, which is almost
+/// Returns whether the bytes are spread as those of compressed or encrypted data are: by their entropy, which is almost
 /// 8 bits.
 fn looks_like_noise(input: &[u8]) -> bool {
     const BITS: f64 = 7.95;
@@ -115,7 +115,7 @@ fn looks_like_noise(input: &[u8]) -> bool {
     counts.iter().filter(|count| **count > 0).map(bits).sum::<f64>() > BITS * len
 }
 
-/// Whether a fast compressor saves less than 1 %.
+/// Returns whether a fast compressor saves less than 1 %.
 fn shrinks_little(probe: &mut CCtx, input: &[u8], out: &mut [u8]) -> Result<bool, SquashfsError> {
     let enough = input.len() - input.len() / 100;
     Ok(compress2(probe, input, out)?.is_none_or(|len| len > enough))

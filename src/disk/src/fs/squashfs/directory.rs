@@ -24,7 +24,7 @@ impl Entry<'_> {
 /// Length of `struct squashfs_dir_header`.
 const HEADER_LEN: u64 = 12;
 
-/// Where a listing went.
+/// Place of a listing.
 pub(super) struct Listing<'t> {
     /// Its first byte.
     pub start: Reference,
@@ -74,7 +74,7 @@ fn block_of(position: u64) -> u64 {
     position / SQUASHFS_METADATA_SIZE as u64
 }
 
-/// How many entries share a header at `position`: inodes in one block, numbers near the first one, and none
+/// Number of entries that share a header at `position`: inodes in one block, numbers near the first one, and none
 /// that begins in another metadata block than the header, so that each block has a header the index can name.
 fn run_len(entries: &[Entry], position: u64) -> usize {
     let first = &entries[0];

@@ -7,7 +7,7 @@ use crate::value::{ByteSize, Timestamp};
 
 use super::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN};
 
-/// Why a squashfs cannot be laid out, written or read.
+/// Reason why a squashfs cannot be laid out, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SquashfsError {
     /// The block size is not one the kernel mounts.
@@ -121,15 +121,15 @@ pub enum SquashfsError {
     Compress {
         /// The codec.
         codec: String,
-        /// What the library said.
+        /// Error of the library.
         reason: String,
     },
     /// The threads cannot be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
-        /// How many were wanted.
+        /// Number that was wanted.
         threads: usize,
-        /// What the system said.
+        /// Error of the operating system.
         reason: String,
     },
     /// A source file cannot be read.
@@ -138,7 +138,7 @@ pub enum SquashfsError {
     /// The target cannot be written.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// What was written reads back as something else.
+    /// Reading back gives something else than was written.
     #[error(transparent)]
     Proof(#[from] super::ProofError),
     /// An image contradicts itself.

@@ -61,7 +61,7 @@ impl<'t> Layout<'t> {
         self.size_bound
     }
 
-    /// How many inodes there will be.
+    /// Number of inodes there will be.
     pub fn inode_count(&self) -> u32 {
         self.inode_order.len() as u32
     }

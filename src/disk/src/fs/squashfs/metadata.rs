@@ -22,12 +22,12 @@ impl MetadataStream {
         MetadataStream { compressor, open, packed: Vec::new(), before: 0 }
     }
 
-    /// Where the next record begins.
+    /// Start of the next record.
     pub(super) fn reference(&self) -> Reference {
         Reference { block: self.packed.len() as u64, offset: self.open.len() as u16 }
     }
 
-    /// Where the next record begins, counted in uncompressed bytes.
+    /// Start of the next record, counted in uncompressed bytes.
     pub(super) fn position(&self) -> u64 {
         self.before + self.open.len() as u64
     }

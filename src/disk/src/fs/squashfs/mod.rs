@@ -71,7 +71,7 @@ use std::sync::Arc;
 use crate::value::Timestamp;
 use cache::BlockCache;
 
-/// What a root filesystem is compressed with unless somebody knows better. Of a Debian root filesystem it makes an
+/// Codec of a root filesystem unless somebody knows better. Of a Debian root filesystem it makes an
 /// image 1 % smaller than `mksquashfs -comp zstd` does, in a seventh of its CPU time; see `cargo bench`.
 pub const DEFAULT_CODEC: Codec = Codec::Zstd { level: 9 };
 /// The block size that goes with it: half of what 1 MiB costs for each miss of the page cache (time, bytes read,
@@ -82,7 +82,7 @@ pub const BLOCK_SIZE_MIN: u32 = 4 << 10;
 /// Largest [`Options::block_size`] (`SQUASHFS_FILE_MAX_SIZE`).
 pub const BLOCK_SIZE_MAX: u32 = 1 << 20;
 
-/// How a squashfs is made. Each field changes its bytes.
+/// Options of a squashfs. Each field changes its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Compression of data and metadata.
@@ -97,17 +97,17 @@ pub struct Options {
     pub pack_tails: bool,
 }
 
-/// What the work is done with. Nothing of it changes the bytes.
+/// Threads, cache and checks of the work. Nothing of it changes the bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
-    /// How many threads read and compress; 0 is one for each processor.
+    /// Number of threads that read and compress; 0 is one for each processor.
     pub threads: usize,
-    /// Where compressed blocks are kept between builds.
+    /// Cache of compressed blocks between builds.
     pub cache: Option<Arc<dyn BlockCache>>,
     /// Take a file whose path, length, modification and change time are those of an earlier build for unchanged, and
     /// do not read it where the cache has its blocks. Wrong if a file was changed within the same tick of the kernel's
     /// clock as it was read, or the clock or the whole filesystem was put back.
     pub trust_stat: bool,
-    /// Whether [`write()`] ends with [`prove`].
+    /// Set if [`write()`] ends with [`prove`].
     pub verify: bool,
 }

@@ -17,7 +17,7 @@ use crate::error::{Diagnostic, ErrorKind};
 use crate::fs::Damage;
 use crate::storage::Region;
 
-/// How many damaged files a message names.
+/// Number of damaged files that a message names.
 const NAMED: usize = 5;
 
 /// An image that is what was meant.
@@ -25,11 +25,11 @@ const NAMED: usize = 5;
 pub struct Proof {
     /// Names of regular files whose contents were compared.
     pub files: usize,
-    /// Why our own reader had to read the contents, if it had.
+    /// Reason why our own reader had to read the contents, if it had.
     pub without_second_reader: Option<String>,
 }
 
-/// Why an image is not what was meant.
+/// Reason why an image is not what was meant.
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
     /// Something reads back other than it was meant.
@@ -45,7 +45,7 @@ pub enum ProofError {
     Unreadable {
         /// The region.
         image: String,
-        /// What a reader says.
+        /// Error of a reader.
         reason: String,
     },
 }
@@ -123,7 +123,7 @@ fn tables(region: &Region, found: Result<Vec<Damage>, SquashfsError>) -> Result<
     })
 }
 
-/// What the second reader gives up, our own may read on and name.
+/// Reads on with our own reader where the second one gives up, to name what is damaged.
 fn unreadable(region: &Region, reason: String, own: Result<Vec<Damage>, SquashfsError>) -> SquashfsError {
     let image = region.name().to_owned();
     match own {

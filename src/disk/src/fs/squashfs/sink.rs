@@ -25,7 +25,7 @@ impl<'s, 'a> Sink<'s, 'a> {
         Sink { writer, head, position: SuperBlock::LEN as u64, room }
     }
 
-    /// Where the next byte goes.
+    /// Position of the next byte.
     pub(super) fn position(&self) -> u64 {
         self.position
     }

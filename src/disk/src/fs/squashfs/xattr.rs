@@ -35,7 +35,7 @@ impl XattrEntry<'_> {
     }
 }
 
-/// Whether squashfs has a namespace for an attribute.
+/// Returns whether squashfs has a namespace for an attribute.
 pub(super) fn is_stored(full_name: &[u8]) -> bool {
     PREFIXES.iter().any(|prefix| full_name.starts_with(prefix))
 }

@@ -4,19 +4,19 @@ use crate::error::{Diagnostic, ErrorKind};
 use crate::storage::TargetError;
 use crate::tree::ContentError;
 
-/// Why an archive cannot be written or read.
+/// Reason why an archive cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum TarError {
     /// The bytes are no archive.
     #[error("not a readable tar archive: {source}")]
     Corrupt {
-        /// What the reader said.
+        /// Error of the reader.
         source: std::io::Error,
     },
     /// The archive cannot be written.
     #[error("cannot write the archive: {source}")]
     Output {
-        /// What the writer said.
+        /// Error of the writer.
         source: std::io::Error,
     },
     /// The archive cannot be written where it goes.

@@ -23,7 +23,7 @@ pub(super) struct Member<'t> {
 }
 
 impl Layout<'_> {
-    /// What cannot be stored.
+    /// Paths of nodes that cannot be stored.
     pub fn dropped(&self) -> &[String] {
         &self.dropped
     }
@@ -138,7 +138,7 @@ fn headers(header: &Header, node: &Node) -> Vec<u8> {
     headers
 }
 
-/// Whether a name can be in a header: short, and of letters that every reader takes for the same.
+/// Returns whether a name can be in a header: short, and of letters that every reader takes for the same.
 fn fits(name: &[u8]) -> bool {
     name.len() <= NAME_LEN && (name.is_ascii() || std::str::from_utf8(name).is_err())
 }

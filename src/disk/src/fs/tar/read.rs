@@ -12,7 +12,7 @@ use crate::fs::{Damage, Problem, WrittenFile};
 use crate::tree::display;
 use crate::value::Digest;
 
-/// What an archive holds.
+/// Contents of an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Compression of the whole.
@@ -21,7 +21,7 @@ pub struct Summary {
     pub members: u64,
     /// Bytes of the regular files.
     pub content: u64,
-    /// Whether it is an OCI image layout.
+    /// Set if it is an OCI image layout.
     pub oci: bool,
 }
 

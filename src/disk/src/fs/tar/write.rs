@@ -10,7 +10,7 @@ use crate::storage::RegionWriter;
 use crate::tree::{Content, Run, display};
 use crate::value::Digest;
 
-/// Where an archive goes.
+/// Destination of an archive.
 pub trait Sink {
     /// Appends bytes.
     fn put(&mut self, bytes: &[u8]) -> Result<(), TarError>;

@@ -3,7 +3,7 @@
 use crate::error::{Diagnostic, ErrorKind};
 use crate::storage::TargetError;
 
-/// Why a filesystem stays as it is; nothing of it was changed.
+/// Reason why a filesystem stays as it is; nothing of it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum GrowError {
     /// No ext4 there.
@@ -11,10 +11,10 @@ pub enum GrowError {
     NotExt4 {
         /// First byte of the filesystem.
         offset: u64,
-        /// What is in the place of `s_magic`.
+        /// Number in the place of `s_magic`.
         found: u16,
     },
-    /// What its journal holds would undo what is changed.
+    /// Replaying its journal would undo what is changed.
     #[error("the ext4 filesystem was not unmounted: its journal must be replayed first")]
     NeedsRecovery,
     /// It says so itself.
@@ -35,7 +35,7 @@ pub enum GrowError {
     /// A number or checksum that cannot be.
     #[error("the ext4 filesystem is damaged: {what}")]
     Corrupt {
-        /// What is wrong.
+        /// Description of the problem.
         what: String,
     },
     /// The target failed.

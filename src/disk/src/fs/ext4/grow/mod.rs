@@ -24,14 +24,14 @@ use volume::{
 use super::raw::{BLOCK_UNINIT, INODE_UNINIT, get16, get32, put16, put32};
 use crate::storage::Target;
 
-/// What became of a filesystem.
+/// Result of growing a filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grown {
     /// Bytes before.
     pub from: u64,
     /// Bytes now; the same where not even another block had room.
     pub to: u64,
-    /// Why it does not fill the partition, if that is not for want of room.
+    /// Reason why it does not fill the partition, if that is not for want of room.
     pub limit: Option<Limit>,
 }
 
@@ -62,7 +62,7 @@ pub fn grow(target: &dyn Target, partition: &Range<u64>) -> Result<Grown, GrowEr
     Ok(Grown { from, to: growing.blocks * volume.block, limit: growing.limit })
 }
 
-/// What the last old group gets.
+/// Changes to the last old group.
 struct LastGroup {
     added: u64,
     /// Its changed bitmap and where that is; none if it is not written.
@@ -155,7 +155,7 @@ fn count(volume: &mut Volume, growing: &Growing, added: u64) {
     }
 }
 
-/// What of new groups must not be what the medium held before.
+/// Ranges of new groups that must not be what the medium held before.
 fn write_groups(volume: &Volume, growing: &Growing) -> Result<(), GrowError> {
     for (group, place) in growing.groups.clone().zip(&growing.places) {
         if !growing.is_uninitialized(volume, group) {
@@ -214,7 +214,7 @@ fn get_split(descriptor: &[u8], low: usize, high: usize) -> u32 {
     get_half(descriptor, low, high) as u32
 }
 
-/// What changes of the inode that owns the reserved descriptor blocks (`fs/ext4/resize.c`): it loses those that become
+/// Changes to the inode that owns the reserved descriptor blocks (`fs/ext4/resize.c`): it loses those that become
 /// descriptors, and each of the others lists its copies in the new groups, too. Bytes, and where they go.
 fn resize_inode(volume: &Volume, growing: &Growing) -> Result<Vec<(u64, Vec<u8>)>, GrowError> {
     let reserved = volume.reserved_gdt();

@@ -7,7 +7,7 @@ use super::volume::{Checksums, Volume};
 /// Blocks that must be left in a last group, else it is not made, as in `resize2fs`.
 const MIN_LAST_GROUP: u64 = 50;
 
-/// What stops a filesystem from filling its partition.
+/// Obstacle to filling the partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// No more blocks are reserved for group descriptors.
@@ -36,7 +36,7 @@ pub struct Place {
     pub inode_table: u64,
 }
 
-/// What a filesystem grows to.
+/// Size and groups that a filesystem grows to.
 #[derive(Debug)]
 pub struct Growing {
     /// Blocks afterwards.
@@ -80,7 +80,7 @@ impl Growing {
         &self.used[start..end.max(start)]
     }
 
-    /// Whether the bitmap of a new group may be left unwritten: nothing is used in it. Not the last group, whose bitmap
+    /// Returns whether the bitmap of a new group may be left unwritten: nothing is used in it. Not the last group, whose bitmap
     /// has padding.
     pub fn is_uninitialized(&self, volume: &Volume, group: u64) -> bool {
         let unused = self.used_in(&volume.group_range(group, self.blocks)).is_empty();
@@ -106,7 +106,7 @@ fn limited(volume: &Volume, wanted: u64) -> (u64, Option<Limit>) {
     })
 }
 
-/// Whether the last group, if it is a new one, has room for more than its own metadata.
+/// Returns whether the last group, if it is a new one, has room for more than its own metadata.
 fn last_is_useful(volume: &Volume, groups: &Range<u64>, blocks: u64) -> bool {
     let last = groups.end - 1;
     let range = volume.group_range(last, blocks);

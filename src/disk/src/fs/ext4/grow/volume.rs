@@ -30,7 +30,7 @@ const RO_COMPAT_GDT_CSUM: u32 = 0x10;
 const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
 const RO_COMPAT_ORPHAN_PRESENT: u32 = 0x1_0000;
 
-/// What protects descriptors and bitmaps.
+/// Checksums of descriptors and bitmaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksums {
     /// Nothing; tables and bitmaps must be initialized.
@@ -218,7 +218,7 @@ impl<'a> Volume<'a> {
         &mut self.descriptors[(group * self.desc_size) as usize..][..self.desc_size as usize]
     }
 
-    /// What `bg_checksum` is to be; none where nothing protects descriptors.
+    /// Returns the new `bg_checksum`; none where nothing protects descriptors.
     pub fn descriptor_checksum(&self, group: u64) -> Option<u16> {
         let (descriptor, number) = (self.descriptor(group), (group as u32).to_le_bytes());
         match self.checksums {

@@ -31,7 +31,7 @@ pub struct Application<'t, 'd> {
     created: BTreeMap<u32, Inode>,
     /// Files that lose names but not all.
     fewer: Vec<Inode>,
-    /// What loses its last name.
+    /// Inodes that lose their last name.
     gone: Vec<Inode>,
 }
 

@@ -5,7 +5,7 @@ pub use super::super::checksum::crc32c;
 /// The Castagnoli polynomial, reflected.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
 
-/// What has to stand in the four bytes at `at` so that the CRC of all `bytes`, begun with ones, is `wanted`.
+/// Returns what has to stand in the four bytes at `at` so that the CRC of all `bytes`, begun with ones, is `wanted`.
 pub fn bytes_that_keep(wanted: u32, bytes: &[u8], at: usize) -> [u8; 4] {
     let before = crc32c(!0, &bytes[..at]);
     let after = bytes[at + 4..].iter().rev().fold(wanted, |crc, byte| step_back(crc) ^ u32::from(*byte));

@@ -30,7 +30,7 @@ const NODE_CHILDREN: usize = 8;
 /// `DX_HASH_HALF_MD4`
 const HALF_MD4: u8 = 1;
 
-/// Where a name leads.
+/// Inode that a name leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Inode.
@@ -184,7 +184,7 @@ impl Directory {
         Ok((bytes, end))
     }
 
-    /// Whether a block belongs to the hash index: its first one, and those that look like one unused entry.
+    /// Returns whether a block belongs to the hash index: its first one, and those that look like one unused entry.
     fn is_index_block(&self, bytes: &[u8], index: usize) -> bool {
         let empty = get32(bytes, 0) == 0 && usize::from(get16(bytes, 4)) == bytes.len();
         self.inode.is_indexed() && (index == 0 || empty)
@@ -206,7 +206,7 @@ impl Directory {
         Ok(names)
     }
 
-    /// Where a name is: its block, and its entry with the one before it in the same block.
+    /// Place of a name: its block, and its entry with the one before it in the same block.
     fn find(
         &self,
         view: &Transaction,

@@ -17,7 +17,7 @@ pub trait Blocks {
 pub struct Logged {
     /// Block of the log.
     pub at: u64,
-    /// Whether its first four bytes are the journal's magic number, and zero in the log.
+    /// Set if its first four bytes are the journal's magic number, and zero in the log.
     pub escaped: bool,
 }
 
@@ -30,7 +30,7 @@ pub struct Disk<'a> {
     offset: u64,
     block_size: u64,
     blocks: u64,
-    /// What a replay will write.
+    /// Writes of a replay.
     pub logged: BTreeMap<u64, Logged>,
 }
 

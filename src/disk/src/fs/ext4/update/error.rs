@@ -4,7 +4,7 @@ use crate::error::{Diagnostic, ErrorKind};
 use crate::storage::TargetError;
 use crate::tree::ContentError;
 
-/// Why an existing ext4 filesystem cannot be read, changed or brought up to date with its journal.
+/// Reason why an existing ext4 filesystem cannot be read, changed or brought up to date with its journal.
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateError {
     /// No ext4 there.
@@ -12,7 +12,7 @@ pub enum UpdateError {
     NotExt4 {
         /// First byte of the filesystem on the target.
         offset: u64,
-        /// What is in the place of `s_magic`.
+        /// Number in the place of `s_magic`.
         found: u16,
     },
     /// Made by a program that knows more.
@@ -30,13 +30,13 @@ pub enum UpdateError {
     /// The kernel or e2fsck found damage, or it was not unmounted.
     #[error("the ext4 filesystem {state}")]
     NeedsCheck {
-        /// What its superblock says, as the end of the sentence.
+        /// Fact of the superblock, as the end of the sentence.
         state: &'static str,
     },
     /// Its parts contradict each other.
     #[error("the ext4 filesystem is damaged: {what}")]
     Corrupt {
-        /// What is wrong with what.
+        /// Description of the contradiction.
         what: String,
     },
     /// Reserved blocks count as free: a system is installed by root.
@@ -62,7 +62,7 @@ pub enum UpdateError {
     Path {
         /// Path in the filesystem.
         path: String,
-        /// What is wrong with it, as the end of the sentence.
+        /// Problem with it, as the end of the sentence.
         problem: &'static str,
     },
     /// All changes are one transaction.
@@ -73,7 +73,7 @@ pub enum UpdateError {
         /// Blocks of the log.
         have: u64,
     },
-    /// What was written reads otherwise.
+    /// Reading back gives other bytes than were written.
     #[error("bytes {offset}..{end} of `{target}` are not what was written: {what}", end = offset + len)]
     ReadBack {
         /// Name of the target.
@@ -82,7 +82,7 @@ pub enum UpdateError {
         offset: u64,
         /// Length in bytes.
         len: u64,
-        /// What was to be there.
+        /// Contents that were expected.
         what: &'static str,
     },
     /// The content of a new file cannot be read.

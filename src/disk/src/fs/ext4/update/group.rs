@@ -10,7 +10,7 @@ pub struct Group {
     raw: Vec<u8>,
 }
 
-/// What a bitmap is about.
+/// Kind of a bitmap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bitmap {
     Blocks,
@@ -98,7 +98,7 @@ impl Group {
         self.set_count(0x1C, 0x32, count);
     }
 
-    /// Whether a bitmap was never written.
+    /// Returns whether a bitmap was never written.
     pub fn is_uninit(&self, bitmap: Bitmap) -> bool {
         get16(&self.raw, 0x12) & uninit(bitmap) != 0
     }
@@ -109,7 +109,7 @@ impl Group {
         put16(&mut self.raw, 0x12, flags);
     }
 
-    /// Whether the stored checksum of a bitmap is that of its bytes.
+    /// Returns whether the stored checksum of a bitmap is that of its bytes.
     pub fn knows(&self, bitmap: Bitmap, bytes: &[u8], super_block: &SuperBlock) -> bool {
         let mut same = self.clone();
         same.seal_bitmap(bitmap, bytes, super_block);
@@ -143,7 +143,7 @@ impl Group {
         })
     }
 
-    /// Whether the stored checksum is right.
+    /// Returns whether the stored checksum is right.
     pub fn is_sound(&self, number: u32, super_block: &SuperBlock) -> bool {
         self.checksum(number, super_block).is_none_or(|crc| crc == get16(&self.raw, 0x1E))
     }

@@ -113,7 +113,7 @@ impl Inode {
         get32(&self.raw, 0x20)
     }
 
-    /// Whether `i_block` is an extent tree.
+    /// Returns whether `i_block` is an extent tree.
     pub fn has_extents(&self) -> bool {
         self.flags() & EXTENTS_FL != 0
     }
@@ -124,7 +124,7 @@ impl Inode {
         put32(&mut self.raw, 0x20, flags);
     }
 
-    /// Whether the directory has a hash index.
+    /// Returns whether the directory has a hash index.
     pub fn is_indexed(&self) -> bool {
         self.flags() & INDEX_FL != 0
     }
@@ -154,13 +154,13 @@ impl Inode {
         put16(&mut self.raw, 0x74, (count >> 32) as u16);
     }
 
-    /// Whether a symbolic link has its target in `i_block`.
+    /// Returns whether a symbolic link has its target in `i_block`.
     pub fn is_fast_link(&self, block_size: u64) -> bool {
         let attributes = u64::from(self.file_acl() != 0);
         self.kind() == S_IFLNK && !self.has_extents() && self.blocks(block_size) == attributes
     }
 
-    /// Whether `i_block` leads to blocks.
+    /// Returns whether `i_block` leads to blocks.
     pub fn has_blocks(&self, block_size: u64) -> bool {
         matches!(self.kind(), S_IFREG | S_IFDIR) || self.kind() == S_IFLNK && !self.is_fast_link(block_size)
     }
@@ -214,7 +214,7 @@ impl Inode {
         }
     }
 
-    /// What the checksums of its extents and directory blocks begin with.
+    /// Seed of the checksums of its extents and directory blocks.
     pub fn checksum_seed(&self, super_block: &SuperBlock) -> u32 {
         let crc = crc32c(super_block.checksum_seed(), &self.number.to_le_bytes());
         crc32c(crc, &self.generation().to_le_bytes())
@@ -245,7 +245,7 @@ impl Inode {
         }
     }
 
-    /// Whether the stored checksum is right.
+    /// Returns whether the stored checksum is right.
     pub fn is_sound(&self, super_block: &SuperBlock) -> bool {
         let mut same = self.clone();
         same.seal(super_block);

@@ -22,11 +22,11 @@ const DIRECT: u64 = 12;
 pub struct Run {
     /// First block of the file.
     pub logical: u64,
-    /// Where it is.
+    /// Place on the disk.
     pub physical: u64,
-    /// How many.
+    /// Number of blocks.
     pub len: u64,
-    /// Whether they were written; if not they read as zero.
+    /// Set if they were written; if not they read as zero.
     pub written: bool,
 }
 

@@ -75,9 +75,9 @@ use transaction::Transaction;
 pub enum Change {
     /// Lets a path lead to a new file, instead of the file that may be there.
     Put {
-        /// Where to.
+        /// Target of the link.
         path: Vec<u8>,
-        /// What.
+        /// The change.
         staged: Staged,
     },
     /// Gives a file another name, instead of the file that may have it; or a directory, within its parent.
@@ -89,26 +89,26 @@ pub enum Change {
     },
     /// Removes a file or an empty directory.
     Remove {
-        /// Which.
+        /// Path of the node.
         path: Vec<u8>,
     },
     /// Makes a directory where nothing is.
     MakeDirectory {
-        /// Where.
+        /// Path in the tree.
         path: Vec<u8>,
         /// Permissions, owner and time.
         stat: Stat,
     },
     /// Makes a symbolic link of root's, instead of the file that may be there.
     Symlink {
-        /// Where.
+        /// Path in the tree.
         path: Vec<u8>,
-        /// What it holds.
+        /// Bytes it holds.
         target: Vec<u8>,
     },
 }
 
-/// What there is room for.
+/// Space there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Free {
     /// Free blocks, those reserved for root among them.
@@ -119,7 +119,7 @@ pub struct Free {
     pub block_size: u64,
 }
 
-/// What a path leads to.
+/// Kind of the node that a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -132,10 +132,10 @@ pub enum Kind {
     Special,
 }
 
-/// What is known of a file besides its content.
+/// Metadata of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metadata {
-    /// What it is.
+    /// Kind of the node.
     pub kind: Kind,
     /// Length in bytes.
     pub len: u64,
@@ -219,7 +219,7 @@ impl<'a> Volume<'a> {
         Transaction::new(&self.disk, &self.super_block, &self.groups)
     }
 
-    /// What there is room for besides the files that are staged.
+    /// Returns the space besides that of the files that are staged.
     pub fn free(&self) -> Free {
         Free {
             blocks: self.space.blocks(),
@@ -234,12 +234,12 @@ impl<'a> Volume<'a> {
         blocks + map::nodes_for(blocks.min(self.space.runs()), blocks, &self.super_block)
     }
 
-    /// Whether the journal has to be replayed, which the first [`Volume::stage`] or [`Volume::commit`] does.
+    /// Returns whether the journal has to be replayed, which the first [`Volume::stage`] or [`Volume::commit`] does.
     pub fn needs_replay(&self) -> bool {
         self.super_block.needs_recovery()
     }
 
-    /// What is known of the file at `path`; none if there is nothing.
+    /// Returns the metadata of the file at `path`; none if there is nothing.
     pub fn stat(&self, path: impl AsRef<[u8]>) -> Result<Option<Metadata>, UpdateError> {
         Ok(self.inode(path.as_ref())?.map(|inode| self.metadata(&inode)))
     }

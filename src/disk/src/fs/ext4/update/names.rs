@@ -10,7 +10,7 @@ use crate::tree;
 
 /// A directory before and after.
 pub struct Listing {
-    /// Where its names are.
+    /// Directory with its names.
     pub directory: Directory,
     /// Its names as they were.
     pub before: BTreeMap<Vec<u8>, Link>,
@@ -21,7 +21,7 @@ pub struct Listing {
 /// The directories that were looked at, by inode.
 #[derive(Default)]
 pub struct Names {
-    /// Which of them changed is told by their names.
+    /// Their names say which of them changed.
     pub listings: BTreeMap<u32, Listing>,
 }
 
@@ -67,7 +67,7 @@ impl Names {
         Ok((self.directory(view, &parents.join(&b'/'))?, name))
     }
 
-    /// Where `path` leads; none if there is no such name in a directory that exists.
+    /// Returns the node `path` leads to; none if there is no such name in a directory that exists.
     pub fn find(&mut self, view: &Transaction, path: &[u8]) -> Result<Option<Link>, UpdateError> {
         if tree::components(path).next().is_none() {
             return Ok(Some(Link { inode: ROOT_INO, file_type: TYPE_DIRECTORY }));
@@ -145,7 +145,7 @@ impl Listing {
         (count(&self.before), count(&self.after))
     }
 
-    /// Whether any name changes.
+    /// Returns whether any name changes.
     pub fn is_changed(&self) -> bool {
         self.before != self.after
     }

@@ -35,7 +35,7 @@ impl Staged {
         self.inode.size()
     }
 
-    /// Whether there is no content.
+    /// Returns whether there is no content.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

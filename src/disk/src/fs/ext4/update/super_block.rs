@@ -6,7 +6,7 @@ use super::checksum::{bytes_that_keep, crc32c};
 use super::error::{UpdateError, corrupt};
 use crate::value::Timestamp;
 
-/// Where it is from the start of the filesystem.
+/// Offset from the start of the filesystem.
 pub const SUPER_BLOCK_OFFSET: u64 = 1024;
 /// The smallest sector; what changes is in the first one.
 pub const SECTOR: usize = 512;
@@ -150,42 +150,42 @@ impl SuperBlock {
         get32(&self.raw, 0x64)
     }
 
-    /// Whether block numbers have 48 bits.
+    /// Returns whether block numbers have 48 bits.
     pub fn is_64bit(&self) -> bool {
         self.incompat() & IS_64BIT != 0
     }
 
-    /// Whether new files have extents.
+    /// Returns whether new files have extents.
     pub fn has_extents(&self) -> bool {
         self.incompat() & EXTENTS != 0
     }
 
-    /// Whether there is a journal.
+    /// Returns whether there is a journal.
     pub fn has_journal(&self) -> bool {
         self.compat() & HAS_JOURNAL != 0
     }
 
-    /// Whether all metadata has CRC-32C.
+    /// Returns whether all metadata has CRC-32C.
     pub fn has_metadata_csum(&self) -> bool {
         self.ro_compat() & METADATA_CSUM != 0
     }
 
-    /// Whether group descriptors have CRC-16.
+    /// Returns whether group descriptors have CRC-16.
     pub fn has_gdt_csum(&self) -> bool {
         self.ro_compat() & GDT_CSUM != 0 && !self.has_metadata_csum()
     }
 
-    /// Whether group descriptors may say that bitmaps were never written.
+    /// Returns whether group descriptors may say that bitmaps were never written.
     pub fn has_uninit_groups(&self) -> bool {
         self.ro_compat() & (GDT_CSUM | METADATA_CSUM) != 0
     }
 
-    /// Whether the log may hold what is not in place yet.
+    /// Returns whether the log may hold what is not in place yet.
     pub fn needs_recovery(&self) -> bool {
         self.incompat() & NEEDS_RECOVERY != 0
     }
 
-    /// What checksums of metadata begin with.
+    /// Seed of checksums of metadata.
     pub fn checksum_seed(&self) -> u32 {
         match self.incompat() & CSUM_SEED {
             0 => crc32c(!0, self.uuid()),
@@ -243,7 +243,7 @@ impl SuperBlock {
         get32(&self.raw, 0x54)
     }
 
-    /// What a new inode has behind its first 128 bytes.
+    /// Bytes of a new inode behind its first 128.
     pub fn want_extra_isize(&self) -> u16 {
         match get16(&self.raw, 0x15E) {
             wanted @ 32.. if usize::from(wanted) <= self.inode_size() - 128 => wanted & !3,
@@ -272,7 +272,7 @@ impl SuperBlock {
         present.then(|| get32(&self.raw, 0x280))
     }
 
-    /// What names are hashed with, and whether their characters are signed.
+    /// Hash of names, and whether their characters are signed.
     pub fn name_hash(&self) -> ([u8; 16], bool) {
         let mut seed = [0; 16];
         seed.copy_from_slice(&self.raw[0xEC..0xFC]);
@@ -303,7 +303,7 @@ impl SuperBlock {
         self.incompat() & META_BG != 0 && descriptor_block >= u64::from(get32(&self.raw, 0x104))
     }
 
-    /// Whether a group has a copy of the superblock.
+    /// Returns whether a group has a copy of the superblock.
     fn has_copy(&self, group: u64) -> bool {
         if self.compat() & SPARSE_SUPER2 != 0 {
             let copies = [0x24C, 0x250].map(|at| u64::from(get32(&self.raw, at)));

@@ -10,7 +10,7 @@ use super::inode::Inode;
 use super::super_block::{SUPER_BLOCK_OFFSET, SuperBlock};
 use crate::value::Timestamp;
 
-/// When a block is written in place: the order of the variants.
+/// Time at which a block is written in place: the order of the variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Was in no use before.
@@ -144,7 +144,7 @@ impl<'d> Transaction<'d> {
         }
     }
 
-    /// What the kernel makes up for a bitmap that was never written (`ext4_init_block_bitmap`).
+    /// Returns what the kernel makes up for a bitmap that was never written (`ext4_init_block_bitmap`).
     fn initial_bitmap(&self, group: u32, bitmap: Bitmap) -> Vec<u8> {
         let mut bytes = vec![0; self.block_size() as usize];
         let bits = self.bits(group, bitmap);

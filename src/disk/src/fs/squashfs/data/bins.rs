@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::tree::Content;
 use crate::value::Digest;
 
-/// How many are open at a time. With one, a file that does not fit leaves a sixth of a block empty on average;
+/// Number of bins that are open at a time. With one, a file that does not fit leaves a sixth of a block empty on average;
 /// with more than a few, files that belong together get far apart.
 const OPEN_MAX: usize = 4;
 
@@ -19,7 +19,7 @@ pub(super) struct Piece<'t> {
     pub bytes: Bytes<'t>,
 }
 
-/// Where the bytes of a piece are.
+/// Place of the bytes of a piece.
 #[derive(Debug)]
 pub(super) enum Bytes<'t> {
     /// They were read, together with others.

@@ -14,7 +14,7 @@ use super::memo::Memo;
 use crate::tree::Content;
 use crate::value::Digest;
 
-/// Which files are the same as an earlier one.
+/// Files that are the same as an earlier one.
 #[derive(Default)]
 pub(super) struct Duplicates {
     /// By position in `Layout::files`, for files that had to be read.
@@ -30,7 +30,7 @@ impl Duplicates {
         self.digests.get(&file).copied()
     }
 
-    /// Whether an earlier file has the same content.
+    /// Returns whether an earlier file has the same content.
     pub(super) fn contains(&self, file: u32) -> bool {
         self.is_duplicate.contains_key(&file)
     }

@@ -30,9 +30,9 @@ pub(super) struct Small<'t> {
     /// Position in `Layout::files`.
     pub file: u32,
     pub content: &'t Content,
-    /// Whether a run of packing ends behind it.
+    /// Set if a run of packing ends behind it.
     pub ends_run: bool,
-    /// What an earlier build read.
+    /// Facts that an earlier build read.
     pub known: Option<&'t Known>,
 }
 
@@ -45,19 +45,19 @@ pub(super) struct Span<'t> {
     pub opened: Arc<Opened<'t>>,
     pub offset: u64,
     pub len: usize,
-    /// What an earlier build read.
+    /// Facts that an earlier build read.
     pub known: Option<&'t Known>,
     /// The file stores nothing there.
     pub is_hole: bool,
 }
 
 impl Span<'_> {
-    /// Whether this is the whole file.
+    /// Returns whether this is the whole file.
     pub(super) fn is_whole(&self) -> bool {
         self.len as u64 == self.opened.len()
     }
 
-    /// Whether the file ends here.
+    /// Returns whether the file ends here.
     pub(super) fn is_last(&self) -> bool {
         self.offset + self.len as u64 == self.opened.len()
     }
@@ -69,7 +69,7 @@ struct Rest<'t> {
     content: &'t Content,
     known: Option<&'t Known>,
     opened: Arc<Opened<'t>>,
-    /// Where it goes on.
+    /// Offset at which it goes on.
     offset: u64,
     /// The next range the file stores, if it ends behind `offset`; nothing if there is none.
     data: Option<Range<u64>>,

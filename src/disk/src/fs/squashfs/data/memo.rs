@@ -19,14 +19,14 @@ const VERSION: u32 = 1;
 /// Stands for a block of zeros.
 pub(super) const ZEROS: Digest = Digest([0; 32]);
 
-/// What a build knows before it reads.
+/// Knowledge of a build before it reads.
 #[derive(Default)]
 pub(super) struct Memo {
     files: HashMap<Digest, Known>,
     fragments: HashMap<Digest, Digest>,
 }
 
-/// What was read in a file.
+/// Facts about a file that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Known {
     /// Digest of the file.
@@ -38,7 +38,7 @@ pub(super) struct Known {
 }
 
 impl Memo {
-    /// What was known of this file, if it has the same stamp.
+    /// Returns what was known of this file, if it has the same stamp.
     pub(super) fn file(&self, content: &Content) -> Option<&Known> {
         self.files.get(&name_of(content)?)
     }

@@ -34,7 +34,7 @@ use packer::Work;
 use subtree::Subtrees;
 use worker::{BatchDone, Done, FragmentDone, SmallFile, SpanDone, SpanHash, Tail, Workers};
 
-/// Where the bytes of a file went.
+/// Place of the bytes of a file in the image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FileData {
     /// First data block.
@@ -55,7 +55,7 @@ pub(super) struct StoredData {
     pub digests: Vec<Digest>,
     /// `squashfs_fragment_entry` start and size.
     pub fragments: Vec<(u64, u32)>,
-    /// How many files share the bytes of an earlier one.
+    /// Number of files that share the bytes of an earlier one.
     pub duplicates: u32,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn store(
     Ok(data)
 }
 
-/// What is known before contents are read in order.
+/// Knowledge before contents are read in order.
 struct Plan {
     duplicates: Duplicates,
     order: Order,

@@ -40,7 +40,7 @@ impl Order {
     }
 }
 
-/// Where runs end in a sequence of files.
+/// Ends of runs in a sequence of files.
 #[derive(Default)]
 pub(super) struct Runs {
     len: u64,

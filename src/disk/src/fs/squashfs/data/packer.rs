@@ -8,7 +8,7 @@ use super::super::{Codec, Options, SquashfsError};
 use crate::fs::squashfs::cache::{Block, BlockCache, Key};
 use crate::value::Digest;
 
-/// What becomes of blocks.
+/// Processing of blocks.
 #[derive(Clone)]
 pub(super) enum Work {
     /// They are compressed, or taken from a cache.

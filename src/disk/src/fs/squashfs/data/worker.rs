@@ -32,7 +32,7 @@ pub(super) struct SpanDone<'t> {
     /// Bytes in holes.
     pub sparse: u64,
     pub hash: SpanHash,
-    /// What goes to a fragment block.
+    /// Piece that goes to a fragment block.
     pub tail: Option<Tail<'t>>,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct SmallFile<'t> {
     /// All bytes are zero.
     pub zero: bool,
     pub bytes: Bytes<'t>,
-    /// Whether a run of packing ends behind it.
+    /// Set if a run of packing ends behind it.
     pub ends_run: bool,
 }
 
@@ -82,7 +82,7 @@ pub(super) struct FragmentDone {
 pub(super) struct Workers<'m> {
     options: Options,
     work: Work,
-    /// What is known, if that is to be used.
+    /// Knowledge, if that is to be used.
     memo: Option<&'m Memo>,
     slots: Vec<Mutex<Option<Worker<'m>>>>,
 }
@@ -101,7 +101,7 @@ impl<'m> Workers<'m> {
         Workers { options: options.clone(), work, memo, slots }
     }
 
-    /// Whether stamps of files are trusted.
+    /// Returns whether stamps of files are trusted.
     pub(super) fn trust(&self) -> bool {
         self.memo.is_some()
     }

@@ -15,7 +15,7 @@ use super::{read_superblock, unreadable};
 use crate::fs::{Damage, Problem};
 use crate::tree::{self, Body, Node, NodeId};
 
-/// What differs from `layout`: names, kinds, modes, owners, times, link targets, device numbers, attributes, link
+/// Returns what differs from `layout`: names, kinds, modes, owners, times, link targets, device numbers, attributes, link
 /// counts, and the tables that lead to inodes. Contents are not read.
 pub(in super::super) fn compare(
     mut reader: impl Read + Seek,
@@ -56,7 +56,7 @@ struct Compare<'a, 't, R> {
     layout: &'a Layout<'t>,
     metadata: Metadata<R>,
     xattrs: XattrTable,
-    /// Where the inodes are, by number less one.
+    /// Places of the inodes, by number less one.
     places: Vec<u64>,
     damages: Vec<Damage>,
 }

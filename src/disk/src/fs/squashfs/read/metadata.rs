@@ -144,7 +144,7 @@ impl<R: Read + Seek> Metadata<R> {
         id.ok_or_else(|| format!("has owner {index} of {}", self.ids.len()))
     }
 
-    /// Where an inode is.
+    /// Place of an inode.
     pub(super) fn inode(&self, reference: u64) -> Cursor {
         Cursor::new(self.superblock.inode_table_start, reference)
     }

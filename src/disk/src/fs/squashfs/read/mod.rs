@@ -28,7 +28,7 @@ pub use decoder::decode_block;
 use metadata::Metadata;
 use walk::{Inode, Kind, Walk};
 
-/// What the superblock says.
+/// Facts of the superblock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Info {
     /// `gzip`, `xz`, `lz4`, `zstd`, or one that cannot be read here: `lzma`, `lzo`.
@@ -45,9 +45,9 @@ pub struct Info {
     pub bytes_used: u64,
     /// Creation time.
     pub timestamp: Timestamp,
-    /// Whether there are extended attributes.
+    /// Set if there are extended attributes.
     pub xattrs: bool,
-    /// Whether inodes can be found by number, as NFS and overlayfs want.
+    /// Set if inodes can be found by number, as NFS and overlayfs want.
     pub exportable: bool,
 }
 

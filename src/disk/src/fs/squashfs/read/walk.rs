@@ -12,7 +12,7 @@ use crate::tree;
 /// An inode that was read.
 pub(super) struct Inode {
     pub number: u32,
-    /// Where it is: the reference that directories and the export table have.
+    /// Place of the inode: the reference that directories and the export table have.
     pub place: u64,
     pub links: u32,
     /// Index of its attributes.
@@ -24,7 +24,7 @@ pub(super) struct Inode {
     pub kind: Kind,
 }
 
-/// What an inode is.
+/// Kind of an inode.
 pub(super) enum Kind {
     Dir(Listing),
     File(FileMap),
@@ -35,14 +35,14 @@ pub(super) enum Kind {
     Socket,
 }
 
-/// Where the entries of a directory are.
+/// Place of the entries of a directory.
 pub(super) struct Listing {
     reference: u64,
     /// Uncompressed bytes.
     len: u64,
     /// Inode number of the directory above.
     pub parent: u32,
-    /// Whether each entry of the index leads to a header of the listing and has the name behind it.
+    /// Set if each entry of the index leads to a header of the listing and has the name behind it.
     pub index_is_right: bool,
 }
 
@@ -57,7 +57,7 @@ struct IndexEntry {
     name: Vec<u8>,
 }
 
-/// Where the contents of a file are.
+/// Place of the contents of a file.
 pub(super) struct FileMap {
     pub size: u64,
     /// Bytes in holes, as the inode says.

@@ -14,7 +14,7 @@ const VALUE_MAX: u32 = 65_536;
 
 /// The table of sets; each set is read once.
 pub(super) struct XattrTable {
-    /// Where the names and values begin.
+    /// Start of the names and values.
     start: u64,
     /// `squashfs_xattr_id`: reference, count and size of each set.
     sets: Vec<(u64, u32)>,

@@ -20,7 +20,7 @@ const SYMLINK_MAX: usize = 255;
 /// It reads one metadata block of owners.
 const IDS_MAX: usize = 2048;
 
-/// What of a tree this reader cannot read, if anything; then [`prove`](super::super::prove) does without it.
+/// Reason why this reader cannot read a tree, if there is one; then [`prove`](super::super::prove) does without it.
 pub fn beyond(tree: &Tree) -> Option<String> {
     let stats = || tree.walk().map(|(_, id)| tree.node(id).stat);
     let ids: HashSet<u32> = stats().flat_map(|stat| [stat.uid, stat.gid]).collect();
@@ -35,7 +35,7 @@ pub fn beyond(tree: &Tree) -> Option<String> {
     Some(format!("the target of `{}` has {len} bytes, it reads {SYMLINK_MAX}", tree::display(&path)))
 }
 
-/// What differs from `layout`: names, kinds, modes, owners, times, link targets, device numbers, and the digest of
+/// Returns what differs from `layout`: names, kinds, modes, owners, times, link targets, device numbers, and the digest of
 /// every file against `written`, which is in the order of the tree. An error is the reason why the image cannot be
 /// opened.
 pub(in super::super) fn compare(

@@ -60,7 +60,7 @@ fn originals(files: &[&SquashfsFileReader]) -> Vec<usize> {
     files.iter().enumerate().map(original).collect()
 }
 
-/// Whether all of the file is in a fragment block.
+/// Returns whether all of the file is in a fragment block.
 fn is_tail(file: &SquashfsFileReader) -> bool {
     file.block_sizes().is_empty()
 }
@@ -99,7 +99,7 @@ fn spans<'a>(
     })
 }
 
-/// What one thread does.
+/// Work of one thread.
 enum Job<'a> {
     /// Files in one fragment block: its index and the files.
     Fragment { tails: &'a [(usize, usize)] },
@@ -119,7 +119,7 @@ struct Span<'a> {
     is_whole: bool,
 }
 
-/// What is known of a file after a job.
+/// State of a file after a job.
 type Part = (usize, Result<Hashed, String>);
 
 enum Hashed {
@@ -168,7 +168,7 @@ impl Span<'_> {
     }
 }
 
-/// Where the last `len` bytes of a file are in its fragment block.
+/// Place of the last `len` bytes of a file in its fragment block.
 fn tail_range(file: &SquashfsFileReader, len: usize) -> std::ops::Range<usize> {
     let start = file.block_offset() as usize;
     start..start + len

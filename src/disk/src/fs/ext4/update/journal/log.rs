@@ -163,7 +163,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Where the first `count` blocks of the log are: runs with their lengths.
+    /// Places of the first `count` blocks of the log: runs with their lengths.
     fn pieces(&self, count: usize) -> Result<Vec<(u64, usize)>, UpdateError> {
         let mut pieces: Vec<(u64, usize)> = Vec::new();
         for block in self.first()..self.first() + count as u32 {

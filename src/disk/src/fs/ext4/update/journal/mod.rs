@@ -107,7 +107,7 @@ impl Journal {
         self.incompat() & (INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3) != 0
     }
 
-    /// What checksums in the log begin with.
+    /// Seed of checksums in the log.
     fn seed(&self) -> u32 {
         crc32c(!0, &self.raw[0x30..0x40])
     }
@@ -132,7 +132,7 @@ impl Journal {
         be32(&self.raw, S_SEQUENCE)
     }
 
-    /// Whether nothing is in the log.
+    /// Returns whether nothing is in the log.
     pub fn is_empty(&self) -> bool {
         be32(&self.raw, S_START) == 0
     }
@@ -142,7 +142,7 @@ impl Journal {
         (self.end() - self.first()).into()
     }
 
-    /// Where a block of the journal is.
+    /// Returns the place of a block of the journal.
     fn place(&self, block: u32) -> Result<u64, UpdateError> {
         let mut rest = u64::from(block);
         for run in &self.runs {

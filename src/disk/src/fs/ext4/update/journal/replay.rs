@@ -7,7 +7,7 @@ use super::super::disk::{Blocks, Disk, JOURNAL_MAGIC, Logged};
 use super::super::error::{UpdateError, corrupt};
 use super::*;
 
-/// What complete transactions left to be done.
+/// Work that complete transactions left to be done.
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// The newest version of each block.
@@ -23,7 +23,7 @@ struct Copy {
     crc: u32,
 }
 
-/// What stands in the log from one commit to the next.
+/// Contents of the log from one commit to the next.
 #[derive(Default)]
 struct Part {
     copies: Vec<Copy>,
