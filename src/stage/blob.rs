@@ -45,7 +45,7 @@ impl StagedBlob {
         };
         let path = images.join(file);
         let metadata = path.metadata().map_err(Io::on("read", &path))?;
-        let content = Content::stamped(path, 0, metadata.len(), Stamp::of(&metadata));
+        let content = Content::stamped(path, 0, metadata.len(), Stamp::from_metadata(&metadata));
         let staged = StagedBlob { file: file.clone(), content };
         staged.ensure_magic(blob)?;
         Ok(Some(staged))

@@ -423,7 +423,7 @@ fn is_excluded(path: &[u8], exclude: &[String]) -> bool {
 /// A file of the images directory by reference.
 fn content(path: &Path) -> Result<Content, Io> {
     let metadata = path.metadata().map_err(Io::on("read", path))?;
-    Ok(Content::stamped(path, 0, metadata.len(), Stamp::of(&metadata)))
+    Ok(Content::stamped(path, 0, metadata.len(), Stamp::from_metadata(&metadata)))
 }
 
 fn relative(path: &Path, base: &Path) -> String {

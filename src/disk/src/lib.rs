@@ -20,9 +20,12 @@
 //!
 //! The same input gives the same bytes, whatever the number of threads: times, ids and seeds are arguments.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod error;
 pub mod fs;
 pub mod storage;
+#[cfg(feature = "table")]
 pub mod table;
 pub mod tree;
 pub mod value;

@@ -14,6 +14,7 @@ use liblzma::stream::{Check, Stream};
 use liblzma::write::XzEncoder;
 use lz4::block::CompressionMode;
 use rayon::prelude::*;
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// `LEGACY_MAGICNUMBER` of lz4, `ARCHIVE_MAGICNUMBER` in Linux.
@@ -116,12 +117,14 @@ impl fmt::Display for Compression {
     }
 }
 
+#[cfg(feature = "serde")]
 impl Serialize for Compression {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
+#[cfg(feature = "serde")]
 impl<'de> Deserialize<'de> for Compression {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
@@ -249,7 +252,7 @@ impl<W: Write> Write for Lz4Encoder<W> {
     }
 }
 
-/// Reads a stream whatever it is compressed with, told by its magic number; also returns the name of the format.
+/// Reads a stream whatever it is compressed with, by its magic number; also returns the name of the format.
 pub fn decoder<'r>(mut reader: impl Read + 'r) -> io::Result<(&'static str, Box<dyn Read + 'r>)> {
     let mut magic = Vec::new();
     reader.by_ref().take(6).read_to_end(&mut magic)?;

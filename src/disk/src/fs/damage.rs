@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 /// A file that is not what was written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Damage {
     /// Path of the file, see [`crate::tree::display`].
     pub path: String,
@@ -14,8 +13,8 @@ pub struct Damage {
 }
 
 /// Difference between a file and what was written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "kebab-case"))]
 pub enum Problem {
     /// There is no such file, or its directory is damaged.
     Missing,
@@ -46,6 +45,7 @@ pub enum Problem {
     },
 }
 
+#[cfg(feature = "squashfs")]
 impl Damage {
     /// Compares one property; `None` if it is as written.
     pub(super) fn unless_same<T: PartialEq>(

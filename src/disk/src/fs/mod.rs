@@ -2,22 +2,29 @@
 //!
 //! Every one is deterministic: the same tree and options give the same bytes, whatever the number of threads.
 
+#[cfg(feature = "compress")]
 pub mod compress;
+#[cfg(feature = "cpio")]
 pub mod cpio;
 mod damage;
+#[cfg(feature = "ext4")]
 pub mod ext4;
+#[cfg(feature = "fat")]
 pub mod fat;
+#[cfg(feature = "oci")]
 pub mod oci;
+#[cfg(feature = "squashfs")]
 pub mod squashfs;
+#[cfg(feature = "tar")]
 pub mod tar;
 
 pub use damage::{Damage, Problem};
-use serde::Serialize;
 
 use crate::value::Digest;
 
 /// A regular file as it was written, with what is needed to name it when its bytes are damaged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct WrittenFile {
     /// Path inside the filesystem, see [`crate::tree::display`].
     pub path: String,
@@ -35,6 +42,7 @@ pub fn zeros(len: u64) -> impl Iterator<Item = &'static [u8]> {
 }
 
 /// Adds `len` zero bytes to a digest.
+#[cfg(any(feature = "ext4", feature = "fat", feature = "tar"))]
 fn hash_zeros(hasher: &mut blake3::Hasher, len: u64) {
     zeros(len).for_each(|bytes| _ = hasher.update(bytes));
 }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -17,21 +16,25 @@ use crate::value::{Arch, Timestamp, Utc};
 
 /// Name and configuration of a container image (OCI image specification 1.0, `config.md`). Words are filled in
 /// everywhere.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(deny_unknown_fields, rename_all = "kebab-case")
+)]
 pub struct Oci {
     /// `NAME:TAG` under which the image is loaded.
     pub reference: String,
     /// Command that is run.
     pub entrypoint: Vec<String>,
     /// Environment as `NAME=VALUE`.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub env: Vec<String>,
     /// Directories that are volumes.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub volumes: Vec<String>,
     /// Labels.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub labels: BTreeMap<String, String>,
     /// Signal that stops it.
     pub stop_signal: Option<String>,
@@ -50,7 +53,7 @@ impl Oci {
 pub struct Layer {
     /// A tar archive, compressed or not.
     pub content: Content,
-    /// Compression of the layer.
+    /// Compression of `content`.
     pub compression: Compression,
     /// SHA-256 of `content`.
     pub digest: [u8; 32],
@@ -66,7 +69,7 @@ pub enum OciError {
         "`{reference}` is not the name of a container image: NAME:TAG, without capital letters in the name"
     )]
     Reference {
-        /// Architecture in the board descriptor.
+        /// The name that was given.
         reference: String,
     },
 }

@@ -5,19 +5,23 @@
 //! blocks of a filesystem) and keeps whatever the target holds.
 
 mod cursor;
+#[cfg(feature = "simulation")]
 pub mod cut;
 mod device;
 mod direct;
 mod draft;
+#[cfg(feature = "simulation")]
 pub mod faulty;
 mod file;
 mod in_place;
 mod layer;
 mod lock;
+#[cfg(feature = "simulation")]
 mod medium;
 mod memory;
 mod pending;
 mod read_only;
+#[cfg(feature = "recorder")]
 mod recorder;
 mod region;
 mod scratch;
@@ -25,19 +29,23 @@ mod twice;
 mod watched;
 
 pub use cursor::Cursor;
+#[cfg(feature = "simulation")]
 pub use cut::PowerCut;
 pub use device::{Device, DeviceError, Limits};
 pub use direct::{AlignedBuffer, CacheBypass};
 pub use draft::{Draft, sync_directory};
+#[cfg(feature = "simulation")]
 pub use faulty::{Fault, Faulty, Kind, Place, Simulation, SimulationError, Tear};
 pub use file::{ImageFile, ImageFileError};
 pub use in_place::{InPlace, InPlaceError};
 pub use layer::{Layer, ReadFrom, WriteOp};
 pub use lock::Holder;
+#[cfg(feature = "simulation")]
 pub use medium::Medium;
 pub use memory::Memory;
 pub use pending::{Change, ChangeData, Pending};
 pub use read_only::ReadOnly;
+#[cfg(feature = "recorder")]
 pub use recorder::{Extent, LARGEST_EXTENT, Log, Record, Recorder};
 pub use region::{Region, RegionWriter};
 pub use scratch::Scratch;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::mbr::{self, Entry};
-use super::{Partition, PartitionKind, TableBytes, TableError, check, second_reader, sectors};
+use super::{Partition, PartitionKind, TableBytes, TableError, check, sectors};
 use crate::storage::Geometry;
 
 /// `Signature`.
@@ -80,7 +80,8 @@ pub fn encode(
         TableBytes::new("gpt backup entries", backup_entries, entries),
         TableBytes::new("gpt backup header", placement.last * sector, header(false)),
     ];
-    second_reader::ensure_gpt(&pieces, partitions, geometry)?;
+    #[cfg(feature = "table-reader")]
+    super::second_reader::ensure_gpt(&pieces, partitions, geometry)?;
     Ok(pieces)
 }
 

@@ -5,9 +5,7 @@
 //! of the same form in front of it: entry 1 is the partition, relative to that record; entry 2 the next record,
 //! relative to the extended partition.
 
-use super::{
-    Partition, PartitionKind, TableBytes, TableError, check, reject_overlap, second_reader, sectors,
-};
+use super::{Partition, PartitionKind, TableBytes, TableError, check, reject_overlap, sectors};
 use crate::storage::Geometry;
 
 /// First byte of what [`encode`] returns for sector 0: the boot code before it belongs to others.
@@ -118,7 +116,8 @@ pub fn encode(
         pieces = chain.encode(sector);
     }
     pieces.insert(0, TableBytes::new("mbr", TABLE_OFFSET, sector_zero(disk_signature, &entries)));
-    second_reader::ensure_mbr(&pieces, partitions, geometry)?;
+    #[cfg(feature = "table-reader")]
+    super::second_reader::ensure_mbr(&pieces, partitions, geometry)?;
     Ok(pieces)
 }
 

@@ -10,6 +10,7 @@ pub mod gpt;
 mod grow;
 pub mod mbr;
 mod read;
+#[cfg(feature = "table-reader")]
 mod second_reader;
 
 pub use grow::{Fitted, Kept, fit, room, unfit};
@@ -17,7 +18,6 @@ pub use read::{CopyState, Scheme, Table, read};
 
 use std::ops::Range;
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::{Diagnostic, ErrorKind};
@@ -25,7 +25,8 @@ use crate::storage::Geometry;
 use crate::value::ByteSize;
 
 /// One partition of a table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Partition {
     /// Its number, from 1: what stands behind `sda` or `-part`.
     pub number: u32,
@@ -47,8 +48,12 @@ impl Partition {
 }
 
 /// Facts about a partition that only one kind of table has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "table", rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "table", rename_all = "lowercase")
+)]
 pub enum PartitionKind {
     /// An entry of an MBR.
     Mbr {
@@ -115,7 +120,7 @@ pub enum TableError {
     Outside {
         /// [`Partition::name`].
         partition: String,
-        /// Place on the disk.
+        /// Range of the partition.
         found: Range<u64>,
         /// Range it may be in.
         usable: Range<u64>,

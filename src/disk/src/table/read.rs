@@ -1,8 +1,7 @@
-//! Reads the table of a disk, for inspection and verification. Damage is told, not repaired.
+//! Reads the table of a disk, for inspection and verification. Damage is reported, not repaired.
 
 use std::fmt;
 
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::gpt::{ENTRY_SIZE, HEADER_SIZE, SIGNATURE};
@@ -16,7 +15,8 @@ const LONGEST_CHAIN: usize = 128;
 const MOST_ENTRIES: u32 = 4096;
 
 /// A table as it was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Table {
     /// Its kind, with what belongs to the whole disk.
     pub scheme: Scheme,
@@ -27,8 +27,8 @@ pub struct Table {
 }
 
 /// Kinds of tables.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "table", rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "table", rename_all = "lowercase"))]
 pub enum Scheme {
     /// Master boot record.
     Mbr {
@@ -53,8 +53,8 @@ pub enum Scheme {
 }
 
 /// State of one of the two copies of a GPT.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum CopyState {
     /// Both checksums are right.
     Good,

@@ -111,7 +111,7 @@ impl Seek for Disk<'_> {
     }
 }
 
-/// The `gpt` crate wants a device that could be written; it is told not to.
+/// The `gpt` crate wants a device that could be written; this one refuses.
 impl Write for Disk<'_> {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())

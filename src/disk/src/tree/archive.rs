@@ -95,7 +95,7 @@ pub enum ArchiveError {
         at: u64,
         /// Path of the member.
         member: String,
-        /// Kind of the node.
+        /// Type of the member.
         kind: String,
     },
 }
@@ -131,7 +131,7 @@ pub fn read_archive(path: &Path) -> Result<Tree, ArchiveError> {
         file,
         path: path.into(),
         len: metadata.len(),
-        stamp: Stamp::of(&metadata),
+        stamp: Stamp::from_metadata(&metadata),
         at: 0,
         member: Member::default(),
         globals: Records::new(),

@@ -58,7 +58,7 @@ pub struct Stamp {
 
 impl Stamp {
     /// The stamp of a file. Inode numbers are no part of it: some network filesystems make them up.
-    pub fn of(metadata: &Metadata) -> Stamp {
+    pub fn from_metadata(metadata: &Metadata) -> Stamp {
         let nanoseconds = |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
         Stamp {
             len: metadata.len(),
@@ -172,7 +172,7 @@ impl Content {
         Ok(Opened { len: self.len, handle })
     }
 
-    /// Hands the bytes out in order, a MiB at a time; what a sparse file does not store is told, not read.
+    /// Hands the bytes out in order, a MiB at a time; what a sparse file does not store comes as its length.
     pub fn for_each_run<E: From<ContentError>>(
         &self,
         mut each: impl FnMut(Run<'_>) -> Result<(), E>,
@@ -295,12 +295,12 @@ impl Opened<'_> {
     /// The next range at or behind byte `at` that may hold something other than zeros; none if all that is left
     /// is zero. Before the range, and behind it up to the next one, the file stores nothing and reads as zero.
     ///
-    /// What cannot be known counts as data: where the filesystem does not tell holes, and where so few bytes are
+    /// What cannot be known counts as data: where the filesystem does not report holes, and where so few bytes are
     /// left that reading them is as cheap as asking. A range may begin at `at` and end anywhere behind it, so
     /// that a loop over all ranges visits every byte of data once, in order. Takes one or two system calls.
     ///
     /// # Errors
-    /// A file that ends before the content does has no hole there: it shrank, and that is told.
+    /// A file that ends before the content does has no hole there: it shrank, and that is an error.
     ///
     /// # Panics
     /// If `at` is behind [`Opened::len`].
@@ -382,7 +382,7 @@ impl Opened<'_> {
         let Handle::File { file, path, stamp: Some(stamp), .. } = &self.handle else { return Ok(()) };
         let error = |source| ContentError::Io { verb: "read", path: path.to_path_buf(), source };
         let metadata = file.metadata().map_err(error)?;
-        let (now, path) = (Stamp::of(&metadata), path.to_path_buf());
+        let (now, path) = (Stamp::from_metadata(&metadata), path.to_path_buf());
         if now == *stamp {
             return Ok(());
         }
@@ -499,11 +499,11 @@ mod tests {
     }
 
     /// Result of reading a file after `change` was done to it.
-    fn told(change: impl FnOnce(&Path)) -> String {
+    fn error_after(change: impl FnOnce(&Path)) -> String {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("file");
         std::fs::write(&path, b"abcdef").expect("write");
-        let stamp = Stamp::of(&path.metadata().expect("metadata"));
+        let stamp = Stamp::from_metadata(&path.metadata().expect("metadata"));
         let content = Content::stamped(path.as_path(), 0, 6, stamp);
         assert_eq!(content.read_all().expect("nothing changed"), b"abcdef");
         change(&path);
@@ -512,17 +512,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_longer_what_it_was_is_told_and_nothing_waits() {
+    fn a_file_that_is_no_longer_what_it_was_is_reported_and_nothing_waits() {
         let changed = "`/file` changed while it was read:";
         let lengths = |now| format!("{changed} 6 bytes were there when it was scanned, {now} now");
-        assert_eq!(told(|path| std::fs::write(path, b"abcdefg").expect("write")), lengths(7));
-        assert_eq!(told(|path| std::fs::write(path, b"abc").expect("write")), lengths(3));
+        assert_eq!(error_after(|path| std::fs::write(path, b"abcdefg").expect("write")), lengths(7));
+        assert_eq!(error_after(|path| std::fs::write(path, b"abc").expect("write")), lengths(3));
         let same =
             format!("{changed} it has the same length, but was written or replaced after it was scanned");
-        assert_eq!(told(|path| std::fs::write(path, b"ABCDEF").expect("write")), same);
+        assert_eq!(error_after(|path| std::fs::write(path, b"ABCDEF").expect("write")), same);
         let kind = |what| format!("`/file` was a file when it was scanned and is {what} now");
         let replace = |make: fn(&Path)| {
-            told(|path| {
+            error_after(|path| {
                 std::fs::remove_file(path).expect("remove");
                 make(path);
             })

@@ -4,6 +4,7 @@
 //! Timestamps are whole seconds; ownership is numeric. Order is always the byte order of names, so that a tree
 //! read from any directory in any order is the same tree.
 
+#[cfg(feature = "tar")]
 pub mod archive;
 mod content;
 mod lookup;

@@ -14,7 +14,7 @@
 //! - setuid, setgid and sticky stay, except setgid on directories if the root directory has it too (a shared
 //!   checkout inherits it).
 //!
-//! An umask that takes more (0027, 0077) leaves no way to tell a secret from any other file: where nothing in the
+//! An umask that takes more (0027, 0077) leaves no way to distinguish a secret from any other file: where nothing in the
 //! overlay, its root directory included, has what such an umask takes, it is refused.
 //!
 //! Git records no permissions but the executable bit; a device table line says a mode that always holds.
@@ -66,8 +66,8 @@ pub enum OverlayError {
     },
     /// The umask of the checkout took permissions from everything.
     #[error(
-        "the root_overlay of layer `{layer}` has mode {mode:04o} and nothing in it has more: which files are secrets \
-         cannot be told"
+        "the root_overlay of layer `{layer}` has mode {mode:04o} and nothing in it has more: nothing shows which \
+         files are secrets"
     )]
     HiddenModes {
         /// The layer.
@@ -426,8 +426,8 @@ mod tests {
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "the root_overlay of layer `a/b` has mode {:04o} and nothing in it has more: which files are \
-                     secrets cannot be told",
+                    "the root_overlay of layer `a/b` has mode {:04o} and nothing in it has more: nothing shows \
+                     which files are secrets",
                     0o777 & !umask
                 )
             );

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+#[cfg(feature = "serde")]
+use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::{LastLink, Stat, Tree, components, display};
 use crate::value::ByteSize;
 
 /// Origin of a change to a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "kind", rename_all = "kebab-case"))]
 pub enum Origin {
     /// The directory or archive the tree was read from.
     Source {
@@ -73,8 +73,8 @@ impl fmt::Display for Origin {
 }
 
 /// Change to a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "change", rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(tag = "change", rename_all = "kebab-case"))]
 pub enum Change {
     /// It came to be.
     Created {
@@ -138,12 +138,13 @@ impl fmt::Display for Change {
 pub struct OriginId(u32);
 
 /// One event in the life of a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Trace {
     /// Origin of the change.
     pub origin: Origin,
     /// The change.
-    #[serde(flatten)]
+    #[cfg_attr(feature = "serde", serde(flatten))]
     pub change: Change,
 }
 
@@ -205,13 +206,14 @@ impl Provenance {
             origin: self.origins[id.0 as usize].clone(),
             change: change.clone(),
         };
-        let state = found.ok().map(|found| State::of(tree, found.id));
+        let state = found.ok().map(|found| State::for_node(tree, found.id));
         Explanation { path: display(&path), state, traces: events.iter().map(trace).collect() }
     }
 }
 
 /// State of a path in the finished tree.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct State {
     /// Kind of the node.
     pub node: &'static str,
@@ -228,7 +230,7 @@ pub struct State {
 }
 
 impl State {
-    fn of(tree: &Tree, id: super::NodeId) -> State {
+    fn for_node(tree: &Tree, id: super::NodeId) -> State {
         let node = tree.node(id);
         let (mut size, mut target) = (None, None);
         match &node.body {
@@ -286,6 +288,7 @@ impl Explanation {
     }
 }
 
+#[cfg(feature = "serde")]
 impl Serialize for Explanation {
     /// With the answers, so that a reader need not work them out of the events.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -303,6 +306,7 @@ impl Serialize for Explanation {
 
 impl Explanation {
     /// A path that is not there is from nobody.
+    #[cfg(feature = "serde")]
     fn present<'o>(&self, origin: Option<&'o Origin>) -> Option<&'o Origin> {
         origin.filter(|_| self.state.is_some())
     }

@@ -1,6 +1,6 @@
 //! A directory of the host as a [`Tree`].
 //!
-//! Metadata only: no file is opened, so a scan is fast and a file that cannot be read is told when its bytes are
+//! Metadata only: no file is opened, so a scan is fast and a file that cannot be read is reported when its bytes are
 //! wanted (see [`ContentError`](super::ContentError)). Links are never followed.
 
 use std::collections::{BTreeMap, HashMap};
@@ -191,7 +191,7 @@ fn body_of(path: &Path, metadata: &Metadata) -> Result<Body, ScanError> {
     } else if kind.is_socket() {
         Body::Socket
     } else {
-        Body::File(Content::stamped(path, 0, metadata.len(), Stamp::of(metadata)))
+        Body::File(Content::stamped(path, 0, metadata.len(), Stamp::from_metadata(metadata)))
     })
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The architecture a system runs on.
@@ -70,12 +71,14 @@ impl FromStr for Arch {
     }
 }
 
+#[cfg(feature = "serde")]
 impl Serialize for Arch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
     }
 }
 
+#[cfg(feature = "serde")]
 impl<'de> Deserialize<'de> for Arch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
@@ -83,7 +86,8 @@ impl<'de> Deserialize<'de> for Arch {
 }
 
 /// The architectures that something is for; none named means all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ForArch(pub Vec<Arch>);
 
 impl ForArch {
@@ -93,6 +97,7 @@ impl ForArch {
     }
 }
 
+#[cfg(feature = "serde")]
 impl<'de> Deserialize<'de> for ForArch {
     /// One architecture or a list of them.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

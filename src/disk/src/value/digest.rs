@@ -3,11 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A blake3 digest, printed as 64 hexadecimal digits.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
+
+/// Reason why a text is not a digest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a blake3 digest of 64 hexadecimal digits")]
+pub struct ParseDigestError(pub String);
 
 impl Digest {
     /// Digest of `bytes`.
@@ -35,21 +41,21 @@ impl fmt::Debug for Digest {
 }
 
 impl FromStr for Digest {
-    type Err = String;
+    type Err = ParseDigestError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        blake3::Hash::from_hex(text)
-            .map(Digest::from)
-            .map_err(|_| format!("`{text}` is not a blake3 digest of 64 hexadecimal digits"))
+    fn from_str(text: &str) -> Result<Self, ParseDigestError> {
+        blake3::Hash::from_hex(text).map(Digest::from).map_err(|_| ParseDigestError(text.into()))
     }
 }
 
+#[cfg(feature = "serde")]
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
+#[cfg(feature = "serde")]
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)

@@ -4,7 +4,8 @@
 use uuid::Uuid;
 
 /// The text all ids of one image are derived from.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Seed(pub String);
 
 impl Seed {

@@ -4,6 +4,7 @@ mod arch;
 mod date;
 mod digest;
 mod identity;
+#[cfg(feature = "suggestions")]
 mod nearest;
 mod position;
 mod size;
@@ -12,9 +13,11 @@ mod zero;
 
 pub use arch::{Arch, ForArch, ParseArchError};
 pub use date::Utc;
+#[cfg(feature = "fat")]
 pub(crate) use date::civil;
-pub use digest::Digest;
+pub use digest::{Digest, ParseDigestError};
 pub use identity::Seed;
+#[cfg(feature = "suggestions")]
 pub use nearest::nearest;
 pub use position::seek;
 pub use size::{ByteSize, ParseByteSizeError};

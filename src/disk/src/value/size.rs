@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "serde")]
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A number of bytes.
@@ -85,6 +86,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
+#[cfg(feature = "serde")]
 impl Serialize for ByteSize {
     /// As a plain number of bytes, which is what programs want.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -92,6 +94,7 @@ impl Serialize for ByteSize {
     }
 }
 
+#[cfg(feature = "serde")]
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;

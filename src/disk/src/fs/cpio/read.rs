@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::io::{self, Read};
 
-use serde::Serialize;
-
 use super::CpioError;
 use super::raw::{HEADER_SIZE, Header, PATH_MAX, TRAILER};
 use crate::fs::{Damage, Problem, WrittenFile, compress};
@@ -55,7 +53,8 @@ pub struct ArchiveEntry {
 }
 
 /// Counts for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Summary {
     /// Compression of the archive.
     pub compression: &'static str,

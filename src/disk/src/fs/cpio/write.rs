@@ -10,7 +10,7 @@ use crate::fs::{WrittenFile, zeros};
 use crate::tree::{Content, Run, display};
 use crate::value::Digest;
 
-/// Value that was written.
+/// Result of writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Every regular file; one with several names once for each.

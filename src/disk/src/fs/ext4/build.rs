@@ -46,7 +46,7 @@ pub struct Numbering {
 
 impl Numbering {
     /// The root is 2, `lost+found` 11, the rest follows in tree order.
-    pub fn of(tree: &Tree) -> Result<Numbering, Ext4Error> {
+    pub fn for_tree(tree: &Tree) -> Result<Numbering, Ext4Error> {
         let mut numbering =
             Numbering { numbers: vec![0; tree.capacity()], nodes: Vec::new(), last: raw::FIRST_INO };
         numbering.numbers[Tree::ROOT.index()] = raw::ROOT_INO;
@@ -74,10 +74,10 @@ impl<'t, 'o> Builder<'t, 'o> {
     pub fn run(tree: &'t Tree, options: &'o Options, region_len: u64) -> Result<Builder<'t, 'o>, Ext4Error> {
         check_options(options)?;
         check_lost_found(tree)?;
-        let Numbering { numbers, nodes, last } = Numbering::of(tree)?;
+        let Numbering { numbers, nodes, last } = Numbering::for_tree(tree)?;
         let geometry = Geometry::new(options, region_len / BLOCK, u64::from(last).max(options.inodes))?;
         let journal_blocks = journal_blocks(options, geometry.blocks)?;
-        let space = Space::of(&geometry);
+        let space = Space::for_geometry(&geometry);
         let mut builder = Builder {
             tree,
             options,

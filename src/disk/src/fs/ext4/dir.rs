@@ -149,7 +149,7 @@ fn indexed(dots: &[Entry; 2], entries: &[Entry], hash_seed: Uuid) -> Option<Vec<
     Some(bytes)
 }
 
-/// The hash a leaf starts with; its low bit tells that names with this hash are in the leaf before, too.
+/// The hash a leaf starts with; its low bit says that names with this hash are in the leaf before, too.
 fn boundary(hashed: &[((u32, u32), Entry)], start: usize) -> u32 {
     let hash = hashed[start].0.0;
     let continues = start > 0 && hashed[start - 1].0.0 == hash;

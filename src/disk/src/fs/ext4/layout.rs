@@ -113,7 +113,7 @@ pub fn layout<'t>(tree: &'t Tree, options: &Options, region_len: u64) -> Result<
 
 /// Bytes of the smallest region that holds `tree`, metadata included and without free space.
 pub fn minimum_size(tree: &Tree, options: &Options) -> Result<u64, Ext4Error> {
-    let inodes = u64::from(Numbering::of(tree)?.last).max(options.inodes);
+    let inodes = u64::from(Numbering::for_tree(tree)?.last).max(options.inodes);
     let mut blocks = fewest_blocks(options, inodes)?;
     loop {
         let builder = Builder::run(tree, options, blocks * BLOCK)?;
@@ -150,7 +150,7 @@ pub(super) struct Space {
 }
 
 impl Space {
-    pub fn of(geometry: &Geometry) -> Space {
+    pub fn for_geometry(geometry: &Geometry) -> Space {
         let end = geometry.blocks;
         let mut runs = geometry.free.clone();
         runs.push(end..u64::MAX);

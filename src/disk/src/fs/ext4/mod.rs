@@ -15,7 +15,7 @@
 //!   of writes. The kernel zeroes the unused tables in the background after the first mount. Until then a repair with
 //!   a superblock copy (`e2fsck -b`), which ignores that permission, sees what was there before, as with mke2fs.
 //! - Files have no holes, even where they are zero: old U-Boots fail with `Extent Error` for a file that starts with
-//!   one, and swap files must not have any. Zero runs are told with [`Region::zero`].
+//!   one, and swap files must not have any. Zero runs go through [`Region::zero`].
 //! - Directories of more than one block get the hash index the kernel would make.
 //! - The journal is all zero behind its superblock. `s_start` of 0 says there is nothing to replay, but that is not
 //!   enough: commit ids start at 1 again, so after a crash the kernel would take a block that an earlier life of
@@ -32,21 +32,23 @@ mod checksum;
 mod dir;
 mod error;
 mod extent;
+mod features;
 mod geometry;
 mod grow;
 mod layout;
 mod raw;
+#[cfg(feature = "ext4-reader")]
 mod read;
 pub mod update;
 mod write;
 mod xattr;
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use error::Ext4Error;
 pub use grow::{GrowError, Grown, Limit, grow};
 pub use layout::{Layout, layout, minimum_size};
+#[cfg(feature = "ext4-reader")]
 pub use read::{FileReader, ReadError, Reader, Summary};
 pub use write::{Written, write};
 
@@ -75,7 +77,8 @@ pub const FEATURES: [&str; 13] = [
 ];
 
 /// Everything that decides bytes of the filesystem besides the tree and the size of the region.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Options {
     /// Volume label of at most 16 bytes.
     pub label: String,
@@ -99,8 +102,8 @@ pub struct Options {
 }
 
 /// Size of the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Journal {
     /// No journal: for filesystems that are never written.
     None,

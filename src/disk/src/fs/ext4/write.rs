@@ -15,10 +15,10 @@ use crate::storage::{Region, RegionWriter};
 use crate::tree::{self, Body, NodeId, Opened};
 use crate::value::Digest;
 
-/// Bytes of a file that are told as zeros if they are, not written.
+/// Bytes of a file that are zeroed rather than written if they are zeros.
 const LONG_RUN: usize = 512 << 10;
 
-/// Value that was written.
+/// Result of writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Regular files by first name, in tree order.
@@ -121,7 +121,7 @@ impl Output<'_, '_, '_> {
         Ok(self.writer.zero_to(self.writer.position() + len)?)
     }
 
-    /// Long runs of zeros are told as such, which sparse files and some devices store for free.
+    /// Long runs of zeros are zeroed rather than written, which sparse files and some devices store for free.
     fn put_data(&mut self, current: &mut Current, data: Range<u64>) -> Result<(), Ext4Error> {
         let mut at = data.start;
         while at < data.end {

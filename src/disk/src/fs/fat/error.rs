@@ -35,7 +35,7 @@ pub enum FatError {
         /// Problem with its last component.
         reason: String,
     },
-    /// Two names that FAT cannot tell apart.
+    /// Two names that are the same for FAT.
     #[error("`{first}` and `{second}` are the same name on FAT, which ignores case")]
     Collision {
         /// The path that sorts first.

@@ -190,7 +190,7 @@ impl Shape {
 /// The geometry for `region_len` bytes whose root directory has `root_entries` entries.
 pub(super) fn choose(options: &Options, root_entries: u64, region_len: u64) -> Result<Geometry, FatError> {
     check_sizes(options)?;
-    let try_kind = |kind| of_kind(kind, options, root_entries, region_len);
+    let try_kind = |kind| for_kind(kind, options, root_entries, region_len);
     match options.fat_type {
         FatType::Fat16 => try_kind(Kind::Fat16),
         FatType::Fat32 => try_kind(Kind::Fat32),
@@ -263,7 +263,7 @@ fn shape(kind: Kind, options: &Options, root_entries: u64, table_size: u32) -> S
     }
 }
 
-fn of_kind(kind: Kind, options: &Options, root_entries: u64, region_len: u64) -> Result<Geometry, FatError> {
+fn for_kind(kind: Kind, options: &Options, root_entries: u64, region_len: u64) -> Result<Geometry, FatError> {
     let row = kind.table().iter().find(|(upto, _)| region_len <= *upto);
     let shape = shape(kind, options, root_entries, row.map_or(32 << 10, |row| row.1));
     let sectors = region_len / shape.sector_size;

@@ -17,20 +17,21 @@ mod geometry;
 mod layout;
 mod names;
 mod raw;
+#[cfg(feature = "fat-reader")]
 mod read;
 mod write;
-
-use serde::Serialize;
 
 use crate::value::Timestamp;
 
 pub use error::FatError;
 pub use layout::{Layout, layout, minimum_size};
+#[cfg(feature = "fat-reader")]
 pub use read::{Summary, Volume};
 pub use write::{Written, write};
 
 /// Format that is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub enum FatType {
     /// 4085 to 65524 clusters.
     Fat16,

@@ -23,7 +23,7 @@ pub(super) struct StoredName {
 pub(super) fn store(dir: &[u8], names: &[&[u8]]) -> Result<Vec<StoredName>, FatError> {
     let texts = names.iter().map(|name| check(dir, name)).collect::<Result<Vec<_>, _>>()?;
     reject_collisions(dir, &texts)?;
-    let bases: Vec<Base> = texts.iter().map(|text| Base::of(text)).collect();
+    let bases: Vec<Base> = texts.iter().map(|text| Base::from_name(text)).collect();
     // Names that need no numeric tail come first, so that no tail can take what another file is called.
     let mut taken: HashSet<[u8; 11]> = bases.iter().filter(|base| !base.lossy).map(Base::plain).collect();
     let mut tails = HashMap::new();
@@ -85,7 +85,7 @@ struct Base {
 }
 
 impl Base {
-    fn of(text: &str) -> Base {
+    fn from_name(text: &str) -> Base {
         let trimmed = text.trim_start_matches(['.', ' ']);
         let (stem, extension) = trimmed.rsplit_once('.').unwrap_or((trimmed, ""));
         let mut lossy = trimmed.len() != text.len();

@@ -6,7 +6,6 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 
 use fatfs::{DirEntry, FileSystem, FsOptions};
-use serde::Serialize;
 
 use super::{FatError, FatType};
 use crate::fs::{Damage, Problem, WrittenFile};
@@ -23,7 +22,8 @@ const CHUNK: usize = 64 << 10;
 const MAX_PATH: usize = 4096;
 
 /// Facts that a filesystem states about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Summary {
     /// Never [`FatType::Auto`].
     pub fat_type: FatType,

@@ -18,7 +18,7 @@ const NO_NAME: [u8; 11] = *b"NO NAME    ";
 /// Bytes at the end of a partition where signatures can be; MD 0.90 has its own up to 128 KiB before it.
 const SIGNATURES_LEN: u64 = 128 << 10;
 
-/// Value that was written.
+/// Result of writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// Every file, in tree order; one with several names once for each.

@@ -6,8 +6,6 @@
 
 use std::fmt;
 
-use serde::Serialize;
-
 use super::Codec;
 use crate::value::Digest;
 
@@ -55,7 +53,7 @@ pub trait BlockCache: fmt::Debug + Send + Sync {
         self.get(key).is_some()
     }
 
-    /// Keeps a block. What goes wrong is told by [`BlockCache::finish`].
+    /// Keeps a block. [`BlockCache::finish`] reports what goes wrong.
     fn put(&self, key: &Key, block: &Block);
 
     /// Returns what an earlier build has noted under a name, if it is there and undamaged.
@@ -71,7 +69,7 @@ pub trait BlockCache: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Is told which blocks will be asked for.
+    /// Takes the keys of blocks that will be asked for.
     fn prefetch(&self, _keys: &[Key]) {}
 
     /// Ends a build, once: what was kept is complete, and what is too much is removed. Also called when the build
@@ -80,7 +78,8 @@ pub trait BlockCache: fmt::Debug + Send + Sync {
 }
 
 /// Statistics of a cache for a build.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Summary {
     /// Blocks that were there.
     pub hits: u64,
@@ -93,6 +92,6 @@ pub struct Summary {
     /// Blocks that a shared cache took up.
     pub uploaded: u64,
     /// Warnings for the user, for example that the directory is read-only; each comes once.
-    #[serde(skip)]
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub warnings: Vec<String>,
 }

@@ -110,7 +110,7 @@ pub enum ParseCodecError {
     Level {
         /// The codec.
         codec: &'static str,
-        /// Text that was given.
+        /// Level that was given.
         level: i64,
         /// Lowest level.
         min: i64,
@@ -243,12 +243,14 @@ impl fmt::Display for Codec {
     }
 }
 
+#[cfg(feature = "serde")]
 impl serde::Serialize for Codec {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
+#[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Codec {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
@@ -292,7 +294,7 @@ impl Codec {
     }
 
     /// Version of what decides the bytes of a block besides the level: the library, and how it is used here. The rules'
-    /// number goes up when the use changes. libdeflate and liblzma tell no version; a release of this program is
+    /// number goes up when the use changes. libdeflate and liblzma report no version; a release of this program is
     /// locked to one.
     pub(crate) fn recipe(self) -> String {
         const RULES: u32 = 1;

@@ -83,7 +83,7 @@ impl Inodes<'_, '_> {
         }
         let file_size = self.directory_size(id, file_size)?;
         let mut bytes = self.base(id, true);
-        // An index is a help only; one that its count cannot tell is cut, and the rest is searched.
+        // An index is a help only; one that its count cannot hold is cut, and the rest is searched.
         let index = &listing.index[..listing.index.len().min(u16::MAX.into())];
         bytes.u32(links).u32(file_size).u32(start_block).u32(parent);
         bytes.u16(index.len() as u16).u16(listing.start.offset);

@@ -52,6 +52,7 @@ mod metadata;
 mod proof;
 mod raw;
 mod read;
+#[cfg_attr(not(feature = "squashfs-reader"), path = "no_second_reader.rs")]
 pub mod second_reader;
 mod sink;
 mod write;

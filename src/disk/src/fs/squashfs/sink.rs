@@ -6,7 +6,7 @@ use crate::storage::{RegionWriter, TargetError};
 /// Images are padded to this multiple, so that they can be mounted through any block device.
 pub(super) const PADDING: u64 = 4096;
 
-/// Appends to a region. When the region is full it goes on counting, so that the error can tell what the whole
+/// Appends to a region. When the region is full it goes on counting, so that the error can say what the whole
 /// image needs.
 pub(super) struct Sink<'s, 'a> {
     /// Begins at [`PADDING`].

@@ -37,7 +37,7 @@ pub struct Written {
 /// Writes `layout` to the start of `region`: each byte up to [`Written::len`] once, the first 4 KiB last. The
 /// rest of the region is left alone.
 ///
-/// If the region is too small, the whole image is made nevertheless, so that the error tells what it needs.
+/// If the region is too small, the whole image is made nevertheless, so that the error says what it needs.
 pub fn write(layout: &Layout, region: &Region, resources: &Resources) -> Result<Written, SquashfsError> {
     let pool = thread_pool(resources.threads)?;
     let (data, superblock, len, head) = region.stream(PADDING, |writer| {
@@ -143,7 +143,7 @@ fn fragment_records(data: &StoredData) -> Vec<u8> {
     records
 }
 
-/// The inode and directory tables, which grow together: an inode tells where its listing is, a listing where its
+/// The inode and directory tables, which grow together: an inode says where its listing is, a listing where its
 /// inodes are.
 struct Nodes {
     inodes: Vec<u8>,

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 
-use serde::Serialize;
 use tar::{Archive, EntryType};
 
 use super::TarError;
@@ -13,7 +12,8 @@ use crate::tree::display;
 use crate::value::Digest;
 
 /// Contents of an archive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Summary {
     /// Compression of the whole.
     pub compression: &'static str,
@@ -48,7 +48,7 @@ pub fn check_files(reader: impl Read, expected: &[WrittenFile]) -> Result<Vec<Da
     let mut found: BTreeMap<String, (u64, Digest)> = BTreeMap::new();
     let mut archive = Archive::new(plain);
     for entry in archive.entries().map_err(corrupt)? {
-        // What follows a damaged header or stream cannot be told.
+        // What follows a damaged header or stream is not known.
         let Ok(mut entry) = entry else { break };
         let path = display(&entry.path_bytes());
         if entry.header().entry_type() == EntryType::Link {

@@ -8,14 +8,14 @@
 //! A filesystem is grown only if it is clean: what its journal holds would undo the change.
 
 mod error;
-mod place;
+mod groups;
 mod volume;
 
 use std::ops::Range;
 
 pub use error::GrowError;
-use place::Growing;
-pub use place::Limit;
+use groups::Growing;
+pub use groups::Limit;
 use volume::{
     Checksums, RESIZE_INO, Volume, addresses_per_block, get_half, inode_offset, put_block, put_half,
     seal_inode,

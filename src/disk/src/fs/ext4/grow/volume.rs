@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use super::GrowError;
 use crate::fs::ext4::checksum::crc32c;
+use crate::fs::ext4::features::features_named;
 use crate::fs::ext4::geometry::has_super;
 use crate::fs::ext4::raw::{self, EXT4_SUPER_MAGIC, crc16, get16, get32, put16, put32};
-use crate::fs::ext4::read::features_named;
 use crate::storage::{Target, TargetError};
 
 /// Byte of the superblock in the filesystem, and its length.

@@ -13,7 +13,7 @@ pub fn bytes_that_keep(wanted: u32, bytes: &[u8], at: usize) -> [u8; 4] {
     (before ^ through).to_le_bytes()
 }
 
-/// The CRC before eight zero bits gave `crc`: the top bit tells whether the polynomial was added.
+/// The CRC before eight zero bits gave `crc`: the top bit says whether the polynomial was added.
 fn step_back(crc: u32) -> u32 {
     (0..8).fold(crc, |crc, _| if crc >> 31 == 1 { ((crc ^ POLYNOMIAL) << 1) | 1 } else { crc << 1 })
 }

@@ -21,7 +21,7 @@ pub enum UpdateError {
         /// As `dumpe2fs` names them.
         features: Vec<String>,
     },
-    /// Something that no feature tells.
+    /// Something that no feature bit says.
     #[error("the ext4 filesystem has {what}, which cannot be kept right")]
     Unsupported {
         /// With its number.

@@ -35,7 +35,7 @@ pub struct Run {
 pub struct Map {
     /// In file order.
     pub runs: Vec<Run>,
-    /// Blocks that tell where the others are.
+    /// Blocks that say where the others are.
     pub nodes: Vec<u64>,
 }
 

@@ -75,9 +75,9 @@ use transaction::Transaction;
 pub enum Change {
     /// Lets a path lead to a new file, instead of the file that may be there.
     Put {
-        /// Target of the link.
+        /// Path of the file.
         path: Vec<u8>,
-        /// The change.
+        /// Content of the file, see [`Volume::stage`].
         staged: Staged,
     },
     /// Gives a file another name, instead of the file that may have it; or a directory, within its parent.
@@ -94,21 +94,21 @@ pub enum Change {
     },
     /// Makes a directory where nothing is.
     MakeDirectory {
-        /// Path in the tree.
+        /// Path of the directory.
         path: Vec<u8>,
         /// Permissions, owner and time.
         stat: Stat,
     },
     /// Makes a symbolic link of root's, instead of the file that may be there.
     Symlink {
-        /// Path in the tree.
+        /// Path of the link.
         path: Vec<u8>,
-        /// Bytes it holds.
+        /// Text of the link.
         target: Vec<u8>,
     },
 }
 
-/// Space there is.
+/// Free space of a filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Free {
     /// Free blocks, those reserved for root among them.

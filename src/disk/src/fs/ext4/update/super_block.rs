@@ -1,7 +1,7 @@
 //! The superblock of an existing filesystem: what it says, and changes that a torn write cannot break.
 
+use super::super::features::feature_names;
 use super::super::raw::{EXT4_SUPER_MAGIC, get16, get32, put16, put32};
-use super::super::read::feature_names;
 use super::checksum::{bytes_that_keep, crc32c};
 use super::error::{UpdateError, corrupt};
 use crate::value::Timestamp;
@@ -116,7 +116,7 @@ impl SuperBlock {
         }
     }
 
-    /// Fails if damage is known, or where without a journal only a check can tell whether there is some.
+    /// Fails if damage is known, or where without a journal only a check can find whether there is some.
     pub fn ensure_valid(&self) -> Result<(), UpdateError> {
         let state = get16(&self.raw, 0x3A);
         if state & ERROR_FS != 0 {

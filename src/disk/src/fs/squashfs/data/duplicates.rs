@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::super::SquashfsError;
 use super::super::layout::Layout;
-use super::memo::Memo;
+use super::stat_cache::StatCache;
 use crate::tree::Content;
 use crate::value::Digest;
 
@@ -42,11 +42,18 @@ impl Duplicates {
 }
 
 /// Reads the large files that share their length with another one.
-pub(super) fn find(layout: &Layout, memo: &Memo, pool: &ThreadPool) -> Result<Duplicates, SquashfsError> {
+pub(super) fn find(
+    layout: &Layout,
+    stat_cache: &StatCache,
+    pool: &ThreadPool,
+) -> Result<Duplicates, SquashfsError> {
     let candidates = same_length(layout);
     let content = |file: &u32| layout.files[*file as usize].1;
     let digests: Vec<Digest> = pool.install(|| {
-        candidates.par_iter().map(|file| digest(memo, content(file))).collect::<Result<_, SquashfsError>>()
+        candidates
+            .par_iter()
+            .map(|file| digest(stat_cache, content(file)))
+            .collect::<Result<_, SquashfsError>>()
     })?;
     let mut duplicates = Duplicates::default();
     let mut first = HashMap::new();
@@ -72,8 +79,8 @@ fn same_length(layout: &Layout) -> Vec<u32> {
     large().filter(|(_, len)| counts[len] > 1).map(|(file, _)| file).collect()
 }
 
-fn digest(memo: &Memo, content: &Content) -> Result<Digest, SquashfsError> {
-    if let Some(known) = memo.file(content) {
+fn digest(stat_cache: &StatCache, content: &Content) -> Result<Digest, SquashfsError> {
+    if let Some(known) = stat_cache.file(content) {
         return Ok(known.digest);
     }
     const PIECE: u64 = 256 << 10;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::super::SquashfsError;
 use super::super::layout::Layout;
 use super::Plan;
-use super::bins::Bin;
-use super::memo::Known;
+use super::fragment_packer::Bin;
+use super::stat_cache::Known;
 use crate::tree::{Content, Opened};
 
 /// Contents read by one job, in bytes, unless blocks are larger.
@@ -108,7 +108,7 @@ impl<'a> Jobs<'a> {
             if is_large && !self.plan.duplicates.contains(file) {
                 let opened = Arc::new(content.open()?);
                 let data = opened.next_data(0)?;
-                let known = self.plan.memo.file(content);
+                let known = self.plan.stat_cache.file(content);
                 self.open = Some(Rest { file, content, known, opened, offset: 0, data });
             }
         }
@@ -122,7 +122,7 @@ impl<'a> Jobs<'a> {
         {
             let content = self.layout.files[file as usize].1;
             len += content.len();
-            batch.push(Small { file, content, ends_run, known: self.plan.memo.file(content) });
+            batch.push(Small { file, content, ends_run, known: self.plan.stat_cache.file(content) });
         }
         batch
     }

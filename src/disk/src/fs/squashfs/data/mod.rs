@@ -5,12 +5,12 @@
 //! fragment blocks waits to be written, so memory does not grow with the tree. Which byte goes where depends on
 //! the order of the jobs alone.
 
-mod bins;
+mod block_packer;
 mod duplicates;
+mod fragment_packer;
 mod jobs;
-mod memo;
 mod order;
-mod packer;
+mod stat_cache;
 mod subtree;
 mod worker;
 
@@ -25,12 +25,12 @@ use super::sink::Sink;
 use super::{Codec, Options, Resources, SquashfsError};
 use crate::storage::{Memory, Region};
 use crate::value::Digest;
-use bins::{Bin, Bins, Piece};
+use block_packer::Work;
 use duplicates::Duplicates;
+use fragment_packer::{Bin, FragmentPacker, Piece};
 use jobs::{Job, Jobs};
-use memo::{Known, Memo};
 use order::{Order, Runs};
-use packer::Work;
+use stat_cache::{Known, StatCache};
 use subtree::Subtrees;
 use worker::{BatchDone, Done, FragmentDone, SmallFile, SpanDone, SpanHash, Tail, Workers};
 
@@ -69,11 +69,11 @@ pub(super) fn store(
     // What is not compressed is not worth keeping.
     let cache = resources.cache.as_ref().filter(|_| layout.options.codec != Codec::Stored);
     let trusted = cache.filter(|_| resources.trust_stat);
-    let memo = trusted.map(|cache| Memo::load(&**cache, layout)).unwrap_or_default();
-    let duplicates = duplicates::find(layout, &memo, pool)?;
-    let plan = Plan { duplicates, order: Order::new(layout), memo };
+    let stat_cache = trusted.map(|cache| StatCache::load(&**cache, layout)).unwrap_or_default();
+    let duplicates = duplicates::find(layout, &stat_cache, pool)?;
+    let plan = Plan { duplicates, order: Order::new(layout), stat_cache };
     let threads = pool.current_num_threads();
-    let known = trusted.map(|_| &plan.memo);
+    let known = trusted.map(|_| &plan.stat_cache);
     if let Some(cache) = cache.filter(|cache| cache.wants_prefetch()) {
         let keys = Arc::new(Mutex::new(Vec::new()));
         let collect = Workers::new(&layout.options, Work::Collect(keys.clone()), known, threads);
@@ -95,7 +95,7 @@ struct Plan {
     duplicates: Duplicates,
     order: Order,
     /// Empty if stamps are not trusted.
-    memo: Memo,
+    stat_cache: StatCache,
 }
 
 /// Also returns what the next build may know.
@@ -105,7 +105,7 @@ fn run<'a>(
     pool: &ThreadPool,
     workers: &Workers<'a>,
     sink: &mut Sink,
-) -> Result<(StoredData, Memo), SquashfsError> {
+) -> Result<(StoredData, StatCache), SquashfsError> {
     let window = 8 * pool.current_num_threads() + 8;
     let mut store = Store::new(layout, plan, sink);
     store.trusting = workers.trust();
@@ -153,7 +153,7 @@ struct Store<'a, 's, 'b, 'w> {
     plan: &'a Plan,
     sink: &'s mut Sink<'b, 'w>,
     /// For the next build; stays empty if stamps are not trusted.
-    noted: Memo,
+    noted: StatCache,
     trusting: bool,
     files: Vec<FileData>,
     digests: Vec<Option<Digest>>,
@@ -168,7 +168,7 @@ struct Store<'a, 's, 'b, 'w> {
     hash: Subtrees,
     /// The ends of large files are packed in runs of their own.
     tail_runs: Runs,
-    bins: Bins<'a>,
+    packer: FragmentPacker<'a>,
     fragments: Vec<(u64, u32)>,
     /// Fragment blocks that are not written yet, oldest first.
     waiting: VecDeque<Pending<'a>>,
@@ -182,7 +182,7 @@ impl<'a, 's, 'b, 'w> Store<'a, 's, 'b, 'w> {
             layout,
             plan,
             sink,
-            noted: Memo::default(),
+            noted: StatCache::default(),
             trusting: false,
             files: vec![FileData::default(); count],
             digests: vec![None; count],
@@ -192,7 +192,7 @@ impl<'a, 's, 'b, 'w> Store<'a, 's, 'b, 'w> {
             raws: Vec::new(),
             hash: Subtrees::default(),
             tail_runs: Runs::default(),
-            bins: Bins::new(layout.options.block_size as usize),
+            packer: FragmentPacker::new(layout.options.block_size as usize),
             fragments: Vec::new(),
             waiting: VecDeque::new(),
             waiting_max: waiting_max(&layout.options),
@@ -284,14 +284,14 @@ impl<'a, 's, 'b, 'w> Store<'a, 's, 'b, 'w> {
         ends_run: bool,
         start: StartFragment<'a, '_>,
     ) -> Result<(), SquashfsError> {
-        if let Some(full) = self.bins.add(piece) {
+        if let Some(full) = self.packer.add(piece) {
             self.close(full, start)?;
         }
         if ends_run { self.end_run(start) } else { Ok(()) }
     }
 
     fn end_run(&mut self, start: StartFragment<'a, '_>) -> Result<(), SquashfsError> {
-        self.bins.close().into_iter().try_for_each(|bin| self.close(bin, start))
+        self.packer.close().into_iter().try_for_each(|bin| self.close(bin, start))
     }
 
     fn close(&mut self, bin: Bin<'a>, start: StartFragment<'a, '_>) -> Result<(), SquashfsError> {
@@ -321,7 +321,7 @@ impl<'a, 's, 'b, 'w> Store<'a, 's, 'b, 'w> {
         Ok(())
     }
 
-    fn finish(mut self, start: StartFragment<'a, '_>) -> Result<(StoredData, Memo), SquashfsError> {
+    fn finish(mut self, start: StartFragment<'a, '_>) -> Result<(StoredData, StatCache), SquashfsError> {
         self.end_run(start)?;
         while !self.waiting.is_empty() {
             self.write_fragment()?;

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use blake3::hazmat::{ChainingValue, HasherExt};
 
 use super::super::{Options, SquashfsError};
-use super::bins::{Bin, Bytes};
+use super::block_packer::{BlockPacker, Work};
+use super::fragment_packer::{Bin, Bytes};
 use super::jobs::{Job, Small, Span};
-use super::memo::{Known, Memo, ZEROS};
-use super::packer::{Packer, Work};
+use super::stat_cache::{Known, StatCache, ZEROS};
 use crate::tree::{Content, Source};
 use crate::value::Digest;
 
@@ -27,7 +27,7 @@ pub(super) struct SpanDone<'t> {
     pub bytes: Vec<u8>,
     /// Their size fields.
     pub sizes: Vec<u32>,
-    /// Digests of the blocks before compression, for the memo.
+    /// Digests of the blocks before compression, for the stat cache.
     pub raws: Vec<Digest>,
     /// Bytes in holes.
     pub sparse: u64,
@@ -74,7 +74,7 @@ pub(super) struct FragmentDone {
     pub bytes: Vec<u8>,
     /// Its size field.
     pub size: u32,
-    /// Digests of what is in it and of the block before compression, for the memo.
+    /// Digests of what is in it and of the block before compression, for the stat cache.
     pub note: Option<(Digest, Digest)>,
 }
 
@@ -83,27 +83,32 @@ pub(super) struct Workers<'m> {
     options: Options,
     work: Work,
     /// Knowledge, if that is to be used.
-    memo: Option<&'m Memo>,
+    stat_cache: Option<&'m StatCache>,
     slots: Vec<Mutex<Option<Worker<'m>>>>,
 }
 
 struct Worker<'m> {
-    packer: Packer,
-    memo: Option<&'m Memo>,
+    packer: BlockPacker,
+    stat_cache: Option<&'m StatCache>,
     block_size: usize,
     pack_tails: bool,
     buffer: Vec<u8>,
 }
 
 impl<'m> Workers<'m> {
-    pub(super) fn new(options: &Options, work: Work, memo: Option<&'m Memo>, threads: usize) -> Workers<'m> {
+    pub(super) fn new(
+        options: &Options,
+        work: Work,
+        stat_cache: Option<&'m StatCache>,
+        threads: usize,
+    ) -> Workers<'m> {
         let slots = (0..threads).map(|_| Mutex::new(None)).collect();
-        Workers { options: options.clone(), work, memo, slots }
+        Workers { options: options.clone(), work, stat_cache, slots }
     }
 
     /// Returns whether stamps of files are trusted.
     pub(super) fn trust(&self) -> bool {
-        self.memo.is_some()
+        self.stat_cache.is_some()
     }
 
     /// Does a job on a thread of the pool.
@@ -127,8 +132,8 @@ impl<'m> Workers<'m> {
 
     fn worker(&self) -> Result<Worker<'m>, SquashfsError> {
         Ok(Worker {
-            packer: Packer::new(&self.options, self.work.clone())?,
-            memo: self.memo,
+            packer: BlockPacker::new(&self.options, self.work.clone())?,
+            stat_cache: self.stat_cache,
             block_size: self.options.block_size as usize,
             pack_tails: self.options.pack_tails,
             buffer: Vec::new(),
@@ -166,7 +171,7 @@ impl Worker<'_> {
                 let bytes = Bytes::Read(Arc::new(block.to_vec()), 0);
                 done.put_tail(Tail { digest: Digest::of(block), len: block.len(), bytes });
             } else {
-                let (size, raw) = self.packer.put(block, whole, &mut done.bytes)?;
+                let (size, raw) = self.packer.write(block, whole, &mut done.bytes)?;
                 done.sizes.push(size);
                 done.raws.extend(raw);
             }
@@ -195,7 +200,7 @@ impl Worker<'_> {
                 let bytes = Bytes::Unread(span.content, span.offset + at as u64);
                 done.put_tail(Tail { digest: *raw, len, bytes });
             } else {
-                done.sizes.push(self.packer.put_known(*raw, len, &mut done.bytes)?);
+                done.sizes.push(self.packer.write_known(*raw, len, &mut done.bytes)?);
                 done.raws.push(*raw);
             }
         }
@@ -208,15 +213,15 @@ impl Worker<'_> {
 
     fn fragment(&mut self, bin: &Bin) -> Result<FragmentDone, SquashfsError> {
         let mut bytes = Vec::new();
-        let members = self.memo.map(|memo| (memo, members(bin)));
-        if let Some((memo, members)) = members
-            && let Some(raw) = memo.fragment(&members)
-            && let Some(size) = self.packer.put_known(raw, bin.len, &mut bytes)
+        let members = self.stat_cache.map(|stat_cache| (stat_cache, members(bin)));
+        if let Some((stat_cache, members)) = members
+            && let Some(raw) = stat_cache.fragment(&members)
+            && let Some(size) = self.packer.write_known(raw, bin.len, &mut bytes)
         {
             return Ok(FragmentDone { bytes, size, note: Some((members, raw)) });
         }
         let block = assemble(bin)?;
-        let (size, raw) = self.packer.put(&block, None, &mut bytes)?;
+        let (size, raw) = self.packer.write(&block, None, &mut bytes)?;
         Ok(FragmentDone { bytes, size, note: members.map(|(_, members)| members).zip(raw) })
     }
 }

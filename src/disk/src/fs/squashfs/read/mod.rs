@@ -1,6 +1,6 @@
 //! Reads a squashfs back: what is in it, and whether its files are still what was written.
 //!
-//! Any image the kernel mounts is read, whoever wrote it, except lzma and lzo ones. What is damaged is told by
+//! Any image the kernel mounts is read, whoever wrote it, except lzma and lzo ones. What is damaged is reported by
 //! path, and the rest is still read. [`super::second_reader`] is independent of the writer, but refuses link
 //! targets of more than 255 bytes and images of more than 2048 owners, and gives up where tables are damaged; the
 //! tests compare both with the kernel.
@@ -15,8 +15,6 @@ mod xattr;
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 
-use serde::Serialize;
-
 use super::SquashfsError;
 use super::raw::{self, SuperBlock, flags};
 use crate::fs::{Damage, Problem, WrittenFile};
@@ -29,7 +27,8 @@ use metadata::Metadata;
 use walk::{Inode, Kind, Walk};
 
 /// Facts of the superblock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Info {
     /// `gzip`, `xz`, `lz4`, `zstd`, or one that cannot be read here: `lzma`, `lzo`.
     pub codec: &'static str,
@@ -52,7 +51,8 @@ pub struct Info {
 }
 
 /// A name in an image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Listed {
     /// See [`tree::display`].
     pub path: String,
@@ -106,7 +106,7 @@ pub fn list(reader: impl Read + Seek) -> Result<(Vec<Listed>, Vec<Damage>), Squa
     Ok((names, walk.damages))
 }
 
-/// Reads every file and tells those that differ from what was written, are missing or are too many. A block that
+/// Reads every file and returns those that differ from what was written, are missing or are too many. A block that
 /// cannot be read damages the files in it; the others are still checked.
 pub fn check_files(reader: impl Read + Seek, expected: &[WrittenFile]) -> Result<Vec<Damage>, SquashfsError> {
     let mut image = Image::open(reader)?;

@@ -270,7 +270,7 @@ fn read_file<R: Read + Seek>(
     Ok(FileMap { size, sparse: 0, start, blocks, fragment })
 }
 
-/// Names and inode references of a directory, in order; each header is told.
+/// Names and inode references of a directory, in order; each header is reported.
 fn read_listing<R: Read + Seek>(
     metadata: &mut Metadata<R>,
     listing: &Listing,

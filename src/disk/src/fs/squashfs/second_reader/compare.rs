@@ -66,14 +66,14 @@ impl<'a> Compare<'a, '_> {
                 _ => None,
             };
             while let Some(extra) = found.next_if(|node| as_path(path_of(node)) < as_path(&path)) {
-                self.check.tell(&tree::display(path_of(extra)), Problem::Unexpected);
+                self.check.report(&tree::display(path_of(extra)), Problem::Unexpected);
             }
             match found.next_if(|node| path_of(node) == path) {
                 Some(node) => self.node(&shown(), tree.node(id), node, file),
-                None => self.check.tell(&shown(), Problem::Missing),
+                None => self.check.report(&shown(), Problem::Missing),
             }
         }
-        found.for_each(|extra| self.check.tell(&tree::display(path_of(extra)), Problem::Unexpected));
+        found.for_each(|extra| self.check.report(&tree::display(path_of(extra)), Problem::Unexpected));
     }
 
     fn node(

@@ -225,7 +225,7 @@ fn ends_early(position: u64, found: usize, len: usize) -> String {
     format!("the blocks from byte {position} of the image end after {found} of {len} bytes")
 }
 
-/// Decompresses blocks until there are `len` bytes, or no more; tells how many there were.
+/// Decompresses blocks until there are `len` bytes, or no more; returns how many there were.
 fn read(
     image: &FilesystemReader,
     position: u64,

@@ -1,7 +1,7 @@
 //! Reads a squashfs back with `backhand`, which shares no code with the writer or with our own reader.
 //!
 //! It gives up an image whose tables are damaged, and refuses some that the kernel takes (link targets of more
-//! than 255 bytes, more than 2048 owners, see [`beyond`]); then our own reader has to tell. It finds inodes by their
+//! than 255 bytes, more than 2048 owners, see [`beyond`]); then our own reader has to read it. It finds inodes by their
 //! number, where the kernel uses their place, and reads neither attributes nor link counts nor the index of a large
 //! directory: those are our own reader's part too.
 //!
@@ -31,7 +31,7 @@ pub fn check_files(reader: impl Read + Seek + Send, expected: &[WrittenFile]) ->
     for written in expected {
         match found.get(&written.path).map(|node| &node.inner) {
             Some(InnerNode::File(file)) => check.add(written, file),
-            _ => check.tell(&written.path, Problem::Missing),
+            _ => check.report(&written.path, Problem::Missing),
         }
     }
     Some(check.finish(&image))
@@ -56,11 +56,11 @@ impl<'a> Check<'a> {
         if size == written.size {
             self.files.push((written, file));
         } else {
-            self.tell(&written.path, Problem::Size { expected: written.size, found: size });
+            self.report(&written.path, Problem::Size { expected: written.size, found: size });
         }
     }
 
-    fn tell(&mut self, path: &str, problem: Problem) {
+    fn report(&mut self, path: &str, problem: Problem) {
         self.damages.push(Damage { path: path.into(), problem });
     }
 
@@ -71,8 +71,8 @@ impl<'a> Check<'a> {
         for ((written, _), digest) in std::mem::take(&mut self.files).into_iter().zip(digests) {
             match digest {
                 Ok(digest) if digest == written.blake3 => {}
-                Ok(_) => self.tell(&written.path, Problem::Content),
-                Err(reason) => self.tell(&written.path, Problem::Unreadable { reason }),
+                Ok(_) => self.report(&written.path, Problem::Content),
+                Err(reason) => self.report(&written.path, Problem::Unreadable { reason }),
             }
         }
         self.damages

@@ -67,7 +67,7 @@ impl Journal {
         }
     }
 
-    /// A descriptor and the copies it tells of.
+    /// A descriptor and the copies it lists.
     fn part(&self, blocks: &[(u64, &[u8])], sequence: u32) -> Vec<u8> {
         let mut descriptor = self.header(DESCRIPTOR, sequence);
         let mut copies = Vec::new();

@@ -18,22 +18,22 @@ pub(super) enum Work {
 }
 
 /// A compressor with the cache before it, for one thread.
-pub(super) struct Packer {
+pub(super) struct BlockPacker {
     compressor: Compressor,
     work: Work,
     codec: Codec,
     block_size: u32,
 }
 
-impl Packer {
-    pub(super) fn new(options: &Options, work: Work) -> Result<Packer, SquashfsError> {
+impl BlockPacker {
+    pub(super) fn new(options: &Options, work: Work) -> Result<BlockPacker, SquashfsError> {
         let (codec, block_size) = (options.codec, options.block_size);
-        Ok(Packer { compressor: Compressor::new(codec, block_size)?, work, codec, block_size })
+        Ok(BlockPacker { compressor: Compressor::new(codec, block_size)?, work, codec, block_size })
     }
 
     /// Appends a block as it goes to disk; returns its size field, and its digest if that was wanted. `raw` is the
     /// digest if it is known.
-    pub(super) fn put(
+    pub(super) fn write(
         &mut self,
         block: &[u8],
         raw: Option<Digest>,
@@ -67,7 +67,7 @@ impl Packer {
     }
 
     /// Appends a block that was not read; nothing if the cache does not have its bytes.
-    pub(super) fn put_known(&self, raw: Digest, len: usize, out: &mut Vec<u8>) -> Option<u32> {
+    pub(super) fn write_known(&self, raw: Digest, len: usize, out: &mut Vec<u8>) -> Option<u32> {
         let key = self.key(raw, len);
         match &self.work {
             Work::Collect(_) => {

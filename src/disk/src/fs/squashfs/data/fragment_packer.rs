@@ -36,14 +36,14 @@ pub(super) struct Bin<'t> {
 }
 
 /// Open fragment blocks of at most `capacity` bytes, oldest first.
-pub(super) struct Bins<'t> {
+pub(super) struct FragmentPacker<'t> {
     capacity: usize,
     open: Vec<Bin<'t>>,
 }
 
-impl<'t> Bins<'t> {
-    pub(super) fn new(capacity: usize) -> Bins<'t> {
-        Bins { capacity, open: Vec::new() }
+impl<'t> FragmentPacker<'t> {
+    pub(super) fn new(capacity: usize) -> FragmentPacker<'t> {
+        FragmentPacker { capacity, open: Vec::new() }
     }
 
     /// Adds a piece where it fits most tightly; returns the block that had to be closed for it.
@@ -101,27 +101,27 @@ mod tests {
 
     #[test]
     fn files_go_where_they_fit_most_tightly() {
-        let mut bins = Bins::new(100);
+        let mut packer = FragmentPacker::new(100);
         for (file, len) in [(0, 60), (1, 90), (2, 70), (3, 25), (4, 50)] {
-            assert!(bins.add(piece(file, len)).is_none());
+            assert!(packer.add(piece(file, len)).is_none());
         }
-        let closed = bins.add(piece(5, 99)).expect("four are open");
+        let closed = packer.add(piece(5, 99)).expect("four are open");
         assert_eq!((files(&closed), closed.len), (vec![2, 3], 95));
-        let mut rest: Vec<u32> = bins.close().iter().flat_map(files).collect();
+        let mut rest: Vec<u32> = packer.close().iter().flat_map(files).collect();
         rest.sort();
         assert_eq!(rest, [0, 1, 4, 5]);
     }
 
     #[test]
     fn what_is_left_is_joined() {
-        let mut bins = Bins::new(100);
+        let mut packer = FragmentPacker::new(100);
         for (file, len) in [(0, 60), (1, 70), (2, 45)] {
-            assert!(bins.add(piece(file, len)).is_none());
+            assert!(packer.add(piece(file, len)).is_none());
         }
-        assert_eq!(files(&bins.open[1]), [1]);
+        assert_eq!(files(&packer.open[1]), [1]);
         // As if a file had left again.
-        bins.open[0].len = 30;
-        let closed: Vec<Vec<u32>> = bins.close().iter().map(files).collect();
+        packer.open[0].len = 30;
+        let closed: Vec<Vec<u32>> = packer.close().iter().map(files).collect();
         assert_eq!(closed, [vec![0, 1], vec![2]]);
     }
 }

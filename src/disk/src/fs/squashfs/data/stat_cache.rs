@@ -1,9 +1,9 @@
 //! What an earlier build read in files, for builds that take a file for unchanged by its [`Stamp`].
 //!
-//! The memo is kept in the block cache, one for each block size and directory. It names a file by a digest of path,
+//! It is kept in the block cache, one for each block size and directory. It names a file by a digest of path,
 //! length and stamp, and says which blocks it consists of; and it names a fragment block by the digests of the files
 //! in it, and says which block that was. Blocks that the cache has need not be read then. Nothing else is taken
-//! from the memo: a file that has to be read after all, because a block is gone, must still be what the memo says.
+//! from here: a file that has to be read after all, because a block is gone, must still be what is noted.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(super) const ZEROS: Digest = Digest([0; 32]);
 
 /// Knowledge of a build before it reads.
 #[derive(Default)]
-pub(super) struct Memo {
+pub(super) struct StatCache {
     files: HashMap<Digest, Known>,
     fragments: HashMap<Digest, Digest>,
 }
@@ -37,7 +37,7 @@ pub(super) struct Known {
     pub blocks: Vec<Digest>,
 }
 
-impl Memo {
+impl StatCache {
     /// Returns what was known of this file, if it has the same stamp.
     pub(super) fn file(&self, content: &Content) -> Option<&Known> {
         self.files.get(&name_of(content)?)
@@ -60,9 +60,9 @@ impl Memo {
         self.fragments.insert(members, raw);
     }
 
-    /// The memo of an earlier build of the same directory.
-    pub(super) fn load(cache: &dyn BlockCache, layout: &Layout) -> Memo {
-        cache.note(&name(layout)).and_then(|bytes| Memo::decode(&bytes)).unwrap_or_default()
+    /// The stat cache of an earlier build of the same directory.
+    pub(super) fn load(cache: &dyn BlockCache, layout: &Layout) -> StatCache {
+        cache.note(&name(layout)).and_then(|bytes| StatCache::decode(&bytes)).unwrap_or_default()
     }
 
     /// Keeps it for the next build.
@@ -86,21 +86,21 @@ impl Memo {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Memo> {
+    fn decode(bytes: &[u8]) -> Option<StatCache> {
         let mut rest = bytes;
         let (files, fragments) = (number(&mut rest)?, number(&mut rest)?);
-        let mut memo = Memo::default();
+        let mut stat_cache = StatCache::default();
         for _ in 0..files {
             let (name, digest) = (digest(&mut rest)?, digest(&mut rest)?);
             let (zero, blocks) = (number(&mut rest)? != 0, number(&mut rest)?);
             let blocks = (0..blocks).map(|_| self::digest(&mut rest)).collect::<Option<_>>()?;
-            memo.files.insert(name, Known { digest, zero, blocks });
+            stat_cache.files.insert(name, Known { digest, zero, blocks });
         }
         for _ in 0..fragments {
             let members = digest(&mut rest)?;
-            memo.fragments.insert(members, digest(&mut rest)?);
+            stat_cache.fragments.insert(members, digest(&mut rest)?);
         }
-        rest.is_empty().then_some(memo)
+        rest.is_empty().then_some(stat_cache)
     }
 }
 
@@ -116,7 +116,7 @@ fn digest(rest: &mut &[u8]) -> Option<Digest> {
     Some(Digest(*digest))
 }
 
-/// The name of a file in the memo; none where nothing tells whether it changed.
+/// The name of a file in the stat cache; none where nothing shows whether it changed.
 fn name_of(content: &Content) -> Option<Digest> {
     let Source::File { path, offset, stamp: Some(Stamp { len, mtime, ctime }) } = content.source() else {
         return None;
@@ -128,7 +128,7 @@ fn name_of(content: &Content) -> Option<Digest> {
     Some(hasher.finalize().into())
 }
 
-/// The name of the memo: by the directory that all files are in.
+/// The name of the stat cache: by the directory that all files are in.
 fn name(layout: &Layout) -> Digest {
     let mut common: Option<PathBuf> = None;
     for (_, content) in &layout.files {
@@ -153,20 +153,20 @@ mod tests {
         let stamp = Stamp { len: 300, mtime: 1, ctime: 2 };
         let content = |path: &str| Content::stamped(Path::new(path), 0, 300, stamp);
         let known = Known { digest: Digest::of(b"a"), zero: false, blocks: vec![ZEROS, Digest::of(b"b")] };
-        let mut memo = Memo::default();
-        memo.add_file(&content("/a"), known.clone());
-        memo.add_file(&content("/b"), Known { zero: true, ..Known::default() });
-        memo.add_file(&Content::bytes(b"no stamp".as_slice()), Known::default());
-        memo.add_fragment(Digest::of(b"members"), Digest::of(b"raw"));
-        let bytes = memo.encode();
-        let read = Memo::decode(&bytes).expect("whole");
+        let mut stat_cache = StatCache::default();
+        stat_cache.add_file(&content("/a"), known.clone());
+        stat_cache.add_file(&content("/b"), Known { zero: true, ..Known::default() });
+        stat_cache.add_file(&Content::bytes(b"no stamp".as_slice()), Known::default());
+        stat_cache.add_fragment(Digest::of(b"members"), Digest::of(b"raw"));
+        let bytes = stat_cache.encode();
+        let read = StatCache::decode(&bytes).expect("whole");
         assert_eq!(read.file(&content("/a")), Some(&known));
         assert_eq!(read.files.len(), 2);
         assert_eq!(read.fragment(&Digest::of(b"members")), Some(Digest::of(b"raw")));
         let later = Stamp { ctime: 3, ..stamp };
         assert_eq!(read.file(&Content::stamped(Path::new("/a"), 0, 300, later)), None);
         for len in 0..bytes.len() {
-            assert!(Memo::decode(&bytes[..len]).is_none(), "{len}");
+            assert!(StatCache::decode(&bytes[..len]).is_none(), "{len}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where the metadata of new groups goes.
+//! New groups and the places of their metadata.
 
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ impl std::fmt::Display for Limit {
 
 /// Positions of a new group's metadata, in blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct GroupPlacement {
     pub block_bitmap: u64,
     pub inode_bitmap: u64,
     pub inode_table: u64,
@@ -44,7 +44,7 @@ pub struct Growing {
     /// Groups before and after.
     pub groups: Range<u64>,
     /// By group, from the first new one.
-    pub places: Vec<Place>,
+    pub places: Vec<GroupPlacement>,
     /// Blocks of new groups that metadata takes, ascending.
     pub used: Vec<Range<u64>>,
     pub limit: Option<Limit>,
@@ -127,7 +127,7 @@ fn super_blocks(volume: &Volume, group: u64) -> u64 {
 
 /// Places the metadata of new groups as `mke2fs` does: that of each run of groups together at the start of the run, and
 /// past superblock copies.
-fn place(volume: &Volume, groups: &Range<u64>) -> (Vec<Place>, Vec<Range<u64>>) {
+fn place(volume: &Volume, groups: &Range<u64>) -> (Vec<GroupPlacement>, Vec<Range<u64>>) {
     let start_of = |group| volume.group_range(group, u64::MAX).start;
     let supers: Vec<Range<u64>> = volume
         .supers(groups.clone())
@@ -151,7 +151,7 @@ fn place(volume: &Volume, groups: &Range<u64>) -> (Vec<Place>, Vec<Range<u64>>) 
         let inode_bitmaps: Vec<u64> = (first..end).map(|_| take(1)).collect();
         for (block_bitmap, inode_bitmap) in block_bitmaps.into_iter().zip(inode_bitmaps) {
             let inode_table = take(volume.inode_table_blocks());
-            places.push(Place { block_bitmap, inode_bitmap, inode_table });
+            places.push(GroupPlacement { block_bitmap, inode_bitmap, inode_table });
         }
         first = end;
     }
