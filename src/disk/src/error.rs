@@ -8,6 +8,29 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// Implements the trait of the same name from `#[diagnostic(...)]` beside `#[error(...)]`:
+///
+/// ```
+/// use skiff_disk::error::{Diagnostic, Io};
+///
+/// #[derive(Debug, thiserror::Error, Diagnostic)]
+/// #[diagnostic(kind = Input)]
+/// enum ReadError {
+///     #[error("`{name}` has {found} bytes, {want} are needed")]
+///     #[diagnostic(kind = Fit, hint = "give `{name}` at least {want} bytes", code = "short")]
+///     Short { name: String, found: u64, want: u64 },
+///     #[error("unknown format `{found}`")]
+///     #[diagnostic(suggestion = nearest, hint = "give a raw image")]
+///     Unknown { found: String, nearest: Option<String> },
+///     #[error(transparent)]
+///     #[diagnostic(transparent)]
+///     Io(#[from] Io),
+/// }
+/// # let error = ReadError::Short { name: "disk".into(), found: 1, want: 2 };
+/// # assert_eq!(error.hint().unwrap(), "give `disk` at least 2 bytes");
+/// ```
+pub use skiff_diagnostic_derive::Diagnostic;
+
 /// Result with the crate-wide [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -85,7 +108,7 @@ impl Error {
         Ok(*any.downcast::<E>().expect("the type was just looked at"))
     }
 
-    /// See [`Diagnostic::family`].
+    /// See [`Diagnostic::kind`].
     pub fn kind(&self) -> ErrorKind {
         self.0.kind()
     }
@@ -125,7 +148,8 @@ impl fmt::Display for Error {
 }
 
 /// The operating system failed to `verb` the file at `path`.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Io, hint = hint_for(source, path))]
 #[error("cannot {verb} `{}`: {source}", path.display())]
 pub struct Io {
     /// What was tried, for example `read`.
@@ -152,21 +176,19 @@ fn without_temporary(error: std::io::Error) -> std::io::Error {
     }
 }
 
-impl Diagnostic for Io {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Io
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self.source.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                Some(format!("give the user that runs this command access to `{}`", self.path.display()))
-            }
-            std::io::ErrorKind::NotFound => Some("check the name and the directory it is in".into()),
-            std::io::ErrorKind::StorageFull => {
-                Some("free space on that filesystem, or write the output to another one".into())
-            }
-            _ => None,
+/// Advice for what the system refused at `path`.
+fn hint_for(source: &std::io::Error, path: &Path) -> Option<String> {
+    match source.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            Some(format!("give the user that runs this command access to `{}`", path.display()))
         }
+        std::io::ErrorKind::NotFound => Some("check the name and the directory it is in".into()),
+        std::io::ErrorKind::StorageFull => {
+            Some("free space on that filesystem, or write the output to another one".into())
+        }
+        _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,9 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+// The derive of `Diagnostic` names the trait by this path, here as in packages that depend on this one.
+extern crate self as skiff_disk;
+
 pub mod error;
 pub mod fs;
 pub mod storage;

@@ -18,7 +18,7 @@ pub(crate) use date::civil;
 pub use digest::{Digest, ParseDigestError};
 pub use identity::Seed;
 #[cfg(feature = "suggestions")]
-pub use nearest::nearest;
+pub use nearest::{did_you_mean, nearest};
 pub use position::seek;
 pub use size::{ByteSize, ParseByteSizeError};
 pub use span::Span;

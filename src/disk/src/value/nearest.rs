@@ -1,5 +1,7 @@
 //! Suggestions for misspelt names.
 
+use std::fmt;
+
 /// The candidate most like `name`, if one is like it at all.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let scored = candidates.into_iter().map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
@@ -7,6 +9,11 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|(score, _)| *score > 0.8)
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// The question that hints ask about a misspelt name.
+pub fn did_you_mean(nearest: Option<impl fmt::Display>) -> Option<String> {
+    nearest.map(|name| format!("did you mean `{name}`?"))
 }
 
 #[cfg(test)]
