@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::compress::Compression;
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::tree::{Body, Content, Node, Stat, Tree};
 use crate::value::{Arch, Timestamp, Utc};
 
@@ -62,7 +62,8 @@ pub struct Layer {
 }
 
 /// Reason why there is no image.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input, hint = "correct `reference` of the board, for example `localhost/skiffos:latest`")]
 pub enum OciError {
     /// Container programs would load it under no name.
     #[error(
@@ -72,16 +73,6 @@ pub enum OciError {
         /// The name that was given.
         reference: String,
     },
-}
-
-impl Diagnostic for OciError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("correct `reference` of the board, for example `localhost/skiffos:latest`".into())
-    }
 }
 
 /// The files of the image layout.

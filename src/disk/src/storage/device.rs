@@ -13,7 +13,7 @@ use super::direct::{CacheBypass, Direct};
 use super::lock::{Holder, lock, sysfs_directory, user};
 use super::twice::Twice;
 use super::{Geometry, Target, TargetError, write_zeros};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// `BLKRRPART` of `linux/fs.h`: read the partition table again.
 const BLKRRPART: Opcode = opcode::none(0x12, 95);
@@ -72,10 +72,15 @@ impl Limits {
 }
 
 /// Why a device cannot be opened.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Refused)]
 pub enum DeviceError {
     /// Mounted, or open exclusively elsewhere.
     #[error("`{}` is in use by {}", path.display(), named(holder.as_ref(), "the system"))]
+    #[diagnostic(
+        hint = wait_for(holder)
+            .unwrap_or_else(|| format!("unmount its partitions and stop what uses `{}`", path.display()))
+    )]
     Busy {
         /// The device.
         path: PathBuf,
@@ -84,6 +89,10 @@ pub enum DeviceError {
     },
     /// Another program has the lock of the disk.
     #[error("`{}` is locked by {}", path.display(), named(holder.as_ref(), "another program"))]
+    #[diagnostic(
+        hint = wait_for(holder)
+            .unwrap_or_else(|| format!("`lsof {}` may tell which program it is", path.display()))
+    )]
     Locked {
         /// The disk.
         path: PathBuf,
@@ -92,15 +101,19 @@ pub enum DeviceError {
     },
     /// A kernel that protects what is mounted even from root.
     #[error("the kernel lets nobody write to `{}` as long as it is used", .0.display())]
+    #[diagnostic(hint = "no flag can override that: unmount it, or close what is built on it")]
     Protected(PathBuf),
     /// Something else than a block device.
     #[error("`{}` is not a block device", .0.display())]
+    #[diagnostic(hint = "give the path of a whole disk")]
     NotABlockDevice(PathBuf),
     /// Two opens of one name gave two devices.
     #[error("`{}` was exchanged for another device since it was checked", .0.display())]
+    #[diagnostic(hint = "start again when the device is plugged in firmly")]
     Exchanged(PathBuf),
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
 }
 
@@ -108,34 +121,8 @@ fn named(holder: Option<&Holder>, otherwise: &str) -> String {
     holder.map_or_else(|| otherwise.into(), Holder::to_string)
 }
 
-impl Diagnostic for DeviceError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            DeviceError::Io(_) => ErrorKind::Io,
-            _ => ErrorKind::Refused,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            DeviceError::Busy { path, holder: None } => {
-                Some(format!("unmount its partitions and stop what uses `{}`", path.display()))
-            }
-            DeviceError::Busy { holder: Some(holder), .. }
-            | DeviceError::Locked { holder: Some(holder), .. } => {
-                Some(format!("wait until {holder} is done, or stop it"))
-            }
-            DeviceError::Locked { holder: None, path } => {
-                Some(format!("`lsof {}` may tell which program it is", path.display()))
-            }
-            DeviceError::Protected(_) => {
-                Some("no flag can override that: unmount it, or close what is built on it".into())
-            }
-            DeviceError::NotABlockDevice(_) => Some("give the path of a whole disk".into()),
-            DeviceError::Exchanged(_) => Some("start again when the device is plugged in firmly".into()),
-            DeviceError::Io(error) => error.hint(),
-        }
-    }
+fn wait_for(holder: &Option<Holder>) -> Option<String> {
+    holder.as_ref().map(|holder| format!("wait until {holder} is done, or stop it"))
 }
 
 impl Device {

@@ -9,7 +9,7 @@ use super::direct::{CacheBypass, Direct};
 use super::draft::Draft;
 use super::twice::Twice;
 use super::{Geometry, Target, TargetError};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::value::ByteSize;
 
 /// An image file. Until [`ImageFile::finish`] it has no name (see [`Draft`]), so that an interrupted run leaves nothing.
@@ -23,10 +23,12 @@ pub struct ImageFile {
 }
 
 /// Why an image file cannot be made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Refused)]
 pub enum ImageFileError {
     /// There is a file of that name.
     #[error("`{}` exists already: a file of {}", path.display(), ByteSize(*len))]
+    #[diagnostic(hint = "choose another name, or replace the file with `--force`")]
     Exists {
         /// The final name.
         path: PathBuf,
@@ -35,6 +37,7 @@ pub enum ImageFileError {
     },
     /// There is something else of that name.
     #[error("`{}` is {what}, not a regular file", path.display())]
+    #[diagnostic(hint("{}", instead_of(what)))]
     NotAFile {
         /// The final name.
         path: PathBuf,
@@ -43,28 +46,14 @@ pub enum ImageFileError {
     },
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
 }
 
-impl Diagnostic for ImageFileError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            ImageFileError::Exists { .. } | ImageFileError::NotAFile { .. } => ErrorKind::Refused,
-            ImageFileError::Io(_) => ErrorKind::Io,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            ImageFileError::Exists { .. } => {
-                Some("choose another name, or replace the file with `--force`".into())
-            }
-            ImageFileError::NotAFile { what: "a block device", .. } => {
-                Some("a device is written with `flash`, which asks first and reads back".into())
-            }
-            ImageFileError::NotAFile { .. } => Some("choose the name of a file".into()),
-            ImageFileError::Io(error) => error.hint(),
-        }
+fn instead_of(what: &str) -> &'static str {
+    match what {
+        "a block device" => "a device is written with `flash`, which asks first and reads back",
+        _ => "choose the name of a file",
     }
 }
 

@@ -9,7 +9,7 @@ use rustix::fs::FlockOperation;
 use super::direct::Direct;
 use super::twice::Twice;
 use super::{Geometry, Target, TargetError};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// A regular file, opened for reading and writing and locked (`flock`), so that two programs do not change it at once.
 /// Its length stays.
@@ -21,10 +21,12 @@ pub struct InPlace {
 }
 
 /// Why an image file cannot be changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Refused)]
 pub enum InPlaceError {
     /// It is something else.
     #[error("`{}` is {what}, not an image file or a block device", path.display())]
+    #[diagnostic(hint = "give the path of an image or of a whole disk")]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -33,27 +35,12 @@ pub enum InPlaceError {
     },
     /// Another program has locked it.
     #[error("`{}` is being changed by another program", .0.display())]
+    #[diagnostic(hint = "wait until it has ended")]
     Locked(PathBuf),
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
-}
-
-impl Diagnostic for InPlaceError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            InPlaceError::NotAFile { .. } | InPlaceError::Locked(_) => ErrorKind::Refused,
-            InPlaceError::Io(_) => ErrorKind::Io,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            InPlaceError::NotAFile { .. } => Some("give the path of an image or of a whole disk".into()),
-            InPlaceError::Locked(_) => Some("wait until it has ended".into()),
-            InPlaceError::Io(error) => error.hint(),
-        }
-    }
 }
 
 impl InPlace {

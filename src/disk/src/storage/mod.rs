@@ -53,7 +53,7 @@ pub use watched::{Stall, Watched, Watches};
 
 use std::ops::Range;
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::value::ByteSize;
 
 /// Size and addressing of a target.
@@ -159,10 +159,12 @@ pub trait Target: Send + Sync {
 }
 
 /// Why a target cannot be read or written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Io)]
 pub enum TargetError {
     /// The operating system failed.
     #[error("cannot {verb} {} at offset {offset} of `{target}`: {source}", ByteSize(*len))]
+    #[diagnostic(hint = hint_for(source, target), code = code_of(source, verb))]
     Io {
         /// `read`, `write`, `zero`, `sync`.
         verb: &'static str,
@@ -180,6 +182,10 @@ pub enum TargetError {
         "`{target}` does not answer: to {verb} {} at offset {offset} has taken {seconds} seconds",
         ByteSize(*len)
     )]
+    #[diagnostic(
+        hint = "try another reader, cable or port; `--stall-timeout` waits longer if the medium is only slow",
+        code = "stalled"
+    )]
     Stalled {
         /// `read`, `write`, `zero`, `sync`.
         verb: &'static str,
@@ -194,12 +200,20 @@ pub enum TargetError {
     },
     /// The user wants the run to end.
     #[error("writing `{target}` was interrupted")]
+    #[diagnostic(
+        hint = "run the same command again; `flash --resume` goes on where it stopped",
+        code = "interrupted"
+    )]
     Interrupted {
         /// [`Target::name`].
         target: String,
     },
     /// A formatter wants more than its region has.
     #[error("`{region}` needs {} but has {} before {neighbour}", ByteSize(*need), ByteSize(*have))]
+    #[diagnostic(
+        kind = Fit,
+        hint = "give the partition a larger size in the board descriptor, or put less into it"
+    )]
     RegionFull {
         /// Name of the region.
         region: String,
@@ -215,6 +229,7 @@ pub enum TargetError {
         "bytes {}..{} of `{target}` would be written twice: bytes {}..{} were written before",
         second.start, second.end, first.start, first.end
     )]
+    #[diagnostic(kind = Fit, hint = "give the two parts offsets in the board descriptor that do not overlap")]
     WrittenTwice {
         /// [`Target::name`].
         target: String,
@@ -225,58 +240,29 @@ pub enum TargetError {
     },
 }
 
-impl Diagnostic for TargetError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            TargetError::Io { .. } | TargetError::Stalled { .. } | TargetError::Interrupted { .. } => {
-                ErrorKind::Io
-            }
-            TargetError::RegionFull { .. } | TargetError::WrittenTwice { .. } => ErrorKind::Fit,
+/// Advice for what the system refused on `target`.
+fn hint_for(source: &std::io::Error, target: &str) -> Option<String> {
+    match (source.kind(), source.raw_os_error()) {
+        (std::io::ErrorKind::StorageFull, _) => {
+            Some(format!("free space on the filesystem of `{target}`, or write to another one"))
         }
+        // EIO, ENXIO, ENODEV, ENOMEDIUM: what a pulled or dying device answers.
+        (_, Some(5 | 6 | 19 | 123)) => Some(format!(
+            "`{target}` was unplugged or is failing: it has no valid partition table now; check the cable or reader \
+             and start again"
+        )),
+        _ => None,
     }
+}
 
-    fn hint(&self) -> Option<String> {
-        use std::io::ErrorKind;
-        match self {
-            TargetError::Io { target, source, .. } => match (source.kind(), source.raw_os_error()) {
-                (ErrorKind::StorageFull, _) => {
-                    Some(format!("free space on the filesystem of `{target}`, or write to another one"))
-                }
-                // EIO, ENXIO, ENODEV, ENOMEDIUM: what a pulled or dying device answers.
-                (_, Some(5 | 6 | 19 | 123)) => Some(format!(
-                    "`{target}` was unplugged or is failing: it has no valid partition table now; check the \
-                     cable or reader and start again"
-                )),
-                _ => None,
-            },
-            TargetError::Stalled { .. } => Some(
-                "try another reader, cable or port; `--stall-timeout` waits longer if the medium is only slow".into(),
-            ),
-            TargetError::Interrupted { .. } => {
-                Some("run the same command again; `flash --resume` goes on where it stopped".into())
-            }
-            TargetError::RegionFull { .. } => {
-                Some("give the partition a larger size in the board descriptor, or put less into it".into())
-            }
-            TargetError::WrittenTwice { .. } => {
-                Some("give the two parts offsets in the board descriptor that do not overlap".into())
-            }
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            TargetError::Io { verb, source, .. } => match (source.kind(), source.raw_os_error()) {
-                (std::io::ErrorKind::StorageFull, _) => Some("full"),
-                // ENXIO, ENODEV, ENOMEDIUM; EIO.
-                (_, Some(6 | 19 | 123)) => Some("vanished"),
-                (_, Some(5)) if verb.starts_with("read") => Some("unreadable"),
-                (_, Some(5)) => Some("write-error"),
-                _ => None,
-            },
-            TargetError::Stalled { .. } => Some("stalled"),
-            TargetError::Interrupted { .. } => Some("interrupted"),
-            TargetError::RegionFull { .. } | TargetError::WrittenTwice { .. } => None,
-        }
+/// Word for what the system refused when it should `verb`.
+fn code_of(source: &std::io::Error, verb: &str) -> Option<&'static str> {
+    match (source.kind(), source.raw_os_error()) {
+        (std::io::ErrorKind::StorageFull, _) => Some("full"),
+        // ENXIO, ENODEV, ENOMEDIUM; EIO.
+        (_, Some(6 | 19 | 123)) => Some("vanished"),
+        (_, Some(5)) if verb.starts_with("read") => Some("unreadable"),
+        (_, Some(5)) => Some("write-error"),
+        _ => None,
     }
 }

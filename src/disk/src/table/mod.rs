@@ -20,7 +20,7 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::storage::Geometry;
 use crate::value::ByteSize;
 
@@ -93,7 +93,8 @@ impl TableBytes {
 }
 
 /// Reason why a partition list is not a table.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input, hint = "change the partition list of the board descriptor")]
 pub enum TableError {
     /// Not a whole number of sectors.
     #[error(
@@ -117,6 +118,7 @@ pub enum TableError {
         "partition `{partition}` is at bytes {}..{}, outside of {}..{} that the table leaves for partitions",
         found.start, found.end, usable.start, usable.end
     )]
+    #[diagnostic(kind = Fit)]
     Outside {
         /// [`Partition::name`].
         partition: String,
@@ -127,6 +129,7 @@ pub enum TableError {
     },
     /// Another implementation reads the finished table differently.
     #[error("the partition table is not what was meant, says `{reader}`: {what}")]
+    #[diagnostic(kind = Corrupt, hint = "nothing was written; report this with the board descriptor")]
     Unreadable {
         /// Name of the implementation.
         reader: &'static str,
@@ -135,6 +138,7 @@ pub enum TableError {
     },
     /// Two partitions share bytes.
     #[error("partitions `{first}` and `{second}` overlap in bytes {}..{}", shared.start, shared.end)]
+    #[diagnostic(kind = Fit)]
     Overlap {
         /// The one that begins first.
         first: String,
@@ -145,6 +149,7 @@ pub enum TableError {
     },
     /// An MBR has 32-bit sector numbers.
     #[error("partition `{partition}` ends at {} but an MBR with {sector}-byte sectors ends at {}", ByteSize(*end), ByteSize(*limit))]
+    #[diagnostic(kind = Fit, hint = "use a GPT for this disk")]
     BeyondMbr {
         /// [`Partition::name`].
         partition: String,
@@ -157,6 +162,7 @@ pub enum TableError {
     },
     /// The table has no such entry.
     #[error("partition `{partition}` has number {number}; the table has 1 to {largest}")]
+    #[diagnostic(hint = "use a GPT for more than four partitions, or free a primary entry")]
     Number {
         /// [`Partition::name`].
         partition: String,
@@ -189,9 +195,11 @@ pub enum TableError {
     },
     /// Logical partitions need a primary entry that contains them.
     #[error("there are logical partitions but the four primary entries are taken")]
+    #[diagnostic(hint = "use a GPT for more than four partitions, or free a primary entry")]
     NoExtendedEntry,
     /// A logical partition is described in the sectors before it.
     #[error("logical partition `{0}` needs a free sector before its start for its own table")]
+    #[diagnostic(kind = Fit)]
     NoLogicalRecord(String),
     /// The type byte means something else.
     #[error("partition `{partition}` has type {code:#04x}, which is reserved for {meaning}")]
@@ -243,12 +251,17 @@ pub enum TableError {
     #[error(
         "raw bytes {}..{} cover sector 1, where a GPT has its header", reserved.start, reserved.end
     )]
+    #[diagnostic(kind = Fit, hint = "use an MBR, or move the raw bytes")]
     HeaderTaken {
         /// The raw bytes.
         reserved: Range<u64>,
     },
     /// No gap for the entry array.
     #[error("the GPT entries need {} below {} but raw bytes leave no such gap", ByteSize(*need), ByteSize(*below))]
+    #[diagnostic(
+        kind = Fit,
+        hint = "use fewer entries (56 fit below 8 KiB), or begin the first partition later"
+    )]
     NoRoomForEntries {
         /// Bytes of the array.
         need: u64,
@@ -263,45 +276,13 @@ pub enum TableError {
     NoSuchHybrid(u32),
     /// Too small for any table.
     #[error("a disk of {} is too small for a GPT with {entries} entries", ByteSize(*disk))]
+    #[diagnostic(kind = Fit)]
     TooSmall {
         /// Size of the disk in bytes.
         disk: u64,
         /// Number of entries.
         entries: u32,
     },
-}
-
-impl Diagnostic for TableError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            TableError::Outside { .. }
-            | TableError::Overlap { .. }
-            | TableError::BeyondMbr { .. }
-            | TableError::HeaderTaken { .. }
-            | TableError::NoRoomForEntries { .. }
-            | TableError::NoLogicalRecord(_)
-            | TableError::TooSmall { .. } => ErrorKind::Fit,
-            TableError::Unreadable { .. } => ErrorKind::Corrupt,
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            TableError::Unreadable { .. } => {
-                "nothing was written; report this with the board descriptor".into()
-            }
-            TableError::BeyondMbr { .. } => "use a GPT for this disk".into(),
-            TableError::HeaderTaken { .. } => "use an MBR, or move the raw bytes".into(),
-            TableError::NoRoomForEntries { .. } => {
-                "use fewer entries (56 fit below 8 KiB), or begin the first partition later".into()
-            }
-            TableError::NoExtendedEntry | TableError::Number { .. } => {
-                "use a GPT for more than four partitions, or free a primary entry".into()
-            }
-            _ => "change the partition list of the board descriptor".into(),
-        })
-    }
 }
 
 /// Checks what both tables want: whole sectors, inside `usable`, disjoint, each number once.

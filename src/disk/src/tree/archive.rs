@@ -14,7 +14,7 @@ use tar::{EntryType, Header};
 use super::{
     Body, Content, Device, Node, NodeId, Stamp, Stat, Tree, Xattrs, components, display, is_component,
 };
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// Size of a tar block, the unit of headers and padding.
 const BLOCK: u64 = 512;
@@ -33,13 +33,16 @@ const COMPRESSED: [(&[u8], &str, &str); 6] = [
 ];
 
 /// Reason why an archive cannot become a tree.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Corrupt, hint = "make the archive again, or copy it again")]
 pub enum ArchiveError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// The first bytes are those of a compressed file.
     #[error("`{}` is compressed with {format}", path.display())]
+    #[diagnostic(kind = Unsupported, hint("decompress it first: {command} `{}`", path.display()))]
     Compressed {
         /// The archive.
         path: PathBuf,
@@ -50,6 +53,7 @@ pub enum ArchiveError {
     },
     /// The first block is no tar header.
     #[error("`{}` is not a tar archive", .0.display())]
+    #[diagnostic(kind = Input, hint = "name the rootfs.tar that BR2_TARGET_ROOTFS_TAR=y makes")]
     NotATar(PathBuf),
     /// The file ends inside a member.
     #[error(
@@ -88,6 +92,7 @@ pub enum ArchiveError {
     },
     /// A well-formed member this program cannot take.
     #[error("`{}`: member at byte {at}: `{member}` is stored as a {kind}, which is not supported", path.display())]
+    #[diagnostic(kind = Unsupported, hint = "make the archive with: tar --format=posix")]
     Unsupported {
         /// The archive.
         path: PathBuf,
@@ -98,29 +103,6 @@ pub enum ArchiveError {
         /// Type of the member.
         kind: String,
     },
-}
-
-impl Diagnostic for ArchiveError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            ArchiveError::Io(error) => error.kind(),
-            ArchiveError::Compressed { .. } | ArchiveError::Unsupported { .. } => ErrorKind::Unsupported,
-            ArchiveError::NotATar(_) => ErrorKind::Input,
-            _ => ErrorKind::Corrupt,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            ArchiveError::Io(error) => error.hint(),
-            ArchiveError::Compressed { path, command, .. } => {
-                Some(format!("decompress it first: {command} `{}`", path.display()))
-            }
-            ArchiveError::NotATar(_) => Some("name the rootfs.tar that BR2_TARGET_ROOTFS_TAR=y makes".into()),
-            ArchiveError::Unsupported { .. } => Some("make the archive with: tar --format=posix".into()),
-            _ => Some("make the archive again, or copy it again".into()),
-        }
-    }
 }
 
 /// Reads the archive at `path`.

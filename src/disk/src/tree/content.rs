@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{OFlags, SeekFrom};
 use rustix::io::Errno;
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 
 /// Bytes that are read at a time.
 const CHUNK: u64 = 1 << 20;
@@ -69,10 +69,12 @@ impl Stamp {
 }
 
 /// Reason why a content cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Io, hint = "wait until the build that writes the tree has ended")]
 pub enum ContentError {
     /// The operating system failed.
     #[error("cannot {verb} `{}`: {source}", path.display())]
+    #[diagnostic(hint = hint_for(source, path))]
     Io {
         /// `open` or `read`.
         verb: &'static str,
@@ -104,21 +106,11 @@ pub enum ContentError {
     },
 }
 
-impl Diagnostic for ContentError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Io
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            ContentError::Io { path, source, .. }
-                if source.kind() == std::io::ErrorKind::PermissionDenied =>
-            {
-                format!("make it readable: chmod u+r `{}`", path.display())
-            }
-            ContentError::Io { .. } => "run the build that makes this file again".into(),
-            _ => "wait until the build that writes the tree has ended".into(),
-        })
+/// Advice for what the system refused at `path`.
+fn hint_for(source: &std::io::Error, path: &Path) -> String {
+    match source.kind() {
+        std::io::ErrorKind::PermissionDenied => format!("make it readable: chmod u+r `{}`", path.display()),
+        _ => "run the build that makes this file again".into(),
     }
 }
 

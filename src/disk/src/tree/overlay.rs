@@ -24,7 +24,7 @@ use std::path::Path;
 use super::provenance::{Change, OriginId, Provenance};
 use super::scan::{HardLinks, HostXattrs, Ownership, ScanOptions, scan};
 use super::{Body, LastLink, NodeId, Stat, Tree, display, join};
-use crate::error::{Diagnostic, Error, ErrorKind};
+use crate::error::{Diagnostic, Error};
 
 /// Names that never leave a source checkout: `RSYNC_VCS_EXCLUSIONS` of Buildroot, its `.empty`, and backups (`~`).
 const EXCLUDED: [&[u8]; 6] = [b".svn", b".git", b".hg", b".bzr", b"CVS", b".empty"];
@@ -34,12 +34,14 @@ const GROUP_OTHER: u32 = 0o055;
 const PLAIN_DIRECTORY: u32 = 0o755;
 
 /// Reason why an overlay cannot be laid over a tree.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum OverlayError {
     /// Something else than a directory would take the place of a directory with entries.
     #[error(
         "layer `{layer}` puts a {kind} at `{path}`, where {by} has a directory that is not empty (entries: {entries})"
     )]
+    #[diagnostic(hint = "rename `{path}` in the root_overlay of `{layer}`, or make it a directory")]
     OverDirectory {
         /// The layer.
         layer: String,
@@ -54,6 +56,7 @@ pub enum OverlayError {
     },
     /// A directory would be laid over a link to a directory, as on a system with merged `/usr`.
     #[error("layer `{layer}` puts a directory at `{path}`, where {by} has a symbolic link to `{target}`")]
+    #[diagnostic(hint = "put it under `{target}` in the root_overlay of `{layer}`")]
     OverLink {
         /// The layer.
         layer: String,
@@ -69,32 +72,16 @@ pub enum OverlayError {
         "the root_overlay of layer `{layer}` has mode {mode:04o} and nothing in it has more: nothing shows which \
          files are secrets"
     )]
+    #[diagnostic(
+        hint = "check the layer out under umask 022, or give back what is no secret: chmod -R go+rX \
+                root_overlay, then chmod go= what is one"
+    )]
     HiddenModes {
         /// The layer.
         layer: String,
         /// Mode of the root directory.
         mode: u32,
     },
-}
-
-impl Diagnostic for OverlayError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            OverlayError::OverDirectory { layer, path, .. } => {
-                format!("rename `{path}` in the root_overlay of `{layer}`, or make it a directory")
-            }
-            OverlayError::OverLink { layer, target, .. } => {
-                format!("put it under `{target}` in the root_overlay of `{layer}`")
-            }
-            OverlayError::HiddenModes { .. } => "check the layer out under umask 022, or give back what is no \
-                                                 secret: chmod -R go+rX root_overlay, then chmod go= what is one"
-                .into(),
-        })
-    }
 }
 
 /// The root overlay of one layer, read and normalised.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::{Body, Content, Device, Name, Node, NodeId, Stamp, Stat, Tree, Xattrs, join};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// Owner of the scanned nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,34 +58,21 @@ pub struct ScanOptions<'a> {
 }
 
 /// Reason why a directory cannot become a tree.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum ScanError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// The path exists but is not a directory.
     #[error("`{}` is not a directory", .0.display())]
+    #[diagnostic(hint = "name the directory that holds the tree")]
     NotADirectory(PathBuf),
     /// There is no such directory.
     #[error("directory `{}` does not exist", .0.display())]
+    #[diagnostic(hint = "run the build that makes it, or correct the path")]
     Missing(PathBuf),
-}
-
-impl Diagnostic for ScanError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            ScanError::Io(error) => error.kind(),
-            ScanError::NotADirectory(_) | ScanError::Missing(_) => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            ScanError::Io(error) => error.hint(),
-            ScanError::NotADirectory(_) => Some("name the directory that holds the tree".into()),
-            ScanError::Missing(_) => Some("run the build that makes it, or correct the path".into()),
-        }
-    }
 }
 
 /// Reads the directory at `root`. The order in which the host lists entries makes no difference.

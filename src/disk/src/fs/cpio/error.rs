@@ -1,14 +1,16 @@
 //! What can be wrong with an archive or with what shall go into it.
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::tree::ContentError;
 use crate::value::ByteSize;
 
 /// Reason why an archive cannot be laid out, written or read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Fit)]
 pub enum CpioError {
     /// A file of 4 GiB or more.
     #[error("`{path}` has {} but a file in a cpio archive has at most 4294967295 bytes", ByteSize(*size))]
+    #[diagnostic(hint = "leave the file out of the initramfs, or use a squashfs root")]
     FileTooLarge {
         /// Path in the tree.
         path: String,
@@ -17,6 +19,7 @@ pub enum CpioError {
     },
     /// A path or link target that Linux does not unpack.
     #[error("the {what} of `{path}` has {len} bytes, and Linux unpacks at most {limit}")]
+    #[diagnostic(hint = "shorten it")]
     TooLong {
         /// Path in the tree.
         path: String,
@@ -29,52 +32,31 @@ pub enum CpioError {
     },
     /// A file with the name of the mark that ends an archive.
     #[error("`/TRAILER!!!` cannot be stored in a cpio archive: the name marks its end")]
+    #[diagnostic(kind = Input, hint = "rename the file")]
     Trailer,
     /// The bytes are no archive.
     #[error("not a readable cpio archive: {reason}")]
+    #[diagnostic(kind = Corrupt, hint = "build the archive again")]
     Corrupt {
         /// Description of the contradiction.
         reason: String,
     },
     /// The archive cannot be read.
     #[error("cannot read the archive: {source}")]
+    #[diagnostic(kind = Io)]
     Input {
         /// Error of the reader.
         source: std::io::Error,
     },
     /// The archive cannot be written.
     #[error("cannot write the archive: {source}")]
+    #[diagnostic(kind = Io)]
     Output {
         /// Error of the writer.
         source: std::io::Error,
     },
     /// A file of the tree cannot be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Content(#[from] ContentError),
-}
-
-impl Diagnostic for CpioError {
-    fn kind(&self) -> ErrorKind {
-        use CpioError::*;
-        match self {
-            FileTooLarge { .. } | TooLong { .. } => ErrorKind::Fit,
-            Trailer => ErrorKind::Input,
-            Corrupt { .. } => ErrorKind::Corrupt,
-            Input { .. } | Output { .. } => ErrorKind::Io,
-            Content(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            CpioError::FileTooLarge { .. } => {
-                "leave the file out of the initramfs, or use a squashfs root".into()
-            }
-            CpioError::TooLong { .. } => "shorten it".into(),
-            CpioError::Trailer => "rename the file".into(),
-            CpioError::Corrupt { .. } => "build the archive again".into(),
-            CpioError::Input { .. } | CpioError::Output { .. } => return None,
-            CpioError::Content(error) => return error.hint(),
-        })
-    }
 }

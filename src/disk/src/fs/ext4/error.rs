@@ -1,22 +1,25 @@
 //! Why a tree cannot become an ext4 filesystem.
 
 use super::raw::LINK_MAX;
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::storage::TargetError;
 use crate::tree::ContentError;
 use crate::value::ByteSize;
 
 /// Reason why an ext4 filesystem cannot be laid out or written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum Ext4Error {
     /// The volume name field has 16 bytes.
     #[error("the ext4 label `{label}` has {} bytes but there is room for 16", label.len())]
+    #[diagnostic(hint = "choose a label of at most 16 bytes")]
     LabelTooLong {
         /// The label.
         label: String,
     },
     /// Not even an empty filesystem fits.
     #[error("an ext4 filesystem needs {} but its region has {}", ByteSize(*need), ByteSize(*have))]
+    #[diagnostic(kind = Fit, hint("give the partition at least {}", ByteSize(*need)))]
     RegionTooSmall {
         /// Fewest bytes.
         need: u64,
@@ -25,6 +28,10 @@ pub enum Ext4Error {
     },
     /// Block numbers have 32 bits without the `64bit` feature.
     #[error("an ext4 filesystem without `64bit` has at most {} but its region has {}", ByteSize(*most), ByteSize(*have))]
+    #[diagnostic(
+        kind = Fit,
+        hint("give the partition at most {}; the rest can be another one", ByteSize(*most))
+    )]
     RegionTooLarge {
         /// Most bytes.
         most: u64,
@@ -33,6 +40,7 @@ pub enum Ext4Error {
     },
     /// The tree does not fit.
     #[error("the tree needs {} as ext4 but its region has {}", ByteSize(*need), ByteSize(*have))]
+    #[diagnostic(kind = Fit, hint("give the partition at least {}, or put less into it", ByteSize(*need)))]
     TreeTooLarge {
         /// Bytes, metadata included.
         need: u64,
@@ -41,6 +49,10 @@ pub enum Ext4Error {
     },
     /// A group has one bitmap block for inodes.
     #[error("the tree needs {need} inodes but a filesystem of this size has at most {have}")]
+    #[diagnostic(
+        kind = Fit,
+        hint = "give the partition more space (32768 inodes for each 128 MiB), or put fewer files into it"
+    )]
     TooManyInodes {
         /// Inodes of the tree and the reserved ones.
         need: u64,
@@ -49,18 +61,21 @@ pub enum Ext4Error {
     },
     /// A journal has at least 1024 blocks (`JBD2_MIN_JOURNAL_BLOCKS`).
     #[error("a journal of {} is not possible: it has 4 MiB to 4 GiB", ByteSize(*size))]
+    #[diagnostic(hint = "leave the journal size to its default, or give one in that range")]
     JournalSize {
         /// The wanted size.
         size: u64,
     },
     /// More reserved than there could be.
     #[error("{percent} % of blocks cannot be reserved: ext4 allows at most 50 %")]
+    #[diagnostic(hint = "reserve 0 to 50 %")]
     ReservedPercent {
         /// The wanted part.
         percent: u8,
     },
     /// `EXT4_NAME_LEN`.
     #[error("a name of {len} bytes is too long for ext4, which allows 255: `{path}`")]
+    #[diagnostic(kind = Unsupported, hint = "shorten the name")]
     NameTooLong {
         /// Path with that name.
         path: String,
@@ -69,6 +84,7 @@ pub enum Ext4Error {
     },
     /// A target is stored in one block with a NUL.
     #[error("the target of the symbolic link `{path}` has {len} bytes but ext4 allows 4095")]
+    #[diagnostic(kind = Unsupported, hint = "shorten the target, or link through a second link")]
     SymlinkTooLong {
         /// The link.
         path: String,
@@ -77,12 +93,14 @@ pub enum Ext4Error {
     },
     /// An empty target is a corruption.
     #[error("the symbolic link `{path}` has an empty target")]
+    #[diagnostic(hint = "give the link a target, or leave it out")]
     SymlinkEmpty {
         /// The link.
         path: String,
     },
     /// `EXT4_LINK_MAX`.
     #[error("`{path}` has {links} hard links but ext4 allows {LINK_MAX}")]
+    #[diagnostic(kind = Unsupported, hint = "copy the file for some of its names instead of linking it")]
     TooManyLinks {
         /// First name of the file.
         path: String,
@@ -93,6 +111,7 @@ pub enum Ext4Error {
     #[error(
         "the modification time {mtime} of `{path}` is out of range: ext4 stores seconds from -2147483648 to 15032385535"
     )]
+    #[diagnostic(kind = Unsupported, hint = "set another time: touch `{path}`")]
     TimeOutOfRange {
         /// The file.
         path: String,
@@ -103,12 +122,17 @@ pub enum Ext4Error {
     #[error(
         "the timestamp {timestamp} is out of range: an ext4 superblock stores seconds from 0 to 15032385535"
     )]
+    #[diagnostic(hint = "set SOURCE_DATE_EPOCH to a time from 1970 on")]
     TimestampOutOfRange {
         /// Seconds since 1970.
         timestamp: i64,
     },
     /// Only namespaces with an index have a place on disk.
     #[error("ext4 cannot store the extended attribute `{name}` of `{path}`")]
+    #[diagnostic(
+        kind = Unsupported,
+        hint = "keep to the namespaces user., trusted., security. and POSIX access control lists"
+    )]
     XattrName {
         /// The file.
         path: String,
@@ -119,6 +143,7 @@ pub enum Ext4Error {
     #[error(
         "the extended attributes of `{path}` do not fit: `{name}` needs {need} bytes but {have} are left in its block"
     )]
+    #[diagnostic(kind = Unsupported, hint = "keep fewer or shorter attributes on that file")]
     XattrTooLarge {
         /// The file.
         path: String,
@@ -131,6 +156,7 @@ pub enum Ext4Error {
     },
     /// The value is not what acl(5) says.
     #[error("the access control list `{name}` of `{path}` is malformed")]
+    #[diagnostic(hint = "set the list again with setfacl, or remove it")]
     XattrAcl {
         /// The file.
         path: String,
@@ -139,80 +165,19 @@ pub enum Ext4Error {
     },
     /// e2fsck wants a directory there.
     #[error("`/lost+found` is a {kind}, but ext4 keeps a directory there")]
+    #[diagnostic(hint = "remove or rename it in the tree")]
     LostFound {
         /// Kind of the node.
         kind: &'static str,
     },
     /// Reading a file of the tree failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Content(#[from] ContentError),
     /// Writing failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Target(#[from] TargetError),
-}
-
-impl Diagnostic for Ext4Error {
-    fn kind(&self) -> ErrorKind {
-        use Ext4Error::*;
-        match self {
-            LabelTooLong { .. } | JournalSize { .. } | ReservedPercent { .. } | SymlinkEmpty { .. } => {
-                ErrorKind::Input
-            }
-            TimestampOutOfRange { .. } | XattrAcl { .. } | LostFound { .. } => ErrorKind::Input,
-            RegionTooSmall { .. } | RegionTooLarge { .. } | TreeTooLarge { .. } | TooManyInodes { .. } => {
-                ErrorKind::Fit
-            }
-            NameTooLong { .. } | SymlinkTooLong { .. } | TooManyLinks { .. } | TimeOutOfRange { .. } => {
-                ErrorKind::Unsupported
-            }
-            XattrName { .. } | XattrTooLarge { .. } => ErrorKind::Unsupported,
-            Content(error) => error.kind(),
-            Target(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        use Ext4Error::*;
-        Some(match self {
-            LabelTooLong { .. } => "choose a label of at most 16 bytes".into(),
-            RegionTooSmall { need, .. } => {
-                format!("give the partition at least {}", ByteSize(*need))
-            }
-            RegionTooLarge { most, .. } => {
-                format!("give the partition at most {}; the rest can be another one", ByteSize(*most))
-            }
-            TreeTooLarge { need, .. } => {
-                format!("give the partition at least {}, or put less into it", ByteSize(*need))
-            }
-            TooManyInodes { .. } => {
-                "give the partition more space (32768 inodes for each 128 MiB), or put fewer files into it"
-                    .into()
-            }
-            JournalSize { .. } => "leave the journal size to its default, or give one in that range".into(),
-            ReservedPercent { .. } => "reserve 0 to 50 %".into(),
-            NameTooLong { .. } => "shorten the name".into(),
-            SymlinkTooLong { .. } => "shorten the target, or link through a second link".into(),
-            SymlinkEmpty { .. } => "give the link a target, or leave it out".into(),
-            TooManyLinks { .. } => "copy the file for some of its names instead of linking it".into(),
-            TimeOutOfRange { path, .. } => format!("set another time: touch `{path}`"),
-            TimestampOutOfRange { .. } => "set SOURCE_DATE_EPOCH to a time from 1970 on".into(),
-            XattrName { .. } => {
-                "keep to the namespaces user., trusted., security. and POSIX access control lists".into()
-            }
-            XattrTooLarge { .. } => "keep fewer or shorter attributes on that file".into(),
-            XattrAcl { .. } => "set the list again with setfacl, or remove it".into(),
-            LostFound { .. } => "remove or rename it in the tree".into(),
-            Content(error) => return error.hint(),
-            Target(error) => return error.hint(),
-        })
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Ext4Error::Target(error) => error.code(),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -16,10 +16,11 @@ use crate::tree;
 use crate::value::{ByteSize, Digest};
 
 /// Reason why a filesystem or a file in it cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ReadError {
     /// No ext4 there.
     #[error("there is no ext4 filesystem at offset {offset}: the magic number is {found:#06x}, not 0xef53")]
+    #[diagnostic(kind = Corrupt, hint = "check the offset of the partition, or write the image again")]
     NotExt4 {
         /// First byte of the filesystem in the image.
         offset: u64,
@@ -28,6 +29,7 @@ pub enum ReadError {
     },
     /// The reader of filesystems refused.
     #[error("cannot read `{path}` of the ext4 filesystem: {source}")]
+    #[diagnostic(kind = kind_of(source), hint = hint_for(source))]
     Path {
         /// Path that was read.
         path: String,
@@ -36,6 +38,7 @@ pub enum ReadError {
     },
     /// Reading the image or writing the copy failed.
     #[error("cannot {verb} the ext4 filesystem: {source}")]
+    #[diagnostic(kind = Io)]
     Io {
         /// `read` or `copy a file of`.
         verb: &'static str,
@@ -44,30 +47,18 @@ pub enum ReadError {
     },
 }
 
-impl Diagnostic for ReadError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            ReadError::NotExt4 { .. } => ErrorKind::Corrupt,
-            ReadError::Path { source: ext4_view::Ext4Error::Io(_), .. } | ReadError::Io { .. } => {
-                ErrorKind::Io
-            }
-            ReadError::Path { source: ext4_view::Ext4Error::NotFound, .. } => ErrorKind::Input,
-            ReadError::Path { source: ext4_view::Ext4Error::Incompatible(_), .. } => ErrorKind::Unsupported,
-            ReadError::Path { .. } => ErrorKind::Corrupt,
-        }
+fn kind_of(error: &ext4_view::Ext4Error) -> ErrorKind {
+    match error {
+        ext4_view::Ext4Error::Io(_) => ErrorKind::Io,
+        ext4_view::Ext4Error::NotFound => ErrorKind::Input,
+        ext4_view::Ext4Error::Incompatible(_) => ErrorKind::Unsupported,
+        _ => ErrorKind::Corrupt,
     }
+}
 
-    fn hint(&self) -> Option<String> {
-        match self {
-            ReadError::NotExt4 { .. } => {
-                Some("check the offset of the partition, or write the image again".into())
-            }
-            ReadError::Path { source: ext4_view::Ext4Error::Corrupt(_), .. } => {
-                Some("write the image again; the medium may be failing".into())
-            }
-            _ => None,
-        }
-    }
+fn hint_for(error: &ext4_view::Ext4Error) -> Option<String> {
+    let damaged = matches!(error, ext4_view::Ext4Error::Corrupt(_));
+    damaged.then(|| "write the image again; the medium may be failing".into())
 }
 
 /// Facts of the superblock.

@@ -1,6 +1,6 @@
 //! What can go wrong while a squashfs is laid out, written or read.
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::storage::TargetError;
 use crate::tree::ContentError;
 use crate::value::{ByteSize, Timestamp};
@@ -8,19 +8,23 @@ use crate::value::{ByteSize, Timestamp};
 use super::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN};
 
 /// Reason why a squashfs cannot be laid out, written or read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Fit)]
 pub enum SquashfsError {
     /// The block size is not one the kernel mounts.
     #[error(
         "a squashfs block of {} is not possible: it is a power of two from {} to {}",
         ByteSize((*.0).into()), ByteSize(BLOCK_SIZE_MIN.into()), ByteSize(BLOCK_SIZE_MAX.into())
     )]
+    #[diagnostic(kind = Input, hint = "`128 KiB` reads fast, `1 MiB` is the smallest image")]
     BlockSize(u32),
     /// A codec level is outside of what the compressor accepts.
     #[error(transparent)]
+    #[diagnostic(kind = Input)]
     Codec(#[from] super::codec::ParseCodecError),
     /// The superblock stores 32 unsigned bits of seconds.
     #[error("the timestamp {0} is not possible in a squashfs: it has 0 (1970) to {max} (2106)", max = u32::MAX)]
+    #[diagnostic(kind = Input, hint = "give SOURCE_DATE_EPOCH as seconds since 1970")]
     Timestamp(Timestamp),
     /// Linux opens names of 255 bytes at most.
     #[error("the name of `{path}` has {len} bytes, Linux opens names of {max} at most")]
@@ -64,6 +68,7 @@ pub enum SquashfsError {
     },
     /// A directory with two names is a tree no filesystem can hold.
     #[error("the directory `{path}` has a second name; only files can have several")]
+    #[diagnostic(kind = Input)]
     DirectoryLinked {
         /// The second path.
         path: String,
@@ -106,18 +111,21 @@ pub enum SquashfsError {
     },
     /// The bytes of a file were not the same when it was read a second time.
     #[error("`{path}` changed while it was read")]
+    #[diagnostic(kind = Io, hint = "wait until the build that writes the tree has ended")]
     Changed {
         /// Path of the file in the filesystem.
         path: String,
     },
     /// A file has the times and length of an earlier build and not its bytes.
     #[error("`{path}` changed since the last build, but its times and length are the same")]
+    #[diagnostic(kind = Io, hint = "build without `--trust-stat`")]
     Untrue {
         /// Path of the file on the host.
         path: String,
     },
     /// The compressor itself failed, which no input explains.
     #[error("`{codec}` cannot compress: {reason}")]
+    #[diagnostic(kind = Io)]
     Compress {
         /// The codec.
         codec: String,
@@ -126,6 +134,7 @@ pub enum SquashfsError {
     },
     /// The threads cannot be started.
     #[error("cannot start {threads} threads: {reason}")]
+    #[diagnostic(kind = Io, hint = "use fewer threads")]
     Threads {
         /// Number that was wanted.
         threads: usize,
@@ -134,64 +143,28 @@ pub enum SquashfsError {
     },
     /// A source file cannot be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Content(#[from] ContentError),
     /// The target cannot be written.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Target(#[from] TargetError),
     /// Reading back gives something else than was written.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Proof(#[from] super::ProofError),
     /// An image contradicts itself.
     #[error("not a readable squashfs: {0}")]
+    #[diagnostic(kind = Corrupt, hint = "write the image again, or read the medium with another reader")]
     Corrupt(String),
     /// An image uses a codec that cannot be decoded here.
     #[error("the squashfs is compressed with `{0}`, which this program cannot read")]
+    #[diagnostic(kind = Unsupported)]
     UnsupportedCodec(String),
     /// An image cannot be read.
     #[error("cannot read the squashfs: {0}")]
+    #[diagnostic(kind = Io)]
     Read(std::io::Error),
-}
-
-impl Diagnostic for SquashfsError {
-    fn kind(&self) -> ErrorKind {
-        use SquashfsError::*;
-        match self {
-            BlockSize(_) | Codec(_) | Timestamp(_) | DirectoryLinked { .. } => ErrorKind::Input,
-            NameTooLong { .. } | SymlinkLength { .. } | DeviceNumber { .. } | TooManyIds { .. } => {
-                ErrorKind::Fit
-            }
-            XattrTooLong { .. } | TableTooLarge { .. } | DirectoryTooLarge { .. } => ErrorKind::Fit,
-            Changed { .. } | Untrue { .. } | Compress { .. } | Threads { .. } | Read(_) => ErrorKind::Io,
-            Content(error) => error.kind(),
-            Target(error) => error.kind(),
-            Proof(error) => error.kind(),
-            Corrupt(_) => ErrorKind::Corrupt,
-            UnsupportedCodec(_) => ErrorKind::Unsupported,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        use SquashfsError::*;
-        match self {
-            BlockSize(_) => Some("`128 KiB` reads fast, `1 MiB` is the smallest image".into()),
-            Timestamp(_) => Some("give SOURCE_DATE_EPOCH as seconds since 1970".into()),
-            Changed { .. } => Some("wait until the build that writes the tree has ended".into()),
-            Untrue { .. } => Some("build without `--trust-stat`".into()),
-            Threads { .. } => Some("use fewer threads".into()),
-            Content(error) => error.hint(),
-            Target(error) => error.hint(),
-            Proof(error) => error.hint(),
-            Corrupt(_) => Some("write the image again, or read the medium with another reader".into()),
-            _ => None,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            SquashfsError::Target(error) => error.code(),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use rayon::ThreadPool;
 use super::layout::Layout;
 use super::write::{Written, thread_pool};
 use super::{Resources, SquashfsError, read, second_reader};
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::fs::Damage;
 use crate::storage::Region;
 
@@ -30,7 +30,12 @@ pub struct Proof {
 }
 
 /// Reason why an image is not what was meant.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(
+    kind = Mismatch,
+    hint = "compose it again; if that fails too, the memory or disk of this machine is failing, or this \
+            program has a fault, which its authors want to know"
+)]
 pub enum ProofError {
     /// Something reads back other than it was meant.
     #[error("`{image}` is not what was to be written: {}", listed(damages))]
@@ -48,20 +53,6 @@ pub enum ProofError {
         /// Error of a reader.
         reason: String,
     },
-}
-
-impl Diagnostic for ProofError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Mismatch
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(
-            "compose it again; if that fails too, the memory or disk of this machine is failing, or this program has \
-             a fault, which its authors want to know"
-                .into(),
-        )
-    }
 }
 
 fn listed(damages: &[Damage]) -> String {

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use super::store::Store;
 use super::{Fault, Faulty, Kind, Place, Tear, mix};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::storage::Target;
 use crate::value::{ByteSize, ParseByteSizeError, nearest};
 
@@ -84,19 +84,23 @@ struct Options {
 }
 
 /// Why a medium cannot be simulated.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum SimulationError {
     /// Neither sound nor faulty.
     #[error("`{0}` is not a simulation: expected `memory` or `faulty:KIND`")]
+    #[diagnostic(hint = "for example `faulty:flip,seed=1,size=1GiB`")]
     Word(String),
     /// Nothing of that name goes wrong.
     #[error("there is no fault `{found}`; there are {}", names())]
+    #[diagnostic(suggestion = nearest(found, KINDS.iter().map(|(name, _)| *name)))]
     Kind {
         /// What was given.
         found: String,
     },
     /// An option that is not one.
     #[error("`{of}` has no option `{found}`; it has {}", known.join(", "))]
+    #[diagnostic(suggestion = nearest(found, known.iter().copied()))]
     Option {
         /// The kind.
         of: &'static str,
@@ -125,6 +129,7 @@ pub enum SimulationError {
     },
     /// The medium is not smaller than it says.
     #[error("the real size, {}, is not below that of the medium, {}", ByteSize(*real), ByteSize(*size))]
+    #[diagnostic(kind = Fit, hint = "give a smaller `real` or a larger `size`")]
     Real {
         /// What was given.
         real: u64,
@@ -133,6 +138,7 @@ pub enum SimulationError {
     },
     /// The file has another length.
     #[error("`{}` has {} but `size` is {}", path.display(), ByteSize(*found), ByteSize(*wanted))]
+    #[diagnostic(kind = Fit, hint = "leave out `size`, or give a file that is not there yet")]
     Length {
         /// The file.
         path: PathBuf,
@@ -143,37 +149,12 @@ pub enum SimulationError {
     },
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
 }
 
 fn names() -> String {
     KINDS.map(|(name, _)| name).join(", ")
-}
-
-impl Diagnostic for SimulationError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            SimulationError::Io(_) => ErrorKind::Io,
-            SimulationError::Length { .. } | SimulationError::Real { .. } => ErrorKind::Fit,
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            SimulationError::Kind { found } => {
-                format!("did you mean `{}`?", nearest(found, KINDS.iter().map(|(name, _)| *name))?)
-            }
-            SimulationError::Option { found, known, .. } => {
-                format!("did you mean `{}`?", nearest(found, known.iter().copied())?)
-            }
-            SimulationError::Word(_) => "for example `faulty:flip,seed=1,size=1GiB`".into(),
-            SimulationError::Length { .. } => "leave out `size`, or give a file that is not there yet".into(),
-            SimulationError::Real { .. } => "give a smaller `real` or a larger `size`".into(),
-            SimulationError::Io(error) => return error.hint(),
-            SimulationError::Value { .. } | SimulationError::Size { .. } => return None,
-        })
-    }
 }
 
 impl FromStr for Simulation {

@@ -1,13 +1,18 @@
 //! Why a filesystem is not grown.
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::storage::TargetError;
 
 /// Reason why a filesystem stays as it is; nothing of it was changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(
+    kind = Corrupt,
+    hint = "repair it in the image with `e2fsck -f`, or grow it on the board with `resize2fs`"
+)]
 pub enum GrowError {
     /// No ext4 there.
     #[error("there is no ext4 filesystem at offset {offset}: the magic number is {found:#06x}, not 0xef53")]
+    #[diagnostic(hint = None)]
     NotExt4 {
         /// First byte of the filesystem.
         offset: u64,
@@ -16,6 +21,7 @@ pub enum GrowError {
     },
     /// Replaying its journal would undo what is changed.
     #[error("the ext4 filesystem was not unmounted: its journal must be replayed first")]
+    #[diagnostic(kind = Unsupported)]
     NeedsRecovery,
     /// It says so itself.
     #[error("the ext4 filesystem has errors, says its superblock (state {state:#06x})")]
@@ -25,9 +31,11 @@ pub enum GrowError {
     },
     /// Files that were open when they were removed.
     #[error("the ext4 filesystem has removed files that were not freed yet")]
+    #[diagnostic(kind = Unsupported)]
     Orphans,
     /// Features whose growing is not known here.
     #[error("the ext4 filesystem has features that are not grown here: {}", features.join(", "))]
+    #[diagnostic(kind = Unsupported, hint = "grow it on the board with `resize2fs`")]
     Features {
         /// Their names, as in `dumpe2fs`.
         features: Vec<String>,
@@ -40,30 +48,6 @@ pub enum GrowError {
     },
     /// The target failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Target(#[from] TargetError),
-}
-
-impl Diagnostic for GrowError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            GrowError::NotExt4 { .. } | GrowError::HasErrors { .. } | GrowError::Corrupt { .. } => {
-                ErrorKind::Corrupt
-            }
-            GrowError::NeedsRecovery | GrowError::Orphans | GrowError::Features { .. } => {
-                ErrorKind::Unsupported
-            }
-            GrowError::Target(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            GrowError::NotExt4 { .. } => None,
-            GrowError::Target(error) => error.hint(),
-            GrowError::Features { .. } => Some("grow it on the board with `resize2fs`".into()),
-            _ => Some(
-                "repair it in the image with `e2fsck -f`, or grow it on the board with `resize2fs`".into(),
-            ),
-        }
-    }
 }

@@ -1,14 +1,16 @@
 //! Why a filesystem cannot be changed in place.
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::storage::TargetError;
 use crate::tree::ContentError;
 
 /// Reason why an existing ext4 filesystem cannot be read, changed or brought up to date with its journal.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Corrupt, hint = "change the files on a running system, or flash the medium anew")]
 pub enum UpdateError {
     /// No ext4 there.
     #[error("there is no ext4 filesystem at offset {offset}: the magic number is {found:#06x}, not 0xef53")]
+    #[diagnostic(hint = "check which partition holds the filesystem, or flash the medium")]
     NotExt4 {
         /// First byte of the filesystem on the target.
         offset: u64,
@@ -17,30 +19,35 @@ pub enum UpdateError {
     },
     /// Made by a program that knows more.
     #[error("the ext4 filesystem has features that cannot be kept right: {}", features.join(" "))]
+    #[diagnostic(kind = Unsupported)]
     Features {
         /// As `dumpe2fs` names them.
         features: Vec<String>,
     },
     /// Something that no feature bit says.
     #[error("the ext4 filesystem has {what}, which cannot be kept right")]
+    #[diagnostic(kind = Unsupported)]
     Unsupported {
         /// With its number.
         what: String,
     },
     /// The kernel or e2fsck found damage, or it was not unmounted.
     #[error("the ext4 filesystem {state}")]
+    #[diagnostic(hint = "run `e2fsck -f` on it, and try again when it finds nothing any more")]
     NeedsCheck {
         /// Fact of the superblock, as the end of the sentence.
         state: &'static str,
     },
     /// Its parts contradict each other.
     #[error("the ext4 filesystem is damaged: {what}")]
+    #[diagnostic(hint = "run `e2fsck -f` on it, and try again when it finds nothing any more")]
     Corrupt {
         /// Description of the contradiction.
         what: String,
     },
     /// Reserved blocks count as free: a system is installed by root.
     #[error("the ext4 filesystem needs {need} free blocks of {block_size} bytes but has {have}")]
+    #[diagnostic(kind = Fit, hint = "delete files on it that are not needed any more")]
     NoBlocks {
         /// Blocks wanted.
         need: u64,
@@ -51,6 +58,7 @@ pub enum UpdateError {
     },
     /// No number is left for a file.
     #[error("the ext4 filesystem needs {need} free inodes but has {have}")]
+    #[diagnostic(kind = Fit, hint = "delete files on it that are not needed any more")]
     NoInodes {
         /// Inodes wanted.
         need: u64,
@@ -59,6 +67,10 @@ pub enum UpdateError {
     },
     /// A change or a question is about a path that does not lead there.
     #[error("`{path}` {problem}")]
+    #[diagnostic(
+        kind = Input,
+        hint = "look at what is on the filesystem, for example with `debugfs -R 'ls -l'`"
+    )]
     Path {
         /// Path in the filesystem.
         path: String,
@@ -67,6 +79,7 @@ pub enum UpdateError {
     },
     /// All changes are one transaction.
     #[error("the changes need {need} blocks of the journal but it has {have}")]
+    #[diagnostic(kind = Fit, hint = "make the changes in several steps")]
     JournalTooSmall {
         /// Blocks of descriptors, metadata and the commit.
         need: u64,
@@ -75,6 +88,10 @@ pub enum UpdateError {
     },
     /// Reading back gives other bytes than were written.
     #[error("bytes {offset}..{end} of `{target}` are not what was written: {what}", end = offset + len)]
+    #[diagnostic(
+        kind = Mismatch,
+        hint = "write again; if it comes back, the medium or its reader is failing"
+    )]
     ReadBack {
         /// Name of the target.
         target: String,
@@ -87,44 +104,12 @@ pub enum UpdateError {
     },
     /// The content of a new file cannot be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Content(#[from] ContentError),
     /// The target failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Target(#[from] TargetError),
-}
-
-impl Diagnostic for UpdateError {
-    fn kind(&self) -> ErrorKind {
-        use UpdateError::*;
-        match self {
-            NotExt4 { .. } | Corrupt { .. } | NeedsCheck { .. } => ErrorKind::Corrupt,
-            Features { .. } | Unsupported { .. } => ErrorKind::Unsupported,
-            NoBlocks { .. } | NoInodes { .. } | JournalTooSmall { .. } => ErrorKind::Fit,
-            Path { .. } => ErrorKind::Input,
-            ReadBack { .. } => ErrorKind::Mismatch,
-            Content(error) => error.kind(),
-            Target(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        use UpdateError::*;
-        Some(match self {
-            NotExt4 { .. } => "check which partition holds the filesystem, or flash the medium".into(),
-            Features { .. } | Unsupported { .. } => {
-                "change the files on a running system, or flash the medium anew".into()
-            }
-            NeedsCheck { .. } | Corrupt { .. } => {
-                "run `e2fsck -f` on it, and try again when it finds nothing any more".into()
-            }
-            NoBlocks { .. } | NoInodes { .. } => "delete files on it that are not needed any more".into(),
-            Path { .. } => "look at what is on the filesystem, for example with `debugfs -R 'ls -l'`".into(),
-            JournalTooSmall { .. } => "make the changes in several steps".into(),
-            ReadBack { .. } => "write again; if it comes back, the medium or its reader is failing".into(),
-            Content(error) => return error.hint(),
-            Target(error) => return error.hint(),
-        })
-    }
 }
 
 /// An error constructor for what contradicts itself.
