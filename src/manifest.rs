@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Diagnostic, Error, ErrorKind, Io};
+use crate::error::{Diagnostic, Error, Io};
 use crate::fs::WrittenFile;
 use crate::storage::Extent;
 use crate::value::{ByteSize, Digest};
@@ -129,10 +129,12 @@ pub struct ArtifactEntry {
 }
 
 /// Why a manifest cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum ManifestError {
     /// Not JSON, or not a manifest.
     #[error("`{file}:{line}:{column}`: {message}")]
+    #[diagnostic(hint = "give the .manifest.json that `assemble` wrote beside the image")]
     Json {
         /// The file.
         file: String,
@@ -145,6 +147,7 @@ pub enum ManifestError {
     },
     /// Made by another version of the program.
     #[error("`{file}` has manifest version {found} but this program reads version {VERSION}")]
+    #[diagnostic(hint = "use the version of skiff-image that made the image")]
     Version {
         /// The file.
         file: String,
@@ -155,6 +158,7 @@ pub enum ManifestError {
     #[error(
         "{file}: region `{region}` has an extent at byte {offset}, outside of its bytes {start} to {end}"
     )]
+    #[diagnostic(hint = "it was changed; write or copy the image's own manifest again")]
     Outside {
         /// The file.
         file: String,
@@ -169,12 +173,14 @@ pub enum ManifestError {
     },
     /// There is none.
     #[error("the manifest `{file}` does not exist")]
+    #[diagnostic(hint = "name it with `--manifest`; `assemble` and `flash` write one")]
     Missing {
         /// The file.
         file: String,
     },
     /// The image or device is shorter than the disk was.
     #[error("`{target}` has {} but the manifest is about a disk of {}", ByteSize(*have), ByteSize(*need))]
+    #[diagnostic(kind = Mismatch, hint = "check that it is the right image or device")]
     TooShort {
         /// Image or device.
         target: String,
@@ -183,34 +189,6 @@ pub enum ManifestError {
         /// Bytes there are.
         have: u64,
     },
-}
-
-impl Diagnostic for ManifestError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            ManifestError::TooShort { .. } => ErrorKind::Mismatch,
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(
-            match self {
-                ManifestError::Outside { .. } => {
-                    "it was changed; write or copy the image's own manifest again"
-                }
-                ManifestError::Json { .. } => {
-                    "give the .manifest.json that `assemble` wrote beside the image"
-                }
-                ManifestError::Version { .. } => "use the version of skiff-image that made the image",
-                ManifestError::Missing { .. } => {
-                    "name it with `--manifest`; `assemble` and `flash` write one"
-                }
-                ManifestError::TooShort { .. } => "check that it is the right image or device",
-            }
-            .into(),
-        )
-    }
 }
 
 impl Manifest {

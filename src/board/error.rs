@@ -1,14 +1,16 @@
 //! Why a board cannot be used.
 
 use super::DescriptorSource;
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::value::Arch;
 
 /// Why a board cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input, hint = "correct it; `skiff-image boards check` tells whether it is right")]
 pub enum BoardError {
     /// The TOML does not parse or has a key or value that does not exist.
     #[error("`{file}:{line}:{column}`: {message}")]
+    #[diagnostic(suggestion = suggestion)]
     Toml {
         /// Descriptor.
         file: String,
@@ -33,6 +35,7 @@ pub enum BoardError {
     },
     /// No descriptor of that name.
     #[error("unknown board `{name}`")]
+    #[diagnostic(suggestion = suggestion, hint = "`skiff-image boards list` shows all boards")]
     Unknown {
         /// As asked for.
         name: String,
@@ -41,6 +44,7 @@ pub enum BoardError {
     },
     /// The board does not exist for the architecture of the source.
     #[error("board `{board}` has no architecture `{arch}`; it has {}", list(available))]
+    #[diagnostic(hint = "check the layer chain the source was built with, or give `--arch`")]
     NoSuchArch {
         /// Board.
         board: String,
@@ -51,6 +55,7 @@ pub enum BoardError {
     },
     /// The descriptor says that there is no medium for the board.
     #[error("board `{board}` cannot be composed for: {reason}")]
+    #[diagnostic(kind = Unsupported, hint = instead.clone())]
     Refused {
         /// Board.
         board: String,
@@ -59,30 +64,6 @@ pub enum BoardError {
         /// What it says to do instead.
         instead: String,
     },
-}
-
-impl Diagnostic for BoardError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            BoardError::Refused { .. } => ErrorKind::Unsupported,
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            BoardError::Unknown { suggestion: Some(name), .. } => Some(format!("did you mean `{name}`?")),
-            BoardError::Unknown { .. } => Some("`skiff-image boards list` shows all boards".into()),
-            BoardError::NoSuchArch { .. } => {
-                Some("check the layer chain the source was built with, or give `--arch`".into())
-            }
-            BoardError::Refused { instead, .. } => Some(instead.clone()),
-            BoardError::Toml { suggestion: Some(key), .. } => Some(format!("did you mean `{key}`?")),
-            BoardError::Toml { .. } | BoardError::Invalid { .. } => {
-                Some("correct it; `skiff-image boards check` tells whether it is right".into())
-            }
-        }
-    }
 }
 
 fn list(names: &[Arch]) -> String {

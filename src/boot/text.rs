@@ -3,9 +3,10 @@
 //! `@{name}` stands for a value, `@@` for one `@`; any other `@` is itself. `${name}` is left alone, it is
 //! U-Boot's own. A name that has no value is an error, so that no half-filled text ever reaches a board.
 
+use crate::value::{did_you_mean, nearest};
 use std::collections::BTreeMap;
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 
 /// Longest line of `config.txt`: the firmware ignores what follows
 /// (Raspberry Pi documentation, "config.txt", "File format").
@@ -30,10 +31,12 @@ pub enum Format {
 }
 
 /// Why a boot text cannot be made. `file` is the name of the template or text.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input, hint = "change the template, or the values it is made from")]
 pub enum TextError {
     /// A placeholder that has no value.
     #[error("{file}:{line}:{column}: `@{{{name}}}` has no value")]
+    #[diagnostic(hint = names_for(name, known))]
     Unknown {
         /// Name of the template.
         file: String,
@@ -48,6 +51,7 @@ pub enum TextError {
     },
     /// A placeholder without an end.
     #[error("{file}:{line}:{column}: `@{{` is not closed in its line")]
+    #[diagnostic(hint = "write `@{{name}}` for a value and `@@` for an `@` before a brace")]
     Open {
         /// Name of the template.
         file: String,
@@ -76,28 +80,16 @@ pub enum TextError {
     },
 }
 
-impl Diagnostic for TextError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
+/// Names that could be meant by `name`.
+fn names_for(name: &str, known: &[String]) -> String {
+    if known.is_empty() {
+        return "there are no values here; write `@@` for an `@` before a brace".into();
     }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            TextError::Unknown { known, .. } if known.is_empty() => {
-                "there are no values here; write `@@` for an `@` before a brace".into()
-            }
-            TextError::Unknown { name, known, .. } => {
-                let names = format!("known names: {}", known.join(", "));
-                match crate::value::nearest(name, known.iter().map(String::as_str)) {
-                    Some(nearest) => format!("did you mean `@{{{nearest}}}`? {names}"),
-                    None => names,
-                }
-            }
-            TextError::Open { .. } => "write `@{name}` for a value and `@@` for an `@` before a brace".into(),
-            TextError::Line { .. } | TextError::Whole { .. } => {
-                "change the template, or the values it is made from".into()
-            }
-        })
+    let names = format!("known names: {}", known.join(", "));
+    let near = nearest(name, known.iter().map(String::as_str)).map(|name| format!("@{{{name}}}"));
+    match did_you_mean(near) {
+        Some(question) => format!("{question} {names}"),
+        None => names,
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use libdeflater::Crc;
 use serde::Serialize;
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::fs::compress::Compression;
 use crate::tree::{Content, ContentError};
 use crate::value::Arch;
@@ -44,10 +44,12 @@ pub struct UImageOptions {
 }
 
 /// Why an image cannot be made or read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Corrupt, hint = "make the image again")]
 pub enum UimageError {
     /// The name does not fit.
     #[error("the image name `{name}` has {len} bytes, and the header has room for {IH_NMLEN}")]
+    #[diagnostic(kind = Input, hint = "shorten it to {IH_NMLEN} bytes")]
     Name {
         /// The name.
         name: String,
@@ -56,15 +58,18 @@ pub enum UimageError {
     },
     /// U-Boot has no number for the compression.
     #[error("U-Boot cannot unpack `{0}`")]
+    #[diagnostic(kind = Unsupported, hint = "use none: the kernel unpacks an initramfs itself")]
     Compression(Compression),
     /// The data does not fit 32 bits.
     #[error("an image for U-Boot has at most 4294967295 bytes, but the data has {}", ByteSize(*len))]
+    #[diagnostic(kind = Fit, hint = "put less into it")]
     TooLarge {
         /// Length of the data in bytes.
         len: u64,
     },
     /// The data was another one when it was read the second time.
     #[error("the data changed while its image was written")]
+    #[diagnostic(kind = Io, hint = "wait until the build that writes it has ended")]
     Changed,
     /// The first bytes are no header.
     #[error("not an image for U-Boot: it does not begin with 27 05 19 56")]
@@ -99,40 +104,16 @@ pub enum UimageError {
     },
     /// The output failed.
     #[error("cannot write the image for U-Boot: {0}")]
+    #[diagnostic(kind = Io, hint = None)]
     Output(#[source] io::Error),
     /// The input failed.
     #[error("cannot read the image for U-Boot: {0}")]
+    #[diagnostic(kind = Io, hint = None)]
     Input(#[source] io::Error),
     /// The data cannot be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Content(#[from] ContentError),
-}
-
-impl Diagnostic for UimageError {
-    fn kind(&self) -> ErrorKind {
-        use UimageError::*;
-        match self {
-            Name { .. } => ErrorKind::Input,
-            Compression(_) => ErrorKind::Unsupported,
-            TooLarge { .. } => ErrorKind::Fit,
-            Magic | Truncated { .. } | HeaderCrc { .. } | DataCrc { .. } => ErrorKind::Corrupt,
-            Changed | Output(_) | Input(_) => ErrorKind::Io,
-            Content(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        use UimageError::*;
-        Some(match self {
-            Name { .. } => format!("shorten it to {IH_NMLEN} bytes"),
-            Compression(_) => "use none: the kernel unpacks an initramfs itself".into(),
-            TooLarge { .. } => "put less into it".into(),
-            Changed => "wait until the build that writes it has ended".into(),
-            Magic | Truncated { .. } | HeaderCrc { .. } | DataCrc { .. } => "make the image again".into(),
-            Output(_) | Input(_) => return None,
-            Content(error) => return error.hint(),
-        })
-    }
 }
 
 /// A boot script (`boot.scr`): the image holds a list of lengths that ends with zero, then the text.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::interrupt::Interrupt;
 use crate::layer::Layer;
 use crate::process::{ProcessError, Program};
@@ -69,16 +69,20 @@ impl std::fmt::Display for Hook {
 }
 
 /// Why hooks did not do what they are for.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Io)]
 pub enum HookError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// It is not executable.
     #[error("{0} is not executable")]
+    #[diagnostic(kind = Input, hint("chmod +x `{}`", _0.path.display()))]
     NotExecutable(Hook),
     /// It cannot be started.
     #[error("{hook} cannot be started: {source}")]
+    #[diagnostic(kind = Input, hint = "its first line must name its interpreter, as in `#!/bin/sh`")]
     NotStarted {
         /// The hook.
         hook: Hook,
@@ -87,6 +91,7 @@ pub enum HookError {
     },
     /// It says that it failed, or was ended.
     #[error("{hook} {}", ending(*status))]
+    #[diagnostic(hint = "correct the hook, and compile again")]
     Failed {
         /// The hook.
         hook: Hook,
@@ -95,6 +100,7 @@ pub enum HookError {
     },
     /// It hangs.
     #[error("{hook} has not ended after {} seconds, and was ended", limit.as_secs())]
+    #[diagnostic(hint = "give it more time with `compile --hook-timeout SECONDS`")]
     TimedOut {
         /// The hook.
         hook: Hook,
@@ -104,33 +110,6 @@ pub enum HookError {
     /// The user ended it.
     #[error("{0} was interrupted")]
     Interrupted(Hook),
-}
-
-impl Diagnostic for HookError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            HookError::Io(error) => error.kind(),
-            HookError::NotExecutable(_) | HookError::NotStarted { .. } => ErrorKind::Input,
-            HookError::Failed { .. } | HookError::TimedOut { .. } | HookError::Interrupted(_) => {
-                ErrorKind::Io
-            }
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            HookError::Io(error) => error.hint(),
-            HookError::NotExecutable(hook) => Some(format!("chmod +x `{}`", hook.path.display())),
-            HookError::NotStarted { .. } => {
-                Some("its first line must name its interpreter, as in `#!/bin/sh`".into())
-            }
-            HookError::Failed { .. } => Some("correct the hook, and compile again".into()),
-            HookError::TimedOut { .. } => {
-                Some("give it more time with `compile --hook-timeout SECONDS`".into())
-            }
-            HookError::Interrupted(_) => None,
-        }
-    }
 }
 
 fn ending(status: ExitStatus) -> String {

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::interrupt::Interrupt;
 use crate::layer::Environment;
 use crate::process::{ProcessError, Program};
@@ -56,16 +56,20 @@ pub enum EpochFrom {
 }
 
 /// Why a release cannot be stated.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum StampError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// The time is none.
     #[error("`{EPOCH_VARIABLE}` is `{0}`, which is no number of seconds")]
+    #[diagnostic(hint = "give whole seconds since 1970, as `date +%s` prints them")]
     Epoch(String),
     /// A version is more than a word.
     #[error("`{variable}` is `{value}`, which is no version: scripts read it without quotes")]
+    #[diagnostic(hint = "use letters, digits, `.`, `_`, `+`, `~` and `-`")]
     Version {
         /// The variable it is from.
         variable: &'static str,
@@ -74,26 +78,8 @@ pub enum StampError {
     },
     /// The user ended it.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Interrupted(ProcessError),
-}
-
-impl Diagnostic for StampError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            StampError::Io(error) => error.kind(),
-            StampError::Interrupted(error) => error.kind(),
-            StampError::Epoch(_) | StampError::Version { .. } => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            StampError::Io(error) => error.hint(),
-            StampError::Interrupted(error) => error.hint(),
-            StampError::Epoch(_) => Some("give whole seconds since 1970, as `date +%s` prints them".into()),
-            StampError::Version { .. } => Some("use letters, digits, `.`, `_`, `+`, `~` and `-`".into()),
-        }
-    }
 }
 
 impl Release {

@@ -18,10 +18,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::BlockCache;
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 
 /// Why a shared cache cannot be used at all. What goes wrong while it is used is a warning.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input, hint = "the store itself, if it is not Amazon's, is named by AWS_ENDPOINT_URL")]
 pub enum RemoteError {
     /// Not the URL of a store, or of nothing in one.
     #[error("`{url}` is no shared cache: expected `s3://BUCKET` or `s3://BUCKET/PREFIX`")]
@@ -41,6 +42,9 @@ pub enum RemoteError {
     },
     /// Credentials, or a query that may hold some, where command lines, logs and process lists show them.
     #[error("{place} `{url}` has credentials or a query in it")]
+    #[diagnostic(
+        hint = "take that out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
+    )]
     Secret {
         /// Place of the URL.
         place: String,
@@ -49,6 +53,7 @@ pub enum RemoteError {
     },
     /// Not the address of a store.
     #[error("`{variable}` is `{url}`, which is no address: expected `https://HOST` or `http://HOST`")]
+    #[diagnostic(hint = None)]
     Endpoint {
         /// Environment variable.
         variable: &'static str,
@@ -57,6 +62,7 @@ pub enum RemoteError {
     },
     /// Credentials are signed, but what is fetched could be changed on the way.
     #[error("`{variable}` is `{url}`, which is not encrypted")]
+    #[diagnostic(hint = "use https, or set AWS_ALLOW_HTTP=true where the network can be trusted")]
     PlainHttp {
         /// Environment variable.
         variable: &'static str,
@@ -65,38 +71,14 @@ pub enum RemoteError {
     },
     /// The feature `object-store` is off.
     #[error("this program was built without shared caches, so `{url}` cannot be used")]
+    #[diagnostic(
+        kind = Unsupported,
+        hint = "leave --cache-remote away, or build with the feature `object-store`"
+    )]
     NotBuilt {
         /// Given URL.
         url: RemoteUrl,
     },
-}
-
-impl Diagnostic for RemoteError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            RemoteError::NotBuilt { .. } => ErrorKind::Unsupported,
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            RemoteError::Url { .. } | RemoteError::Bucket { .. } => {
-                Some("the store itself, if it is not Amazon's, is named by AWS_ENDPOINT_URL".into())
-            }
-            RemoteError::Secret { .. } => Some(
-                "take that out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"
-                    .into(),
-            ),
-            RemoteError::Endpoint { .. } => None,
-            RemoteError::PlainHttp { .. } => {
-                Some("use https, or set AWS_ALLOW_HTTP=true where the network can be trusted".into())
-            }
-            RemoteError::NotBuilt { .. } => {
-                Some("leave --cache-remote away, or build with the feature `object-store`".into())
-            }
-        }
-    }
 }
 
 /// A bucket and what the names of a cache's objects begin with: `s3://BUCKET/PREFIX`.
@@ -369,6 +351,6 @@ mod tests {
             "this program was built without shared caches, so `s3://bucket/p` cannot be used; \
              leave --cache-remote away, or build with the feature `object-store`"
         );
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert_eq!(error.kind(), crate::error::ErrorKind::Unsupported);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{Composition, Owned, Payload, archive};
 use crate::board::{Board, Filesystem, Partition, Size, TableKind, Update};
-use crate::error::{Diagnostic, Error, ErrorKind, Result};
+use crate::error::{Diagnostic, Error, Result};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::lint::{self, PlannedMedium};
 use crate::plan::{
@@ -398,7 +398,8 @@ fn below_blobs(offset: u64, mut bytes: Vec<u8>, blobs: &[Extent]) -> (u64, Vec<u
 }
 
 /// What a formatter says, with the partition it is about.
-#[derive(Debug)]
+#[derive(Debug, Diagnostic)]
+#[diagnostic(forward(error))]
 struct InPartition {
     partition: String,
     error: Error,
@@ -413,16 +414,6 @@ impl fmt::Display for InPartition {
 impl std::error::Error for InPartition {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.error.diagnostic().source()
-    }
-}
-
-impl Diagnostic for InPartition {
-    fn kind(&self) -> ErrorKind {
-        self.error.kind()
-    }
-
-    fn hint(&self) -> Option<String> {
-        self.error.hint()
     }
 }
 

@@ -29,7 +29,7 @@ pub use commands::{Command, CommandName, ParseCommandError};
 pub use registry::{Registry, Roots, discover};
 pub use skiffos::{Displaced, displaced};
 
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// The variable with the layers a user wants.
 pub const CONFIG_VARIABLE: &str = "SKIFF_CONFIG";
@@ -238,13 +238,16 @@ impl fmt::Display for AskedBy {
 }
 
 /// Why layers cannot be found or ordered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum LayerError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// A configs root is not a directory.
     #[error("`{variable}` names `{}`, which is not a directory", path.display())]
+    #[diagnostic(hint = "correct `{variable}`, or make the directory")]
     NoDirectory {
         /// The variable, or `configs` for the project's own root.
         variable: String,
@@ -253,6 +256,7 @@ pub enum LayerError {
     },
     /// A layer is not a directory.
     #[error("layer `{name}` is not a directory: `{}`", path.display())]
+    #[diagnostic(hint = "a layer is a directory NAMESPACE/NAME: rename what is there")]
     NoLayer {
         /// Its name.
         name: String,
@@ -261,6 +265,7 @@ pub enum LayerError {
     },
     /// A part of a layer is not a directory.
     #[error("`{}` of layer `{layer}` is not a directory", path.display())]
+    #[diagnostic(hint = "make it a directory with the file in it, or rename it")]
     NoPart {
         /// Path that is there.
         path: PathBuf,
@@ -269,6 +274,7 @@ pub enum LayerError {
     },
     /// A layer whose command is asked for has none.
     #[error("layer `{layer}` has no commands: there is no `{}`", path.display())]
+    #[diagnostic(hint = "`skiff-image cmd --all` lists the commands of all layers")]
     NoCommands {
         /// The layer.
         layer: String,
@@ -277,6 +283,7 @@ pub enum LayerError {
     },
     /// A variable stands for more than one layer.
     #[error("`{variable}` is the variable of {}", list(names))]
+    #[diagnostic(hint = "unset it, and add the directory that holds the layer to {EXTRA_VARIABLE}")]
     Ambiguous {
         /// The variable.
         variable: String,
@@ -285,6 +292,7 @@ pub enum LayerError {
     },
     /// A file with names is no text.
     #[error("`{}:{line}` is not UTF-8", file.display())]
+    #[diagnostic(hint = "write the names of layers in it, with commas, spaces or line ends between them")]
     NoText {
         /// The file.
         file: PathBuf,
@@ -293,6 +301,7 @@ pub enum LayerError {
     },
     /// A name is malformed.
     #[error("{source} (asked for by {asked_by})")]
+    #[diagnostic(hint = "separate layers by commas or spaces, for example `pi/4,skiff/core`")]
     Name {
         /// Problem of the name.
         source: ParseLayerNameError,
@@ -301,6 +310,10 @@ pub enum LayerError {
     },
     /// There is no such layer.
     #[error("unknown layer `{name}`, asked for by {asked_by}")]
+    #[diagnostic(
+        suggestion = suggestion,
+        hint = "add the directory that holds it to {EXTRA_VARIABLE}, or correct the name"
+    )]
     Unknown {
         /// The name.
         name: LayerName,
@@ -311,55 +324,13 @@ pub enum LayerError {
     },
     /// Dependencies lead in a circle.
     #[error("layers depend on each other: {}", cycle.join(" -> "))]
+    #[diagnostic(hint = "remove the dependency in {asked_by}, or take SkiffOS' order with `--skiffos-order`")]
     Cycle {
         /// The names in order; the first is the last again.
         cycle: Vec<String>,
         /// The line that closes the circle.
         asked_by: AskedBy,
     },
-}
-
-impl Diagnostic for LayerError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            LayerError::Io(error) => error.kind(),
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            LayerError::Io(error) => return error.hint(),
-            LayerError::NoDirectory { variable, .. } => {
-                format!("correct `{variable}`, or make the directory")
-            }
-            LayerError::NoLayer { .. } => {
-                "a layer is a directory NAMESPACE/NAME: rename what is there".into()
-            }
-            LayerError::NoPart { .. } => "make it a directory with the file in it, or rename it".into(),
-            LayerError::NoCommands { .. } => {
-                "`skiff-image cmd --all` lists the commands of all layers".into()
-            }
-            LayerError::Ambiguous { .. } => {
-                format!("unset it, and add the directory that holds the layer to {EXTRA_VARIABLE}")
-            }
-            LayerError::NoText { .. } => {
-                "write the names of layers in it, with commas, spaces or line ends between them".into()
-            }
-            LayerError::Name { .. } => {
-                "separate layers by commas or spaces, for example `pi/4,skiff/core`".into()
-            }
-            LayerError::Unknown { suggestion: Some(suggestion), .. } => {
-                format!("did you mean `{suggestion}`?")
-            }
-            LayerError::Unknown { .. } => {
-                format!("add the directory that holds it to {EXTRA_VARIABLE}, or correct the name")
-            }
-            LayerError::Cycle { asked_by, .. } => {
-                format!("remove the dependency in {asked_by}, or take SkiffOS' order with `--skiffos-order`")
-            }
-        })
-    }
 }
 
 /// Names as messages give them.

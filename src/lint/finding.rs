@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::board::{Rule, RuleSet, Severity};
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 
 /// A rule that a layout does not keep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,10 +45,12 @@ impl fmt::Display for Finding {
 }
 
 /// Why a layout is refused.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum LintError {
     /// It would not boot, or lose data.
     #[error("board `{board}` breaks {}{}", count(findings), all(findings))]
+    #[diagnostic(hint = hints(findings))]
     Broken {
         /// The board.
         board: String,
@@ -68,21 +70,15 @@ fn all(findings: &[Finding]) -> String {
     findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("\n")
 }
 
-impl Diagnostic for LintError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        let LintError::Broken { findings, .. } = self;
-        let mut hints: Vec<&str> = Vec::new();
-        for finding in findings {
-            if !hints.contains(&finding.hint.as_str()) {
-                hints.push(&finding.hint);
-            }
+/// Hint of each finding, once.
+fn hints(findings: &[Finding]) -> String {
+    let mut hints: Vec<&str> = Vec::new();
+    for finding in findings {
+        if !hints.contains(&finding.hint.as_str()) {
+            hints.push(&finding.hint);
         }
-        Some(hints.join("; "))
     }
+    hints.join("; ")
 }
 
 /// Fails if one of the findings is an error, else gives them as warnings.

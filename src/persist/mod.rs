@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub use ssh_key::PublicKeys;
 pub use wifi::Wifi;
 
-use crate::error::{Diagnostic, Error, ErrorKind, Io};
+use crate::error::{Diagnostic, Error, Io};
 use crate::tree::scan::{HardLinks, HostXattrs, Ownership, ScanOptions, scan};
 use crate::tree::{Body, Content, Node, NodeId, Stat, Tree, components, display};
 use crate::value::{Seed, Timestamp};
@@ -42,10 +42,12 @@ pub struct PreSeed {
 pub struct Hostname(String);
 
 /// Why something cannot be put on the persist partition. No message shows a password.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input, hint = "give a file such as `~/.ssh/id_ed25519.pub`, which `ssh-keygen` makes")]
 pub enum PreSeedError {
     /// Not a host name.
     #[error("`{name}` is no host name: {problem}")]
+    #[diagnostic(hint = "use letters, digits and `-`, such as `robot-7`")]
     Hostname {
         /// As given.
         name: String,
@@ -54,6 +56,7 @@ pub enum PreSeedError {
     },
     /// A private key was given.
     #[error("`{file}` is a private key")]
+    #[diagnostic(hint = "give the public key beside it, whose name ends in `.pub`")]
     PrivateKey {
         /// The file.
         file: String,
@@ -76,6 +79,7 @@ pub enum PreSeedError {
     },
     /// Not the name of a wireless network.
     #[error("the name of a wireless network has 1 to 32 bytes, not {len}")]
+    #[diagnostic(hint = "give the name that the access point sends")]
     Ssid {
         /// Its length in bytes.
         len: usize,
@@ -84,6 +88,7 @@ pub enum PreSeedError {
     #[error(
         "the password of `{ssid}` has {len} bytes; it has 8 to 63 printable ASCII characters or 64 hexadecimal digits"
     )]
+    #[diagnostic(hint = "give the password of the network, without quotes")]
     Password {
         /// The network.
         ssid: String,
@@ -92,6 +97,7 @@ pub enum PreSeedError {
     },
     /// Two sources for one path.
     #[error("`{path}` of the persist partition is given twice: by {first} and by {second}")]
+    #[diagnostic(hint = "leave one of them out")]
     Twice {
         /// The path.
         path: String,
@@ -102,35 +108,11 @@ pub enum PreSeedError {
     },
     /// The board has no place for it.
     #[error("board `{board}` has no partition that keeps files")]
+    #[diagnostic(hint = "leave the option out: this board's output starts without such files")]
     NoPersist {
         /// The board.
         board: String,
     },
-}
-
-impl Diagnostic for PreSeedError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(
-            match self {
-                PreSeedError::Hostname { .. } => "use letters, digits and `-`, such as `robot-7`",
-                PreSeedError::PrivateKey { .. } => "give the public key beside it, whose name ends in `.pub`",
-                PreSeedError::Key { .. } | PreSeedError::NoKey { .. } => {
-                    "give a file such as `~/.ssh/id_ed25519.pub`, which `ssh-keygen` makes"
-                }
-                PreSeedError::Ssid { .. } => "give the name that the access point sends",
-                PreSeedError::Password { .. } => "give the password of the network, without quotes",
-                PreSeedError::Twice { .. } => "leave one of them out",
-                PreSeedError::NoPersist { .. } => {
-                    "leave the option out: this board's output starts without such files"
-                }
-            }
-            .into(),
-        )
-    }
 }
 
 impl std::str::FromStr for Hostname {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::Mode;
 use rustix::process::Signal;
 
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::interrupt::Interrupt;
 
 /// Time that a program has to end after it was asked to, if nothing else is set.
@@ -44,16 +44,19 @@ pub struct Ended {
 }
 
 /// Why a program did not end by itself.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Io)]
 pub enum ProcessError {
     /// There is no such program.
     #[error("there is no program `{name}`")]
+    #[diagnostic(kind = Input, hint = "install it, or add its directory to PATH")]
     Missing {
         /// Name that was looked for.
         name: String,
     },
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// The user ended it.
     #[error("`{name}` was interrupted")]
@@ -69,24 +72,6 @@ pub enum ProcessError {
         /// Time that it was waited for.
         limit: Duration,
     },
-}
-
-impl Diagnostic for ProcessError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            ProcessError::Missing { .. } => ErrorKind::Input,
-            ProcessError::Io(error) => error.kind(),
-            ProcessError::Interrupted { .. } | ProcessError::TimedOut { .. } => ErrorKind::Io,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            ProcessError::Missing { .. } => Some("install it, or add its directory to PATH".into()),
-            ProcessError::Io(error) => error.hint(),
-            ProcessError::Interrupted { .. } | ProcessError::TimedOut { .. } => None,
-        }
-    }
 }
 
 impl Program {

@@ -1,10 +1,11 @@
 //! The account files of a tree: `etc/passwd`, `shadow`, `group`, `gshadow` (passwd(5), shadow(5), group(5)).
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::tree::{Body, Content, ContentError, LastLink, LookupError, NodeId, Tree};
 
 /// Why an account file of the tree cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input, hint = "build the root filesystem with Buildroot's default skeleton")]
 pub enum AccountsError {
     /// It is not there, or its path leads nowhere.
     #[error("the tree has no `{path}`: {source}")]
@@ -32,23 +33,8 @@ pub enum AccountsError {
     },
     /// It cannot be read from the host.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Content(#[from] ContentError),
-}
-
-impl Diagnostic for AccountsError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            AccountsError::Content(error) => error.kind(),
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            AccountsError::Content(error) => error.hint(),
-            _ => Some("build the root filesystem with Buildroot's default skeleton".into()),
-        }
-    }
 }
 
 /// The lines of one account file.

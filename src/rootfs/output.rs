@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::device_table::{DeviceTable, DeviceTableError};
 use super::users_table::{PasswordMethod, UsersTable, UsersTableError};
 use crate::buildroot::config::Config;
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::value::Arch;
 
 /// A file in `target/` that says that `target/` is not a root filesystem, because ownership is missing.
@@ -23,22 +23,28 @@ const DEVICES: &str = "build/buildroot-fs/full_devices_table.txt";
 const DEFAULT_METHOD: &str = "sha-256";
 
 /// Why an output directory cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum OutputError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// There is no such directory.
     #[error("Buildroot output `{}` does not exist", .0.display())]
+    #[diagnostic(hint = "give the directory that is O= for Buildroot, workspaces/NAME in SkiffOS")]
     Missing(PathBuf),
     /// The directory has no `.config`.
     #[error("`{}` is not a Buildroot output: it has no `.config`", .0.display())]
+    #[diagnostic(hint = "give the directory that is O= for Buildroot, workspaces/NAME in SkiffOS")]
     NotConfigured(PathBuf),
     /// The directory has neither `target/` nor `images/rootfs.tar`.
     #[error("`{}` has neither `target` nor `images/rootfs.tar`", .0.display())]
+    #[diagnostic(hint("run: make O=`{}`", _0.display()))]
     NotBuilt(PathBuf),
     /// The wanted hand-off is missing.
     #[error("`{}` has no `{file}`", path.display())]
+    #[diagnostic(hint = how_to_make(path, file))]
     NoSource {
         /// The output directory.
         path: PathBuf,
@@ -47,6 +53,7 @@ pub enum OutputError {
     },
     /// A table is missing.
     #[error("`{}` has no `{table}`", path.display())]
+    #[diagnostic(hint("run: make O=`{}` rootfs-common", path.display()))]
     NoTable {
         /// The output directory.
         path: PathBuf,
@@ -55,6 +62,7 @@ pub enum OutputError {
     },
     /// The architecture is none this program knows.
     #[error("`{}` is configured for an architecture that is not supported (BR2_ARCH is `{arch}`)", path.display())]
+    #[diagnostic(kind = Unsupported, hint = "use an arm, arm64, x86_64 or riscv64 configuration")]
     UnknownArch {
         /// The `.config`.
         path: PathBuf,
@@ -63,38 +71,18 @@ pub enum OutputError {
     },
     /// The users table is wrong.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Users(#[from] UsersTableError),
     /// The device table is wrong.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Devices(#[from] DeviceTableError),
 }
 
-impl Diagnostic for OutputError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            OutputError::Io(error) => error.kind(),
-            OutputError::Users(error) => error.kind(),
-            OutputError::Devices(error) => error.kind(),
-            OutputError::UnknownArch { .. } => ErrorKind::Unsupported,
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        let make = |path: &Path, goal: &str| format!("run: make O=`{}`{goal}", path.display());
-        Some(match self {
-            OutputError::Io(error) => return error.hint(),
-            OutputError::Users(error) => return error.hint(),
-            OutputError::Devices(error) => return error.hint(),
-            OutputError::Missing(_) | OutputError::NotConfigured(_) => {
-                "give the directory that is O= for Buildroot, workspaces/NAME in SkiffOS".into()
-            }
-            OutputError::NotBuilt(path) => make(path, ""),
-            OutputError::NoSource { path, file: "target" } => make(path, ""),
-            OutputError::NoSource { .. } => "set BR2_TARGET_ROOTFS_TAR=y and build again".into(),
-            OutputError::NoTable { path, .. } => make(path, " rootfs-common"),
-            OutputError::UnknownArch { .. } => "use an arm, arm64, x86_64 or riscv64 configuration".into(),
-        })
+fn how_to_make(output: &Path, file: &str) -> String {
+    match file {
+        "target" => format!("run: make O=`{}`", output.display()),
+        _ => "set BR2_TARGET_ROOTFS_TAR=y and build again".into(),
     }
 }
 

@@ -16,7 +16,7 @@ pub use variables::TemplateVariables;
 
 use crate::board::{self, BlobSource, Board, Filesystem, Partition, Recipe};
 use crate::buildroot::stale_artifact;
-use crate::error::{Diagnostic, Error, ErrorKind};
+use crate::error::{Diagnostic, Error};
 use crate::fs::{ext4, fat, squashfs};
 use crate::layer::Layer;
 use crate::persist::{PreSeed, PreSeedError};
@@ -73,10 +73,14 @@ pub struct Staged {
 }
 
 /// Why the parts of an image cannot be put together.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum StageError {
     /// A file the board needs is not among the images.
     #[error("{wanted} needs {} in `{}`", one_of(candidates), directory.display())]
+    #[diagnostic(
+        hint = hint.clone().or_else(|| Some("build it, or give the directory that has it with `--images`".into()))
+    )]
     MissingImage {
         /// What needs it.
         wanted: String,
@@ -89,6 +93,7 @@ pub enum StageError {
     },
     /// A file is not what a blob should be.
     #[error("blob `{blob}`: `{file}` has {found} at byte {at} but {expected} is expected")]
+    #[diagnostic(kind = Corrupt, hint = "check that it was built for this board")]
     WrongMagic {
         /// The blob.
         blob: String,
@@ -103,6 +108,7 @@ pub enum StageError {
     },
     /// Two sources for one path.
     #[error("`{path}` is placed twice: by {first} and by {second}")]
+    #[diagnostic(hint = "exclude it from the directory that brings it along")]
     PlacedTwice {
         /// Path on the partition.
         path: String,
@@ -115,6 +121,7 @@ pub enum StageError {
     #[error(
         "`{first}` of {first_origin} and `{second}` of {second_origin} are the same name on the FAT of {what}"
     )]
+    #[diagnostic(hint = "rename one of them: FAT ignores case")]
     CaseCollision {
         /// The partition or artifact.
         what: String,
@@ -129,6 +136,7 @@ pub enum StageError {
     },
     /// A path of the root filesystem that is placed is not there.
     #[error("{what} needs `{path}`, which is not in the root filesystem")]
+    #[diagnostic(hint = "build what brings it, or change the board")]
     MissingPath {
         /// The partition or artifact.
         what: String,
@@ -137,6 +145,7 @@ pub enum StageError {
     },
     /// A file is in the way of a directory.
     #[error("`{path}` cannot be made: `{file}` of {origin} is a {kind}")]
+    #[diagnostic(hint = "name the path that the link leads to, or exclude what is in the way")]
     BelowFile {
         /// The directory that is wanted.
         path: String,
@@ -149,12 +158,14 @@ pub enum StageError {
     },
     /// The id of a partition of another disk is not known.
     #[error("`@{{{word}}}` is the id of the partition that the image goes to, and that is not known")]
+    #[diagnostic(hint = "give `--partuuid`; `blkid -s PARTUUID -o value /dev/sdXN` prints it")]
     NoPartuuid {
         /// The word.
         word: String,
     },
     /// A directory that an artifact is made of is not there.
     #[error("artifact `{artifact}` is made of `{subtree}`, which is not a directory of the root filesystem")]
+    #[diagnostic(hint = "build the kernel modules, or change the board")]
     MissingSubtree {
         /// The artifact.
         artifact: String,
@@ -163,6 +174,7 @@ pub enum StageError {
     },
     /// A variable that is made of itself.
     #[error("variable `{word}` of board `{board}` is made of itself")]
+    #[diagnostic(hint = "write its text out in `[vars]`")]
     CircularVariable {
         /// The board.
         board: String,
@@ -171,6 +183,7 @@ pub enum StageError {
     },
     /// A name holds the version of the system, and there is none.
     #[error("{user} needs `@{{version}}`, but `{path}` with a line `VERSION=...` is not there", path = path.display())]
+    #[diagnostic(hint = "SkiffOS builds write it; for another build write the line there")]
     NoVersion {
         /// What needs it.
         user: String,
@@ -179,6 +192,9 @@ pub enum StageError {
     },
     /// A file that Buildroot does not make with its present configuration.
     #[error("`{}` is from another configuration: {reason}", path.display())]
+    #[diagnostic(
+        hint("build again and remove what the earlier configuration left in `{}`", images.display())
+    )]
     StaleArtifact {
         /// The file.
         path: PathBuf,
@@ -189,6 +205,7 @@ pub enum StageError {
     },
     /// An artifact that is not made for this architecture is placed.
     #[error("artifact `{artifact}` is used where it is not made for the architecture")]
+    #[diagnostic(hint = "give the place the same `arch` as the artifact")]
     NotForArch {
         /// The artifact.
         artifact: String,
@@ -212,46 +229,6 @@ fn one_of(candidates: &[String]) -> String {
     match names.as_slice() {
         [one] => format!("{one}, which is not"),
         several => format!("one of {}, but none of them is", several.join(", ")),
-    }
-}
-
-impl Diagnostic for StageError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            StageError::WrongMagic { .. } => ErrorKind::Corrupt,
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            StageError::MissingImage { hint: Some(hint), .. } => Some(hint.clone()),
-            StageError::MissingImage { .. } => {
-                Some("build it, or give the directory that has it with `--images`".into())
-            }
-            StageError::WrongMagic { .. } => Some("check that it was built for this board".into()),
-            StageError::PlacedTwice { .. } => {
-                Some("exclude it from the directory that brings it along".into())
-            }
-            StageError::CaseCollision { .. } => Some("rename one of them: FAT ignores case".into()),
-            StageError::MissingSubtree { .. } => Some("build the kernel modules, or change the board".into()),
-            StageError::CircularVariable { .. } => Some("write its text out in `[vars]`".into()),
-            StageError::NoVersion { .. } => {
-                Some("SkiffOS builds write it; for another build write the line there".into())
-            }
-            StageError::MissingPath { .. } => Some("build what brings it, or change the board".into()),
-            StageError::BelowFile { .. } => {
-                Some("name the path that the link leads to, or exclude what is in the way".into())
-            }
-            StageError::NoPartuuid { .. } => {
-                Some("give `--partuuid`; `blkid -s PARTUUID -o value /dev/sdXN` prints it".into())
-            }
-            StageError::StaleArtifact { images, .. } => {
-                let images = images.display();
-                Some(format!("build again and remove what the earlier configuration left in `{images}`"))
-            }
-            StageError::NotForArch { .. } => Some("give the place the same `arch` as the artifact".into()),
-        }
     }
 }
 

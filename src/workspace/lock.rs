@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::Workspace;
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// Guard against changes by others; until it is dropped or the process ends, however it does.
 #[derive(Debug)]
@@ -17,37 +17,22 @@ pub struct Lock {
 }
 
 /// Why a workspace cannot be had for oneself.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Refused)]
 pub enum LockError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// Another run has it.
     #[error("workspace `{workspace}` is in use by {holder}")]
+    #[diagnostic(hint = "wait for it to end, or give another workspace with `--workspace`")]
     Held {
         /// Its name.
         workspace: String,
         /// The other run: its verb and process.
         holder: String,
     },
-}
-
-impl Diagnostic for LockError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            LockError::Io(error) => error.kind(),
-            LockError::Held { .. } => ErrorKind::Refused,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            LockError::Io(error) => error.hint(),
-            LockError::Held { .. } => {
-                Some("wait for it to end, or give another workspace with `--workspace`".into())
-            }
-        }
-    }
 }
 
 impl Lock {

@@ -19,7 +19,7 @@ pub use selection::{Asked, Selection, SelectionError, Used};
 pub use state::State;
 pub use write::{replace, write_changed};
 
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// Everything that all workspaces of a project share is in one of these, below `workspaces/`.
 const BUILDROOT: &str = ".buildroot";
@@ -34,35 +34,20 @@ pub struct Workspace {
 }
 
 /// Why there can be no workspace.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum WorkspaceError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// Something else has its name.
     #[error("`{}` is not a directory", path.display())]
+    #[diagnostic(hint = "move it away: a workspace, its configuration and what holds them are directories")]
     NoDirectory {
         /// Path that is there.
         path: PathBuf,
     },
-}
-
-impl Diagnostic for WorkspaceError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            WorkspaceError::Io(error) => error.kind(),
-            WorkspaceError::NoDirectory { .. } => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            WorkspaceError::Io(error) => error.hint(),
-            WorkspaceError::NoDirectory { .. } => Some(
-                "move it away: a workspace, its configuration and what holds them are directories".into(),
-            ),
-        }
-    }
 }
 
 impl Workspace {

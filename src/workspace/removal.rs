@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{Lock, Selection, SelectionError, State, Workspace};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// Directories that will be removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,49 +28,33 @@ pub struct Part {
 }
 
 /// Why a workspace is not removed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Refused)]
 pub enum RemovalError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// The selection cannot be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Selection(#[from] SelectionError),
     /// It was not made by configuring.
     #[error("`{}` is no workspace: nothing was configured there", path.display())]
+    #[diagnostic(hint = "look at what is in it, and remove it by hand if it is not needed")]
     NoWorkspace {
         /// Path that is there.
         path: PathBuf,
     },
     /// It is somewhere else.
     #[error("`{}` is a link to `{}`, and nothing behind a link is removed", path.display(), to.display())]
+    #[diagnostic(hint = "remove the link and what it leads to by hand")]
     Link {
         /// The link.
         path: PathBuf,
         /// Target of the link.
         to: PathBuf,
     },
-}
-
-impl Diagnostic for RemovalError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            RemovalError::Io(error) => error.kind(),
-            RemovalError::Selection(error) => error.kind(),
-            RemovalError::NoWorkspace { .. } | RemovalError::Link { .. } => ErrorKind::Refused,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            RemovalError::Io(error) => return error.hint(),
-            RemovalError::Selection(error) => return error.hint(),
-            RemovalError::NoWorkspace { .. } => {
-                "look at what is in it, and remove it by hand if it is not needed".into()
-            }
-            RemovalError::Link { .. } => "remove the link and what it leads to by hand".into(),
-        })
-    }
 }
 
 impl Removal {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Workspace, write_changed};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::layer::Order;
 
 /// Version of the file.
@@ -69,13 +69,16 @@ pub struct Used {
 }
 
 /// Why what is remembered cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum SelectionError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// It is not what was written.
     #[error("`{}:{}:{}` does not say what was selected: {source}", path.display(), source.line(), source.column())]
+    #[diagnostic(hint("remove `{}` and configure again with the chain of layers", path.display()))]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -84,30 +87,13 @@ pub enum SelectionError {
     },
     /// Another version of this program has written it.
     #[error("`{}` has format {found}, this program knows {FORMAT}", path.display())]
+    #[diagnostic(hint("remove `{}` and configure again with the chain of layers", path.display()))]
     Format {
         /// The file.
         path: PathBuf,
         /// Its format.
         found: u64,
     },
-}
-
-impl Diagnostic for SelectionError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            SelectionError::Io(error) => error.kind(),
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            SelectionError::Io(error) => error.hint(),
-            SelectionError::Malformed { path, .. } | SelectionError::Format { path, .. } => {
-                Some(format!("remove `{}` and configure again with the chain of layers", path.display()))
-            }
-        }
-    }
 }
 
 impl Selection {

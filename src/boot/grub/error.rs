@@ -2,14 +2,20 @@
 
 use std::path::PathBuf;
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::value::ByteSize;
 
 /// Why GRUB cannot be put together.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Corrupt, hint = "build GRUB for `i386-pc` again; all its files are of one build")]
 pub enum GrubError {
     /// A file of GRUB's build is not there.
     #[error("`{name}` of GRUB is not in `{}`", directory.display())]
+    #[diagnostic(
+        kind = Input,
+        suggestion = suggestion,
+        hint = "build GRUB for `i386-pc` and put the files of its build there"
+    )]
     Missing {
         /// Its name.
         name: String,
@@ -64,6 +70,7 @@ pub enum GrubError {
     },
     /// The memory of a PC below 640 KiB is not enough.
     #[error("{what} of GRUB has {} but {} fit into the memory below 640 KiB", ByteSize(*found), ByteSize(*limit))]
+    #[diagnostic(kind = Fit, hint = "take modules out of the core image; GRUB loads others from the disk")]
     TooLarge {
         /// The core image, or the kernel.
         what: &'static str,
@@ -74,29 +81,6 @@ pub enum GrubError {
     },
     /// The compressor failed.
     #[error("cannot compress the core image of GRUB: {0}")]
+    #[diagnostic(kind = Io, hint = "free memory and try again")]
     Compress(#[source] liblzma::stream::Error),
-}
-
-impl Diagnostic for GrubError {
-    fn kind(&self) -> ErrorKind {
-        use GrubError::*;
-        match self {
-            Missing { .. } => ErrorKind::Input,
-            Dependency { .. } | Cycle { .. } | NotASector { .. } | Signature { .. } => ErrorKind::Corrupt,
-            Kernel { .. } | Decompressor { .. } => ErrorKind::Corrupt,
-            TooLarge { .. } => ErrorKind::Fit,
-            Compress(_) => ErrorKind::Io,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        use GrubError::*;
-        Some(match self {
-            Missing { suggestion: Some(name), .. } => format!("did you mean `{name}`?"),
-            Missing { .. } => "build GRUB for `i386-pc` and put the files of its build there".into(),
-            TooLarge { .. } => "take modules out of the core image; GRUB loads others from the disk".into(),
-            Compress(_) => "free memory and try again".into(),
-            _ => "build GRUB for `i386-pc` again; all its files are of one build".into(),
-        })
-    }
 }

@@ -2,16 +2,22 @@
 
 use std::path::PathBuf;
 
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// See the module.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum ConfigureError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// The workspace was built with another version.
     #[error("workspace `{workspace}` was built with Buildroot {built}, and `{}` is {found}", tree.display())]
+    #[diagnostic(
+        kind = Refused,
+        hint = "`skiff-image clean` removes what was built; or give another workspace with `--workspace`"
+    )]
     OtherVersion {
         /// Its name.
         workspace: String,
@@ -24,6 +30,9 @@ pub enum ConfigureError {
     },
     /// An external tree lacks a file.
     #[error("the external tree `{}` has no `{missing}`", path.display())]
+    #[diagnostic(
+        hint = "an external tree has `external.desc`, `external.mk` and `Config.in`; empty ones will do"
+    )]
     NoExternal {
         /// The tree.
         path: PathBuf,
@@ -32,12 +41,14 @@ pub enum ConfigureError {
     },
     /// An external tree has no name, or none that Buildroot takes.
     #[error("`{}` names no external tree: expected a line `name: NAME` of letters, digits and `_`", path.display())]
+    #[diagnostic(hint = "add the line, for example `name: MY_LAYER`")]
     Nameless {
         /// Its `external.desc`.
         path: PathBuf,
     },
     /// Two external trees have one name.
     #[error("the external trees `{}` and `{}` are both called `{name}`", first.display(), second.display())]
+    #[diagnostic(hint = "rename one of them in its `external.desc`")]
     SameName {
         /// The name.
         name: String,
@@ -48,6 +59,7 @@ pub enum ConfigureError {
     },
     /// Make failed.
     #[error("`make defconfig` failed with {status}: {}", lines.join("; "))]
+    #[diagnostic(hint("the request is `{}`; it says which layer each line is from", request.display()))]
     Defconfig {
         /// Exit status of make.
         status: String,
@@ -56,33 +68,4 @@ pub enum ConfigureError {
         /// Request that make was given.
         request: PathBuf,
     },
-}
-
-impl Diagnostic for ConfigureError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            ConfigureError::Io(error) => error.kind(),
-            ConfigureError::OtherVersion { .. } => ErrorKind::Refused,
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            ConfigureError::Io(error) => return error.hint(),
-            ConfigureError::OtherVersion { .. } => {
-                "`skiff-image clean` removes what was built; or give another workspace with `--workspace`"
-                    .into()
-            }
-            ConfigureError::NoExternal { .. } => {
-                "an external tree has `external.desc`, `external.mk` and `Config.in`; empty ones will do"
-                    .into()
-            }
-            ConfigureError::Nameless { .. } => "add the line, for example `name: MY_LAYER`".into(),
-            ConfigureError::SameName { .. } => "rename one of them in its `external.desc`".into(),
-            ConfigureError::Defconfig { request, .. } => {
-                format!("the request is `{}`; it says which layer each line is from", request.display())
-            }
-        })
-    }
 }

@@ -6,40 +6,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::paths::Located;
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// Why patches cannot be applied.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum PatchError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// Two have one name.
     #[error("the patches `{}` and `{}` have one name, which Buildroot cannot apply", first.display(), second.display())]
+    #[diagnostic(hint = "rename one of them, or remove it if they are the same")]
     SameName {
         /// One.
         first: PathBuf,
         /// The other.
         second: PathBuf,
     },
-}
-
-impl Diagnostic for PatchError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            PatchError::Io(error) => error.kind(),
-            PatchError::SameName { .. } => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            PatchError::Io(error) => error.hint(),
-            PatchError::SameName { .. } => {
-                Some("rename one of them, or remove it if they are the same".into())
-            }
-        }
-    }
 }
 
 /// The directories of this name that have patches in them, as Buildroot is given them.

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::layer::Layer;
 use crate::workspace::Workspace;
 
@@ -14,7 +14,11 @@ use crate::workspace::Workspace;
 const LINKS: &str = "layers";
 
 /// Why a path cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(
+    kind = Input,
+    hint = "move or rename the directory: letters, digits, `_`, `-`, `.`, `+` and `,` are safe"
+)]
 pub enum PathError {
     /// It has a character that means something else to Buildroot.
     #[error("Buildroot cannot work with {character:?} in a path, and {what} is at `{}`", path.display())]
@@ -26,16 +30,6 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
     },
-}
-
-impl Diagnostic for PathError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("move or rename the directory: letters, digits, `_`, `-`, `.`, `+` and `,` are safe".into())
-    }
 }
 
 /// Fails for a path that no link can stand in for.

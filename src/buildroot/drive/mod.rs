@@ -25,7 +25,7 @@ pub use packages::Packages;
 pub use times::Times;
 
 use super::make::Make;
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::interrupt::Interrupt;
 use crate::process::{ProcessError, Program};
 use crate::value::Digest;
@@ -82,52 +82,28 @@ pub struct Built {
 }
 
 /// Why a build did not succeed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Io)]
 pub enum DriveError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// Make could not be run.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Process(ProcessError),
     /// The user ended it.
     #[error("the build was interrupted{}", at.as_ref().map(|at| format!(" at `{at}`")).unwrap_or_default())]
+    #[diagnostic(hint = "run it again: what is built stays, and nothing is lost", code = "interrupted")]
     Interrupted {
         /// The step that ran.
         at: Option<Message>,
     },
     /// Make says that something failed.
     #[error("{0}")]
+    #[diagnostic(hint = _0.hint.clone(), code = "build-failed")]
     Failed(Box<Failure>),
-}
-
-impl Diagnostic for DriveError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            DriveError::Io(error) => error.kind(),
-            DriveError::Process(error) => error.kind(),
-            DriveError::Interrupted { .. } | DriveError::Failed(_) => ErrorKind::Io,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            DriveError::Io(error) => error.hint(),
-            DriveError::Process(error) => error.hint(),
-            DriveError::Interrupted { .. } => {
-                Some("run it again: what is built stays, and nothing is lost".into())
-            }
-            DriveError::Failed(failure) => failure.hint.clone(),
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            DriveError::Interrupted { .. } => Some("interrupted"),
-            DriveError::Failed(_) => Some("build-failed"),
-            DriveError::Io(_) | DriveError::Process(_) => None,
-        }
-    }
 }
 
 impl Build<'_> {

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use tar::{Entry, EntryType};
 
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::network::{FetchError, stream_of};
 
 const XZ: &[u8] = b"\xfd7zXZ\0";
@@ -22,16 +22,20 @@ pub enum Archive {
 }
 
 /// Why an archive was not unpacked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Corrupt, hint = "{RELEASE}")]
 pub enum ArchiveError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// It cannot be fetched.
     #[error(transparent)]
+    #[diagnostic(transparent, hint = "{OTHERWISE}")]
     Fetch(#[from] FetchError),
     /// It cannot be read.
     #[error("`{archive}` cannot be unpacked: {source}")]
+    #[diagnostic(hint("{}", if is_address(archive) { OTHERWISE } else { RELEASE }))]
     Unreadable {
         /// The archive.
         archive: String,
@@ -56,26 +60,9 @@ pub enum ArchiveError {
     },
 }
 
-impl Diagnostic for ArchiveError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            ArchiveError::Io(error) => error.kind(),
-            ArchiveError::Fetch(error) => error.kind(),
-            _ => ErrorKind::Corrupt,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        const OTHERWISE: &str = "fetch the archive by other means and give it with `--from FILE`, or give an unpacked \
-                                 tree to `configure` with `--buildroot DIR`";
-        Some(match self {
-            ArchiveError::Io(error) => return error.hint(),
-            ArchiveError::Fetch(_) => OTHERWISE.into(),
-            ArchiveError::Unreadable { archive, .. } if is_address(archive) => OTHERWISE.into(),
-            _ => "give a release of Buildroot as it is published, buildroot-VERSION.tar.xz".into(),
-        })
-    }
-}
+const OTHERWISE: &str = "fetch the archive by other means and give it with `--from FILE`, or give an unpacked tree to \
+                         `configure` with `--buildroot DIR`";
+const RELEASE: &str = "give a release of Buildroot as it is published, buildroot-VERSION.tar.xz";
 
 fn is_address(text: &str) -> bool {
     ["http://", "https://"].iter().any(|start| text.starts_with(start))

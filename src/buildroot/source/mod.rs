@@ -14,7 +14,7 @@ pub use digest::TreeDigest;
 pub use pin::{Pin, PinError};
 pub use series::{Series, SeriesError};
 
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::interrupt::Interrupt;
 use crate::layer::symbols::buildroot_version;
 use crate::workspace::{Lock, Workspace};
@@ -70,25 +70,34 @@ pub struct Source {
 }
 
 /// Why there is no source tree to build with.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input, hint = "give the directory that Buildroot was unpacked to")]
 pub enum SourceError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// The pin cannot be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Pin(#[from] PinError),
     /// The series cannot be applied.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Series(#[from] SeriesError),
     /// The archive cannot be unpacked.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Archive(#[from] ArchiveError),
     /// The version cannot be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Version(#[from] crate::layer::symbols::SymbolError),
     /// None is there.
     #[error("there is no source tree of Buildroot {version}")]
+    #[diagnostic(
+        hint("`skiff-image fetch` puts it into `{}`; or give one that is there with `--buildroot`", place.display())
+    )]
     None {
         /// The pinned version.
         version: String,
@@ -111,6 +120,7 @@ pub enum SourceError {
     },
     /// Its version is another one.
     #[error("`{}` is Buildroot {found}, the project is made for {pinned}", path.display())]
+    #[diagnostic(hint = "`skiff-image fetch` gets the pinned one; `--any-buildroot` takes this one as it is")]
     OtherVersion {
         /// The tree.
         path: PathBuf,
@@ -124,6 +134,7 @@ pub enum SourceError {
         "`{}` is not Buildroot {version} as it was released: {} of {entries} entries differ (`{}`)",
         path.display(), differing.len(), differing.join("`, `")
     )]
+    #[diagnostic(hint = "`skiff-image fetch` gets the pinned one; `--any-buildroot` takes this one as it is")]
     Altered {
         /// The tree.
         path: PathBuf,
@@ -134,39 +145,6 @@ pub enum SourceError {
         /// Those that differ, are missing or are new.
         differing: Vec<String>,
     },
-}
-
-impl Diagnostic for SourceError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            SourceError::Io(error) => error.kind(),
-            SourceError::Pin(error) => error.kind(),
-            SourceError::Series(error) => error.kind(),
-            SourceError::Archive(error) => error.kind(),
-            SourceError::Version(error) => error.kind(),
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            SourceError::Io(error) => return error.hint(),
-            SourceError::Pin(error) => return error.hint(),
-            SourceError::Series(error) => return error.hint(),
-            SourceError::Archive(error) => return error.hint(),
-            SourceError::Version(error) => return error.hint(),
-            SourceError::None { place, .. } => format!(
-                "`skiff-image fetch` puts it into `{}`; or give one that is there with `--buildroot`",
-                place.display()
-            ),
-            SourceError::NoTree { .. } | SourceError::NoVersion { .. } => {
-                "give the directory that Buildroot was unpacked to".into()
-            }
-            SourceError::OtherVersion { .. } | SourceError::Altered { .. } => {
-                "`skiff-image fetch` gets the pinned one; `--any-buildroot` takes this one as it is".into()
-            }
-        })
-    }
 }
 
 impl Source {

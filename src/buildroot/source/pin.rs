@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{SourceError, TreeDigest};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// File of a project with the pin.
 const FILE: &str = "buildroot/release.toml";
@@ -29,37 +29,22 @@ pub struct Pin {
 }
 
 /// Why it is not known which release is pinned.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum PinError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// It is not a pin.
     #[error("`{}` does not pin a release: {said}", path.display())]
+    #[diagnostic(hint = "take the file from the project's own repository, or remove it to pin nothing")]
     Malformed {
         /// The file.
         path: PathBuf,
         /// Error of the parser, in one line.
         said: String,
     },
-}
-
-impl Diagnostic for PinError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            PinError::Io(error) => error.kind(),
-            PinError::Malformed { .. } => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            PinError::Io(error) => error.hint(),
-            PinError::Malformed { .. } => {
-                Some("take the file from the project's own repository, or remove it to pin nothing".into())
-            }
-        }
-    }
 }
 
 impl Pin {

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::{PartialTree, TreeDigest};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::interrupt::Interrupt;
 use crate::process::{ProcessError, Program};
 use crate::workspace::{Lock, Workspace};
@@ -23,19 +23,26 @@ pub struct Series {
 }
 
 /// Why the patches are not applied.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum SeriesError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// The program `patch` did not run.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Process(#[from] ProcessError),
     /// The user ended the run.
     #[error("patching Buildroot was interrupted")]
+    #[diagnostic(kind = Io)]
     Interrupted,
     /// A patch is for another tree.
     #[error("`{}` does not apply to `{}`: {said}", patch.display(), tree.display())]
+    #[diagnostic(
+        kind = Input,
+        hint = "adapt the patch, or take the version of Buildroot that it is made for"
+    )]
     Rejected {
         /// The patch.
         patch: PathBuf,
@@ -44,28 +51,6 @@ pub enum SeriesError {
         /// Last line that `patch` printed.
         said: String,
     },
-}
-
-impl Diagnostic for SeriesError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            SeriesError::Io(error) => error.kind(),
-            SeriesError::Process(error) => error.kind(),
-            SeriesError::Interrupted => ErrorKind::Io,
-            SeriesError::Rejected { .. } => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            SeriesError::Io(error) => error.hint(),
-            SeriesError::Process(error) => error.hint(),
-            SeriesError::Interrupted => None,
-            SeriesError::Rejected { .. } => {
-                Some("adapt the patch, or take the version of Buildroot that it is made for".into())
-            }
-        }
-    }
 }
 
 impl Series {

@@ -25,7 +25,7 @@ pub use value::{Value, quoted};
 pub(crate) use line::is_symbol;
 
 use super::Layer;
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// A program that is configured by fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -186,19 +186,23 @@ impl fmt::Display for Ignored {
 }
 
 /// Why fragments cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum FragmentError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// A directory stands among the fragments.
     #[error("`{}` is a directory, where only files are read", path.display())]
+    #[diagnostic(hint = "move its files one level up, or begin its name with a dot")]
     Directory {
         /// The directory.
         path: PathBuf,
     },
     /// A file is not UTF-8.
     #[error("{}:{line}:{column}: byte {byte:#04x} is not UTF-8", file.display())]
+    #[diagnostic(hint = "save the file as UTF-8, or remove the line")]
     NotUtf8 {
         /// The file.
         file: PathBuf,
@@ -214,6 +218,7 @@ pub enum FragmentError {
         "{}:{line}:{column}: `{symbol}` in {}/, where symbols begin with `{}`",
         file.display(), kind.directory(), kind.prefix()
     )]
+    #[diagnostic(hint = "{FOREIGN_HINT}")]
     Foreign {
         /// The fragment.
         file: PathBuf,
@@ -230,23 +235,3 @@ pub enum FragmentError {
 
 /// Hint for a symbol in the wrong directory.
 pub(super) const FOREIGN_HINT: &str = "Buildroot's symbols belong in buildroot/, those of Linux in kernel/, of U-Boot in uboot/, of BusyBox in busybox/";
-
-impl Diagnostic for FragmentError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            FragmentError::Io(error) => error.kind(),
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            FragmentError::Io(error) => return error.hint(),
-            FragmentError::Directory { .. } => {
-                "move its files one level up, or begin its name with a dot".into()
-            }
-            FragmentError::NotUtf8 { .. } => "save the file as UTF-8, or remove the line".into(),
-            FragmentError::Foreign { .. } => FOREIGN_HINT.into(),
-        })
-    }
-}

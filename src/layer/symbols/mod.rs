@@ -17,7 +17,7 @@ pub use definitions::Definitions;
 
 use super::Layer;
 use super::fragment::{self, FOREIGN_HINT, FragmentError, Kind};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// Shape of a source tree: its top file and its Kconfig files.
 impl Kind {
@@ -199,16 +199,20 @@ fn read_if_there(path: &Path) -> Result<Option<String>, SymbolError> {
 }
 
 /// Why symbols are not all right, or could not be looked up.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum SymbolError {
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
     /// The fragments cannot be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Fragment(#[from] FragmentError),
     /// A directory is not the top of a source tree.
     #[error("`{}` is not a source tree of {tree}: it has no `{}`", path.display(), tree.top())]
+    #[diagnostic(hint = "give the directory that {tree} was unpacked to")]
     NoTree {
         /// Kind of tree that was wanted.
         tree: Kind,
@@ -217,33 +221,11 @@ pub enum SymbolError {
     },
     /// Some lines are wrong; they have been reported.
     #[error("{findings} of {settings} settings of the layers would be ignored")]
+    #[diagnostic(hint = "correct the lines above: Kconfig drops them without a word")]
     Ignored {
         /// Number of settings that are wrong.
         findings: usize,
         /// Number of settings that were looked up.
         settings: usize,
     },
-}
-
-impl Diagnostic for SymbolError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            SymbolError::Io(error) => error.kind(),
-            SymbolError::Fragment(error) => error.kind(),
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            SymbolError::Io(error) => error.hint(),
-            SymbolError::Fragment(error) => error.hint(),
-            SymbolError::NoTree { tree, .. } => {
-                Some(format!("give the directory that {tree} was unpacked to"))
-            }
-            SymbolError::Ignored { .. } => {
-                Some("correct the lines above: Kconfig drops them without a word".into())
-            }
-        }
-    }
 }

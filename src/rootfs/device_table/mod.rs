@@ -16,11 +16,12 @@ pub use parse::DeviceTable;
 use super::TableLine;
 use super::accounts::AccountsError;
 use super::capability::CapabilityError;
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::tree::LookupError;
 
 /// Why a device table cannot be read or applied.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum DeviceTableError {
     /// A line is malformed.
     #[error("{at}: {problem}")]
@@ -32,6 +33,7 @@ pub enum DeviceTableError {
     },
     /// A line names a file that is not there.
     #[error("{at}: file `{path}` is not there: {source}")]
+    #[diagnostic(hint = "use type `F` for a file that may be missing, or build the package that installs it")]
     NoFile {
         /// The line.
         at: TableLine,
@@ -54,6 +56,7 @@ pub enum DeviceTableError {
     },
     /// A user or group name that the tree does not know.
     #[error("{at}: {what} `{name}` is not in `{file}` of the tree")]
+    #[diagnostic(hint = "add the {what} to a users table, or write its number")]
     UnknownName {
         /// The line.
         at: TableLine,
@@ -80,29 +83,8 @@ pub enum DeviceTableError {
     },
     /// The account files cannot be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Accounts(#[from] AccountsError),
-}
-
-impl Diagnostic for DeviceTableError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            DeviceTableError::Accounts(error) => error.kind(),
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            DeviceTableError::Accounts(error) => error.hint(),
-            DeviceTableError::NoFile { .. } => Some(
-                "use type `F` for a file that may be missing, or build the package that installs it".into(),
-            ),
-            DeviceTableError::UnknownName { what, .. } => {
-                Some(format!("add the {what} to a users table, or write its number"))
-            }
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use links::Presets;
 use rules::{Decision, Rules};
 use units::Lookup;
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::tree::provenance::Provenance;
 use crate::tree::{ContentError, LastLink, LookupError, Tree};
 use crate::value::Timestamp;
@@ -23,35 +23,22 @@ use crate::value::Timestamp;
 const SYSTEMD: &str = "usr/lib/systemd/systemd";
 
 /// Why presets cannot be applied.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum PresetError {
     /// A unit or preset file cannot be read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Content(#[from] ContentError),
     /// The directory for links cannot be made.
     #[error("unit `{unit}` cannot be enabled: {source}")]
+    #[diagnostic(hint = "remove what an overlay put at that path")]
     Directory {
         /// The unit.
         unit: String,
         /// End of the path.
         source: LookupError,
     },
-}
-
-impl Diagnostic for PresetError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            PresetError::Content(error) => error.kind(),
-            PresetError::Directory { .. } => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            PresetError::Content(error) => error.hint(),
-            PresetError::Directory { .. } => Some("remove what an overlay put at that path".into()),
-        }
-    }
 }
 
 /// Returns whether systemd is in the tree.

@@ -18,12 +18,13 @@ pub use password::PasswordMethod;
 
 use super::TableLine;
 use super::accounts::AccountsError;
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::tree::LookupError;
 use crate::value::{Seed, Timestamp};
 
 /// Why a users table cannot be read or applied.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum UsersTableError {
     /// A line is malformed.
     #[error("{at}: {problem}")]
@@ -35,6 +36,7 @@ pub enum UsersTableError {
     },
     /// Two names have one id.
     #[error("{at}: {what} {id} is given to `{name}`, but line {first} gives it to `{other}`")]
+    #[diagnostic(hint = "give one of them another id, or -1 for the next free one")]
     IdTwice {
         /// The later line.
         at: TableLine,
@@ -51,6 +53,7 @@ pub enum UsersTableError {
     },
     /// One name has two ids.
     #[error("{at}: `{name}` gets {what} {id}, but line {first} gives it {other}")]
+    #[diagnostic(hint = "use the same numbers in every place, or -1 to take what is there")]
     NameTwice {
         /// The later line.
         at: TableLine,
@@ -67,6 +70,7 @@ pub enum UsersTableError {
     },
     /// The id belongs to somebody in the tree's account files.
     #[error("{at}: {what} {id} is given to `{name}`, but `{other}` has it in `{file}` of the tree")]
+    #[diagnostic(hint = "give one of them another id, or -1 for the next free one")]
     Taken {
         /// The line.
         at: TableLine,
@@ -83,6 +87,7 @@ pub enum UsersTableError {
     },
     /// The user exists already, with something else.
     #[error("{at}: user `{name}` has {what} {found} in `/etc/passwd` of the tree, not {wanted}")]
+    #[diagnostic(hint = "use the same numbers in every place, or -1 to take what is there")]
     Exists {
         /// The line.
         at: TableLine,
@@ -123,36 +128,15 @@ pub enum UsersTableError {
     },
     /// `BR2_TARGET_GENERIC_PASSWD_METHOD` is not supported.
     #[error("password method `{0}` is not supported: use sha-512 or sha-256")]
+    #[diagnostic(
+        kind = Unsupported,
+        hint = "set BR2_TARGET_GENERIC_PASSWD_SHA512=y, or write the hash itself into the users table"
+    )]
     Method(String),
     /// The account files cannot be used.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Accounts(#[from] AccountsError),
-}
-
-impl Diagnostic for UsersTableError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            UsersTableError::Accounts(error) => error.kind(),
-            UsersTableError::Method(_) => ErrorKind::Unsupported,
-            _ => ErrorKind::Input,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            UsersTableError::Accounts(error) => return error.hint(),
-            UsersTableError::Method(_) => {
-                "set BR2_TARGET_GENERIC_PASSWD_SHA512=y, or write the hash itself into the users table".into()
-            }
-            UsersTableError::IdTwice { .. } | UsersTableError::Taken { .. } => {
-                "give one of them another id, or -1 for the next free one".into()
-            }
-            UsersTableError::NameTwice { .. } | UsersTableError::Exists { .. } => {
-                "use the same numbers in every place, or -1 to take what is there".into()
-            }
-            _ => return None,
-        })
-    }
 }
 
 /// Settings for applying a table.
