@@ -13,7 +13,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::storage::Record;
 
 /// `BlockSize` of the maps that are made here.
@@ -44,16 +44,19 @@ pub struct MappedRange {
 }
 
 /// Why a text is not a block map.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input, hint = "get the .bmap file that belongs to the image again, or flash without it")]
 pub enum BmapError {
     /// Nothing of the kind.
     #[error("this is not a block map: {0} is missing")]
     Missing(&'static str),
     /// Another version of the format.
     #[error("this block map has version {0}; version 2 can be read")]
+    #[diagnostic(kind = Unsupported)]
     Version(String),
     /// Checksums of another kind.
     #[error("this block map has checksums of type `{0}`; `sha256` can be checked")]
+    #[diagnostic(kind = Unsupported)]
     ChecksumType(String),
     /// A value that cannot be.
     #[error("`{value}` is not a valid {what} of a block map")]
@@ -65,26 +68,13 @@ pub enum BmapError {
     },
     /// The map was changed.
     #[error("this block map was damaged: its checksum is {found}, not {expected}")]
+    #[diagnostic(kind = Corrupt)]
     Damaged {
         /// What it says of itself.
         expected: String,
         /// What it is.
         found: String,
     },
-}
-
-impl Diagnostic for BmapError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            BmapError::Missing(_) | BmapError::Value { .. } => ErrorKind::Input,
-            BmapError::Version(_) | BmapError::ChecksumType(_) => ErrorKind::Unsupported,
-            BmapError::Damaged { .. } => ErrorKind::Corrupt,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("get the .bmap file that belongs to the image again, or flash without it".into())
-    }
 }
 
 impl Bmap {

@@ -8,7 +8,7 @@ use clap::Args;
 use super::env::quoted;
 use super::preseed_args::PreSeedArgs;
 use crate::board::{Board, Registry, TableKind};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::fs::squashfs::Resources;
 use crate::layer::{self, Chain, Environment, Layer, Order, Roots};
 use crate::persist::PreSeed;
@@ -246,39 +246,25 @@ fn is_skiffos_order(text: &str) -> std::result::Result<bool, String> {
 }
 
 /// What is missing on the command line.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Input)]
 enum ArgsError {
     /// Neither a flag nor the chain says which board.
     #[error("no board: neither `--board` nor a layer of the chain `{chain}` names one")]
+    #[diagnostic(hint = "`skiff-image boards list` shows all boards")]
     UnnamedBoard { chain: String },
     /// The board makes a table with ids of its own.
     #[error("board `{board}` makes a partition table, so the ids of its partitions follow from the seed")]
+    #[diagnostic(hint = "leave `--partuuid` out")]
     OwnPartuuids { board: String },
     /// Nothing says which board.
     #[error("no board: neither `--board` nor a chain of layers is given")]
+    #[diagnostic(hint = "give `--board` or set SKIFF_CONFIG; `skiff-image boards list` shows all boards")]
     NoBoard,
     /// Neither a flag nor the workspace gives a source.
     #[error("no source: `{}` does not exist and `--source` is not given", path.display())]
+    #[diagnostic(hint = "give the output directory of Buildroot (O=...), or set SKIFF_WORKSPACE")]
     MissingSource { path: PathBuf },
-}
-
-impl crate::error::Diagnostic for ArgsError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            ArgsError::UnnamedBoard { .. } => "`skiff-image boards list` shows all boards".into(),
-            ArgsError::NoBoard => {
-                "give `--board` or set SKIFF_CONFIG; `skiff-image boards list` shows all boards".into()
-            }
-            ArgsError::OwnPartuuids { .. } => "leave `--partuuid` out".into(),
-            ArgsError::MissingSource { .. } => {
-                "give the output directory of Buildroot (O=...), or set SKIFF_WORKSPACE".into()
-            }
-        })
-    }
 }
 
 impl InputArgs {

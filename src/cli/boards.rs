@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::args::BoardArgs;
 use crate::board::Severity;
 use crate::board::{Board, Proof, Refusal, Registry, RootStyle, TableKind};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::lint::{Finding, lint_board, refuse};
 use crate::report::Report;
 use crate::value::Arch;
@@ -209,21 +209,12 @@ impl fmt::Display for Table<'_> {
 }
 
 /// Why the check of several boards failed; what each breaks is in the document.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Input, hint = "`skiff-image boards check NAME` tells what to change")]
 #[error("{broken} of {checked} boards break rules")]
 struct BrokenBoards {
     broken: usize,
     checked: usize,
-}
-
-impl crate::error::Diagnostic for BrokenBoards {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("`skiff-image boards check NAME` tells what to change".into())
-    }
 }
 
 fn check(names: Vec<String>, boards: &BoardArgs, report: &Report) -> Result<()> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::cache_args::LocalCacheArgs;
 use crate::cache::{Contents, Keep, Local, Pruned};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::report::Report;
 use crate::value::{ByteSize, Utc};
 
@@ -38,19 +38,10 @@ pub struct Prune {
 }
 
 /// There is nothing to look at.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Input, hint = "give its directory with `--cache`")]
 #[error("the block cache is off")]
 struct Off;
-
-impl crate::error::Diagnostic for Off {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("give its directory with `--cache`".into())
-    }
-}
 
 #[derive(Serialize)]
 struct Stats {

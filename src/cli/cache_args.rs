@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::cache::{self, BlockCache, Summary};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::report::Report;
 use crate::value::ByteSize;
 
@@ -43,19 +43,10 @@ pub struct CacheArgs {
 }
 
 /// A flag that means nothing without a cache.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Input, hint = "give `--cache DIR`")]
 #[error("`{0}` needs a block cache, and there is none")]
 struct NoCache(&'static str);
-
-impl crate::error::Diagnostic for NoCache {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("give `--cache DIR`".into())
-    }
-}
 
 impl LocalCacheArgs {
     /// The directory of the cache; `None` where there is none, or no home for it.

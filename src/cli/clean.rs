@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::workspace_args::WorkspaceArgs;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::report::{Answer, Report};
 use crate::value::ByteSize;
 use crate::workspace::{Lock, Removal, Workspace};
@@ -37,29 +37,18 @@ struct Removed {
 }
 
 /// Why nothing was removed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Refused)]
 enum CleanError {
     /// There is nobody to ask.
     #[error(
         "workspace `{workspace}` is not removed without being asked for, and there is no terminal to ask on"
     )]
+    #[diagnostic(hint = "say so with `--yes`")]
     NoTerminal { workspace: String },
     /// The user said no.
     #[error("workspace `{workspace}` is not removed")]
     No { workspace: String },
-}
-
-impl crate::error::Diagnostic for CleanError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Refused
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            CleanError::NoTerminal { .. } => Some("say so with `--yes`".into()),
-            CleanError::No { .. } => None,
-        }
-    }
 }
 
 impl Clean {

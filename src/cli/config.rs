@@ -11,7 +11,7 @@ use crate::buildroot::configure::WHO;
 use crate::buildroot::configured::{Configured, source_tree};
 use crate::buildroot::effective::{self, Dropped};
 use crate::buildroot::kconfig::Definitions;
-use crate::error::{ErrorKind, Io, Result};
+use crate::error::{Io, Result};
 use crate::layer::fragment::{self, Fragment, Kind, TemplateVariables};
 use crate::layer::merge::{self, Assignment, Merged, Setting};
 use crate::layer::symbols::nearest;
@@ -61,33 +61,24 @@ pub struct RequestArgs {
 }
 
 /// What is wrong with what was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Input)]
 enum ConfigError {
     #[error("no layer of the chain sets `{symbol}`")]
+    #[diagnostic(suggestion = nearest, hint = "`skiff-image config list` shows all settings")]
     NotSet { symbol: String, nearest: Option<String> },
     #[error("{kind} is not configured in the workspace `{workspace}`")]
+    #[diagnostic(hint("{}", how_to_configure(kind)))]
     NotConfigured { kind: Kind, workspace: String },
     #[error("it is not known which Buildroot the workspace `{workspace}` was configured from")]
+    #[diagnostic(hint = "give its source tree by `--buildroot`")]
     NoTree { workspace: String },
 }
 
-impl crate::error::Diagnostic for ConfigError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            ConfigError::NotSet { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
-            ConfigError::NotSet { .. } => "`skiff-image config list` shows all settings".into(),
-            ConfigError::NotConfigured { kind: Kind::Buildroot, .. } => {
-                "run `skiff-image configure` first".into()
-            }
-            ConfigError::NotConfigured { .. } => {
-                "it is configured when it is built: `skiff-image compile`".into()
-            }
-            ConfigError::NoTree { .. } => "give its source tree by `--buildroot`".into(),
-        })
+fn how_to_configure(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Buildroot => "run `skiff-image configure` first",
+        _ => "it is configured when it is built: `skiff-image compile`",
     }
 }
 

@@ -10,7 +10,7 @@ use crate::buildroot::configure::{Configured, Edited, Inputs, configure};
 use crate::buildroot::make::Make;
 use crate::buildroot::source::{self, NamedBy, Places, Source};
 use crate::buildroot::stamp::{EPOCH_VARIABLE, EpochFrom, Release};
-use crate::error::{ErrorKind, Io, Result};
+use crate::error::{Io, Result};
 use crate::interrupt::Interrupt;
 use crate::layer::{self, Chain, Environment, Found, Layer, Order};
 use crate::report::Report;
@@ -59,41 +59,29 @@ pub struct Ready {
 }
 
 /// What is missing for a configuration.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum ConfigureArgsError {
     /// Nothing says which system.
     #[error(
         "no chain of layers: neither `--config` nor SKIFF_CONFIG is given, and workspace `{workspace}` remembers none"
     )]
+    #[diagnostic(
+        hint = "for example `--config pi/4,skiff/core`; `skiff-image layers list` shows what there is"
+    )]
     NoChain { workspace: String },
     /// It could not be remembered.
     #[error("`{}` of `{name}` is not UTF-8", value.display())]
+    #[diagnostic(hint = "rename the directory")]
     NotText { name: String, value: OsString },
     /// Kconfig has dropped something, which is told.
     #[error("{dropped} of {settings} settings are not effective, and the workspace is not configured")]
+    #[diagnostic(hint = "correct what the warnings name, or leave `--strict` out")]
     Strict { dropped: usize, settings: usize },
     /// A time that is none.
     #[error("SOURCE_DATE_EPOCH is `{value}`: {said}")]
+    #[diagnostic(hint = "unset it, or set it to a number")]
     Epoch { value: String, said: String },
-}
-
-impl crate::error::Diagnostic for ConfigureArgsError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            ConfigureArgsError::NoChain { .. } => {
-                "for example `--config pi/4,skiff/core`; `skiff-image layers list` shows what there is".into()
-            }
-            ConfigureArgsError::NotText { .. } => "rename the directory".into(),
-            ConfigureArgsError::Strict { .. } => {
-                "correct what the warnings name, or leave `--strict` out".into()
-            }
-            ConfigureArgsError::Epoch { .. } => "unset it, or set it to a number".into(),
-        })
-    }
 }
 
 impl ConfigureArgs {

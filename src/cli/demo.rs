@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::args::threads;
 use crate::compose::Composition;
 use crate::demo;
-use crate::error::{ErrorKind, Io, Result};
+use crate::error::{Io, Result};
 use crate::flash::Options;
 use crate::fs::squashfs::Resources;
 use crate::inspect::{Verdict, inspect, verify};
@@ -85,19 +85,10 @@ impl Demo {
 }
 
 /// `--keep` names a directory that holds something.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Refused, hint = "give a directory that is empty or does not exist")]
 #[error("`{}` is not empty", .0.display())]
 struct NotEmpty(PathBuf);
-
-impl crate::error::Diagnostic for NotEmpty {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Refused
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("give a directory that is empty or does not exist".into())
-    }
-}
 
 /// Nothing of the user's is mixed with, or replaced by, what the demo makes.
 fn ensure_empty(directory: &Path) -> Result<()> {

@@ -73,30 +73,17 @@ pub struct Flash {
 }
 
 /// Why not all media were written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Fit)]
 enum SeveralError {
     #[error("{failed} of {of} media were not written")]
+    #[diagnostic(kind = *kind, hint = "what was wrong with each stands above")]
     Some { failed: usize, of: usize, kind: ErrorKind },
     #[error("`{}` has {} and `{}` has {}: an image is composed for one size", first.0, ByteSize(first.1), other.0, ByteSize(other.1))]
+    #[diagnostic(
+        hint = "make an image with `assemble` and copy that with `--image`: it grows to each medium"
+    )]
     OtherLength { first: (String, u64), other: (String, u64) },
-}
-
-impl crate::error::Diagnostic for SeveralError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            SeveralError::Some { kind, .. } => *kind,
-            SeveralError::OtherLength { .. } => ErrorKind::Fit,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            SeveralError::Some { .. } => "what was wrong with each stands above".into(),
-            SeveralError::OtherLength { .. } => {
-                "make an image with `assemble` and copy that with `--image`: it grows to each medium".into()
-            }
-        })
-    }
 }
 
 /// What became of one medium.

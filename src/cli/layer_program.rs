@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 
 use super::args::{LayerArgs, tell};
 use super::surroundings::System;
-use crate::error::{Diagnostic, ErrorKind, Result};
+use crate::error::{Diagnostic, Result};
 use crate::interrupt::Interrupt;
 use crate::process::Program;
 
@@ -26,37 +26,20 @@ pub fn output(system: &System) -> Result<PathBuf> {
 }
 
 /// Why a program of a layer did not do what was asked for.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum ProgramError {
     /// It says so.
     #[error("`{name}` ended with exit code {code}")]
+    #[diagnostic(exit_code = *code)]
     Failed { name: String, code: u8 },
     /// It did not end by itself.
     #[error("`{name}` was ended by a signal: {status}")]
     Killed { name: String, status: ExitStatus },
     /// It would run in a directory that is not there.
     #[error("workspace `{name}` has nothing in it yet: there is no `{}`", path.display())]
+    #[diagnostic(hint = "`skiff-image configure` makes it")]
     NoWorkspace { name: String, path: PathBuf },
-}
-
-impl Diagnostic for ProgramError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            ProgramError::Failed { code, .. } => *code,
-            _ => self.kind().exit_code(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            ProgramError::NoWorkspace { .. } => Some("`skiff-image configure` makes it".into()),
-            _ => None,
-        }
-    }
 }
 
 /// Runs a program on the terminal and passes its exit code on; messages call it `name`.

@@ -329,30 +329,16 @@ fn keep_all() -> ScanOptions<'static> {
 }
 
 /// `--comp zstd:15 --level 3` asks for two levels.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Input, hint = "give the level once")]
 #[error("`--comp {comp}` has a level already, and `--level {level}` gives another")]
 struct TwoLevels {
     comp: String,
     level: u32,
 }
 
-impl crate::error::Diagnostic for TwoLevels {
-    fn kind(&self) -> crate::error::ErrorKind {
-        crate::error::ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("give the level once".into())
-    }
-}
-
 /// `--comp` names no compressor.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Input)]
 #[error("--comp: {0}")]
 struct BadCodec(squashfs::ParseCodecError);
-
-impl crate::error::Diagnostic for BadCodec {
-    fn kind(&self) -> crate::error::ErrorKind {
-        crate::error::ErrorKind::Input
-    }
-}

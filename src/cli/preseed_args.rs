@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::error::{Diagnostic, ErrorKind, Io, Result};
+use crate::error::{Diagnostic, Io, Result};
 use crate::persist::{Hostname, PreSeed, PublicKeys, Wifi};
 
 /// Heading of these options in the help; `next_help_heading` would be that of all that follow, too.
@@ -41,20 +41,11 @@ pub struct PreSeedArgs {
 /// The variable that may hold the password: a command line can be read by every user of the machine.
 const PASSWORD: &str = "SKIFF_WIFI_PASSWORD";
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input, hint = "give `--wifi-password-file FILE`, set {PASSWORD}, or say `--wifi-open`")]
 #[error("the network `{ssid}` has no password")]
 struct NoPassword {
     ssid: String,
-}
-
-impl Diagnostic for NoPassword {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(format!("give `--wifi-password-file FILE`, set {PASSWORD}, or say `--wifi-open`"))
-    }
 }
 
 impl PreSeedArgs {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::report::Report;
 
 /// How many things that are left out an error names.
@@ -52,7 +52,8 @@ impl StrictArgs {
 }
 
 /// `--strict` forbids to leave these out.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Input, hint = "remove it from the source, or compose without `--strict`")]
 #[error("{} would be left out of the image: {}", counted(.0.len()), listed(.0))]
 struct LeftOut(Vec<String>);
 
@@ -66,14 +67,4 @@ fn listed(left_out: &[String]) -> String {
         text.push_str(&format!("; and {} more", left_out.len() - NAMED));
     }
     text
-}
-
-impl crate::error::Diagnostic for LeftOut {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Input
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("remove it from the source, or compose without `--strict`".into())
-    }
 }

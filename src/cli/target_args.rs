@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::device::{Candidate, Destruction, Host, Override, Overrides, Reason, Refused, existing};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::report::{Answer, Report};
 use crate::storage::{Device, DeviceError, ReadOnly};
 
@@ -54,43 +54,27 @@ pub enum Goes {
 }
 
 /// Why nothing was written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(
+    kind = Refused,
+    hint = "another device may be in its place; `skiff-image devices` lists them with their tokens"
+)]
 enum ConfirmError {
     #[error("`{}` was not written: the answer was not `{name}`", device.display())]
+    #[diagnostic(hint = "give `--yes` to write without being asked")]
     Declined { device: PathBuf, name: String },
     #[error("`{}` was not written: there is no terminal to ask on", device.display())]
+    #[diagnostic(
+        hint = "give `--confirm {token}` to write this device, or `--yes` to write whatever is there"
+    )]
     NoTerminal { device: PathBuf, token: String },
     #[error("`{}` was not written: its token is not `{given}`", device.display())]
     OtherToken { device: PathBuf, given: String },
     #[error("no device that was given has the token `{0}`")]
     UnusedToken(String),
     #[error("`{}` was given twice", .0.display())]
+    #[diagnostic(kind = Input, hint = "give each device once")]
     Twice(PathBuf),
-}
-
-impl crate::error::Diagnostic for ConfirmError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            ConfirmError::Twice(_) => ErrorKind::Input,
-            _ => ErrorKind::Refused,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            ConfirmError::Declined { .. } => "give `--yes` to write without being asked".into(),
-            ConfirmError::NoTerminal { token, .. } => {
-                format!(
-                    "give `--confirm {token}` to write this device, or `--yes` to write whatever is there"
-                )
-            }
-            ConfirmError::OtherToken { .. } | ConfirmError::UnusedToken(_) => {
-                "another device may be in its place; `skiff-image devices` lists them with their tokens"
-                    .into()
-            }
-            ConfirmError::Twice(_) => "give each device once".into(),
-        })
-    }
 }
 
 impl TargetArgs {

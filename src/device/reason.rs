@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Override;
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::value::ByteSize;
 
 /// Why a path is not written.
@@ -121,10 +121,12 @@ pub struct Built {
 }
 
 /// Why there is no [`super::Candidate`].
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Refused)]
 pub enum Refused {
     /// Writing could destroy something, or cannot work.
     #[error("`{}` is not written: {reason}", path.display())]
+    #[diagnostic(hint = reason.hint(path))]
     Because {
         /// The path that was given.
         path: PathBuf,
@@ -133,9 +135,11 @@ pub enum Refused {
     },
     /// There is nothing.
     #[error("there is no `{}`", .0.display())]
+    #[diagnostic(kind = Input, hint = "`skiff-image devices` lists the disks of this machine")]
     Missing(PathBuf),
     /// The link leads to nothing.
     #[error("`{}` is a link to `{}`, which is not there", path.display(), to.display())]
+    #[diagnostic(kind = Input, hint = "plug the device in; `skiff-image devices` lists what is there")]
     Dangling {
         /// The link.
         path: PathBuf,
@@ -144,32 +148,12 @@ pub enum Refused {
     },
     /// What was overridden is not so.
     #[error("`--force {}` overrides nothing: no device that was given {}", .0, .0.condition())]
+    #[diagnostic(hint = "leave it out, if this is the right device")]
     NothingForced(Override),
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
-}
-
-impl Diagnostic for Refused {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Refused::Because { .. } | Refused::NothingForced(_) => ErrorKind::Refused,
-            Refused::Missing(_) | Refused::Dangling { .. } => ErrorKind::Input,
-            Refused::Io(_) => ErrorKind::Io,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Refused::Because { path, reason } => Some(reason.hint(path)),
-            Refused::Missing(_) => Some("`skiff-image devices` lists the disks of this machine".into()),
-            Refused::Dangling { .. } => {
-                Some("plug the device in; `skiff-image devices` lists what is there".into())
-            }
-            Refused::NothingForced(_) => Some("leave it out, if this is the right device".into()),
-            Refused::Io(error) => error.hint(),
-        }
-    }
 }
 
 impl Reason {

@@ -21,10 +21,12 @@ const LARGEST_PIECE: usize = 4 << 20;
 const WRITERS: usize = 2;
 
 /// Why a target got no more.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Io)]
 pub enum BroadcastError {
     /// It took nothing while the others waited.
     #[error("`{target}` took nothing for {} seconds and was left behind", patience.as_secs_f32())]
+    #[diagnostic(hint = "look at its cable or reader, or flash it alone: it may be worn out")]
     LeftBehind {
         /// The target.
         target: String,
@@ -33,6 +35,7 @@ pub enum BroadcastError {
     },
     /// The source failed, for all targets alike.
     #[error("{message}")]
+    #[diagnostic(kind = *kind, hint = hint.clone())]
     Source {
         /// What it said.
         message: String,
@@ -41,24 +44,6 @@ pub enum BroadcastError {
         /// What to do about it.
         hint: Option<String>,
     },
-}
-
-impl Diagnostic for BroadcastError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            BroadcastError::LeftBehind { .. } => ErrorKind::Io,
-            BroadcastError::Source { kind, .. } => *kind,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            BroadcastError::LeftBehind { .. } => {
-                Some("look at its cable or reader, or flash it alone: it may be worn out".into())
-            }
-            BroadcastError::Source { hint, .. } => hint.clone(),
-        }
-    }
 }
 
 /// A source that is read once for several targets.

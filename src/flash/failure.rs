@@ -7,10 +7,11 @@ use crate::readback::{Code, Damage};
 const NAMED: usize = 3;
 
 /// Why a medium was not written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum FlashError {
     /// The medium does not hold what was written to it.
     #[error("`{target}` does not hold what was written: {}{}", list(damage), table)]
+    #[diagnostic(kind = Mismatch, hint("{}", code_of(damage).hint()), code = Some(code_of(damage).as_str()))]
     Mismatch {
         /// Name of the target.
         target: String,
@@ -21,6 +22,7 @@ pub enum FlashError {
     },
     /// Something else failed before the medium was complete.
     #[error("{message}{table}")]
+    #[diagnostic(kind = *kind, hint = hint.clone(), code = *code)]
     Unfinished {
         /// What failed.
         message: String,
@@ -75,29 +77,6 @@ impl FlashError {
             *table = TableState::Emptied;
         }
         self
-    }
-}
-
-impl Diagnostic for FlashError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            FlashError::Mismatch { .. } => ErrorKind::Mismatch,
-            FlashError::Unfinished { kind, .. } => *kind,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            FlashError::Mismatch { damage, .. } => Some(code_of(damage).hint().into()),
-            FlashError::Unfinished { hint, .. } => hint.clone(),
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            FlashError::Mismatch { damage, .. } => Some(code_of(damage).as_str()),
-            FlashError::Unfinished { code, .. } => *code,
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::device::{Candidate, marker};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::storage::{Extent, Log, Target, TargetError};
 use crate::value::{ByteSize, Digest};
 
@@ -100,7 +100,8 @@ enum Entry {
 }
 
 /// Why a run cannot go on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input, hint = "start again without `--resume`")]
 pub enum JournalError {
     /// Nothing to go on with.
     #[error("no unfinished run on this medium is known: there is no `{}`", .0.display())]
@@ -117,6 +118,10 @@ pub enum JournalError {
     },
     /// Another image.
     #[error("the unfinished run on this medium wrote {found}, and this is another image: {now}")]
+    #[diagnostic(
+        kind = Refused,
+        hint = "give the image that was being written, or start again without `--resume`"
+    )]
     OtherSource {
         /// What was written.
         found: String,
@@ -125,6 +130,10 @@ pub enum JournalError {
     },
     /// Another medium.
     #[error("the unfinished run was on another medium: {found}, not {now}")]
+    #[diagnostic(
+        kind = Refused,
+        hint = "plug in the medium that was being written, or start again without `--resume`"
+    )]
     OtherMedium {
         /// Where the run was.
         found: Medium,
@@ -135,6 +144,7 @@ pub enum JournalError {
     #[error(
         "`{target}` does not say that it is unfinished: something else was written to it since the run stopped"
     )]
+    #[diagnostic(kind = Refused)]
     NotMarked {
         /// The medium.
         target: String,
@@ -144,34 +154,8 @@ pub enum JournalError {
     NoIdentity(String),
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
-}
-
-impl Diagnostic for JournalError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            JournalError::Missing(_) | JournalError::Format { .. } | JournalError::NoIdentity(_) => {
-                ErrorKind::Input
-            }
-            JournalError::OtherSource { .. }
-            | JournalError::OtherMedium { .. }
-            | JournalError::NotMarked { .. } => ErrorKind::Refused,
-            JournalError::Io(_) => ErrorKind::Io,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            JournalError::Io(error) => return error.hint(),
-            JournalError::OtherSource { .. } => {
-                "give the image that was being written, or start again without `--resume`".into()
-            }
-            JournalError::OtherMedium { .. } => {
-                "plug in the medium that was being written, or start again without `--resume`".into()
-            }
-            _ => "start again without `--resume`".into(),
-        })
-    }
 }
 
 /// The journal of one run.

@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 use crate::event::{Event, Listener, Phase, begin};
 use crate::readback::Code;
 use crate::storage::{AlignedBuffer, Target, TargetError};
@@ -35,13 +35,15 @@ const LARGEST_BLOCK: u64 = 256 << 20;
 const MAGIC: &[u8; 16] = b"skiff-image mark";
 
 /// Why a medium must not be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Mismatch)]
 pub enum CapacityError {
     /// It begins again behind its real end.
     #[error(
         "`{target}` says that it has {} but has {}: what is written behind that destroys what is before",
         ByteSize(*claimed), ByteSize(*real)
     )]
+    #[diagnostic(hint("{}", Code::FakeCapacity.hint()), code = "fake-capacity")]
     Wraps {
         /// Name of the target.
         target: String,
@@ -55,6 +57,7 @@ pub enum CapacityError {
         "`{target}` says that it has {} but keeps only what is written to the first {}",
         ByteSize(*claimed), ByteSize(*real)
     )]
+    #[diagnostic(hint("{}", Code::FakeCapacity.hint()), code = "fake-capacity")]
     Short {
         /// Name of the target.
         target: String,
@@ -65,38 +68,15 @@ pub enum CapacityError {
     },
     /// It forgets everything.
     #[error("`{target}` keeps nothing of what is written to it")]
+    #[diagnostic(hint("{}", Code::DroppedWrite.hint()), code = "dropped-write")]
     Deaf {
         /// Name of the target.
         target: String,
     },
     /// It cannot be written or read.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Target(#[from] TargetError),
-}
-
-impl Diagnostic for CapacityError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            CapacityError::Target(error) => error.kind(),
-            _ => ErrorKind::Mismatch,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            CapacityError::Wraps { .. } | CapacityError::Short { .. } => Code::FakeCapacity.hint().into(),
-            CapacityError::Deaf { .. } => Code::DroppedWrite.hint().into(),
-            CapacityError::Target(error) => return error.hint(),
-        })
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            CapacityError::Wraps { .. } | CapacityError::Short { .. } => Some("fake-capacity"),
-            CapacityError::Deaf { .. } => Some("dropped-write"),
-            CapacityError::Target(error) => error.code(),
-        }
-    }
 }
 
 /// Writes markers that `seed` makes different from those of other runs, reads them past the cache and compares.

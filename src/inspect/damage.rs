@@ -8,7 +8,7 @@ use std::io::{BufReader, Read, Seek};
 use serde::Serialize;
 
 use super::{RegionDrift, Section};
-use crate::error::{Diagnostic, ErrorKind, Io, Result};
+use crate::error::{Diagnostic, Io, Result};
 use crate::event::Listener;
 use crate::fs::{self, WrittenFile, ext4, fat, squashfs, tar};
 use crate::manifest::{Manifest, ManifestError, RegionEntry};
@@ -64,7 +64,11 @@ pub struct DamagedFile {
 }
 
 /// The medium is not what the manifest says.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(
+    kind = Mismatch,
+    hint = "write the image again; if the damage comes back, the medium or its reader is failing"
+)]
 pub enum VerifyError {
     /// Some bytes differ.
     #[error("`{target}` differs from its manifest in {}", regions(damaged))]
@@ -78,16 +82,6 @@ pub enum VerifyError {
 
 fn regions(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-impl Diagnostic for VerifyError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Mismatch
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("write the image again; if the damage comes back, the medium or its reader is failing".into())
-    }
 }
 
 impl Verdict {

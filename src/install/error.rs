@@ -9,10 +9,15 @@ use crate::value::ByteSize;
 const NAMED: usize = 5;
 
 /// Why a system is not installed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(
+    kind = Refused,
+    hint = "remove files from it; the old ones stay until the new ones are complete"
+)]
 pub enum InstallError {
     /// There are no partitions to install to.
     #[error("`{target}` has no partition table, but board `{board}` has {table}; on it is {holds}")]
+    #[diagnostic(hint = "`flash` makes a new medium, and erases what is on this one")]
     NoTable {
         /// The medium.
         target: String,
@@ -25,6 +30,7 @@ pub enum InstallError {
     },
     /// The board's image goes into a partition.
     #[error("`{target}` has a partition table, but the system of board `{board}` goes into one partition")]
+    #[diagnostic(hint = "give the partition, not the disk")]
     WholeDisk {
         /// The medium.
         target: String,
@@ -36,6 +42,7 @@ pub enum InstallError {
         "`{target}` is no medium of board `{board}`: its partition `{partition}` (#{number}, {expected}) is not there\n  found: {}",
         found.join("\n         ")
     )]
+    #[diagnostic(hint = "check `--board`; `inspect` shows what is on the medium, `flash` makes a new one")]
     NoMatch {
         /// The medium.
         target: String,
@@ -52,6 +59,7 @@ pub enum InstallError {
     },
     /// What is on the medium is for another board.
     #[error("`{target}` is a medium of another board than `{board}`: {evidence}")]
+    #[diagnostic(hint = "check `--board`, or go on with `--other-board`")]
     OtherBoard {
         /// The medium.
         target: String,
@@ -62,6 +70,7 @@ pub enum InstallError {
     },
     /// The board has nothing that an update touches.
     #[error("board `{board}` has nothing that can be installed on a medium")]
+    #[diagnostic(kind = Input, hint = "use `assemble` and the board's own tools")]
     Nothing {
         /// The board.
         board: String,
@@ -71,6 +80,10 @@ pub enum InstallError {
         "partition `{partition}` is rewritten as a whole, and has files that are not the system's: {}",
         listed(files)
     )]
+    #[diagnostic(
+        hint = "copy them elsewhere and go on with `--carry-over`: they are written again, but lost if the \
+                run is cut off"
+    )]
     ForeignFiles {
         /// The partition.
         partition: String,
@@ -79,6 +92,7 @@ pub enum InstallError {
     },
     /// Something else is where the system has a file or directory.
     #[error("`{path}` is in the way: the system has a {wanted} there")]
+    #[diagnostic(hint = "move it away: it is not the system's")]
     InTheWay {
         /// The path.
         path: String,
@@ -90,6 +104,7 @@ pub enum InstallError {
         "partition `{partition}` of `{target}` has {} free but the new files need {} beside the old",
         ByteSize(*have), ByteSize(*need)
     )]
+    #[diagnostic(kind = Fit)]
     NoRoom {
         /// The medium.
         target: String,
@@ -102,6 +117,7 @@ pub enum InstallError {
     },
     /// There are too few inodes for the new files.
     #[error("partition `{partition}` of `{target}` has {have} free inodes but the new files need {need}")]
+    #[diagnostic(kind = Fit)]
     NoInodes {
         /// The medium.
         target: String,
@@ -114,6 +130,7 @@ pub enum InstallError {
     },
     /// The new system does not fit.
     #[error("partition `{partition}` of `{target}` has {} but the system needs {}", ByteSize(*have), ByteSize(*need))]
+    #[diagnostic(kind = Fit, hint = "put less into the system, or make a new medium with `flash`")]
     TooSmall {
         /// The medium.
         target: String,
@@ -126,12 +143,14 @@ pub enum InstallError {
     },
     /// The marker cannot hold the names.
     #[error("the names and labels of the partitions of board `{board}` do not fit into one sector")]
+    #[diagnostic(kind = Fit, hint = "use shorter names without spaces in the board descriptor")]
     Names {
         /// The board.
         board: String,
     },
     /// A boot loader would overwrite something.
     #[error("boot loader `{blob}` would be written to bytes {start} to {end}, which belong to {owner}")]
+    #[diagnostic(kind = Fit, hint = "leave `--boot-loader` out, or make a new medium with `flash`")]
     BlobInTheWay {
         /// The boot loader.
         blob: String,
@@ -144,6 +163,10 @@ pub enum InstallError {
     },
     /// The medium does not hold what was written to it.
     #[error("`{target}` does not hold what was written: {}", damaged(damage))]
+    #[diagnostic(
+        kind = Mismatch,
+        hint = "try again with another reader or cable; if it stays, the medium is worn out"
+    )]
     Mismatch {
         /// The medium.
         target: String,
@@ -152,6 +175,7 @@ pub enum InstallError {
     },
     /// Something failed when the old system was no longer whole.
     #[error("{message}; the update of `{target}` is unfinished, so nothing boots from it")]
+    #[diagnostic(kind = *kind, hint = "run `install` again: it finishes, and keeps persist and ids")]
     Unfinished {
         /// What failed.
         message: String,
@@ -175,53 +199,5 @@ fn damaged(damage: &[Damage]) -> String {
     match damage.len().saturating_sub(NAMED) {
         0 => named.join(", "),
         more => format!("{} and {more} more ranges", named.join(", ")),
-    }
-}
-
-impl Diagnostic for InstallError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            InstallError::TooSmall { .. }
-            | InstallError::NoRoom { .. }
-            | InstallError::NoInodes { .. }
-            | InstallError::Names { .. }
-            | InstallError::BlobInTheWay { .. } => ErrorKind::Fit,
-            InstallError::Nothing { .. } => ErrorKind::Input,
-            InstallError::Mismatch { .. } => ErrorKind::Mismatch,
-            InstallError::Unfinished { kind, .. } => *kind,
-            _ => ErrorKind::Refused,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(
-            match self {
-                InstallError::NoTable { .. } => "`flash` makes a new medium, and erases what is on this one",
-                InstallError::WholeDisk { .. } => "give the partition, not the disk",
-                InstallError::NoMatch { .. } => {
-                    "check `--board`; `inspect` shows what is on the medium, `flash` makes a new one"
-                }
-                InstallError::OtherBoard { .. } => "check `--board`, or go on with `--other-board`",
-                InstallError::Nothing { .. } => "use `assemble` and the board's own tools",
-                InstallError::InTheWay { .. } => "move it away: it is not the system's",
-                InstallError::NoRoom { .. } | InstallError::NoInodes { .. } => {
-                    "remove files from it; the old ones stay until the new ones are complete"
-                }
-                InstallError::ForeignFiles { .. } => {
-                    "copy them elsewhere and go on with `--carry-over`: they are written again, but lost if the run \
-                     is cut off"
-                }
-                InstallError::TooSmall { .. } => "put less into the system, or make a new medium with `flash`",
-                InstallError::Names { .. } => "use shorter names without spaces in the board descriptor",
-                InstallError::BlobInTheWay { .. } => {
-                    "leave `--boot-loader` out, or make a new medium with `flash`"
-                }
-                InstallError::Mismatch { .. } => {
-                    "try again with another reader or cable; if it stays, the medium is worn out"
-                }
-                InstallError::Unfinished { .. } => "run `install` again: it finishes, and keeps persist and ids",
-            }
-            .into(),
-        )
     }
 }

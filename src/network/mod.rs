@@ -10,7 +10,7 @@ use std::time::Duration;
 #[cfg(feature = "network")]
 pub(crate) use download::Download;
 
-use crate::error::{Diagnostic, ErrorKind};
+use crate::error::Diagnostic;
 
 /// What an address holds, from its first byte on, for those who know it by other means than the hash of the file.
 pub fn stream_of(url: &str) -> Result<Box<dyn Read + Send>, FetchError> {
@@ -18,28 +18,33 @@ pub fn stream_of(url: &str) -> Result<Box<dyn Read + Send>, FetchError> {
 }
 
 /// Why an image could not be fetched. Addresses are shown without what may be secret.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Io, hint = "check the network, or fetch the image to a file first")]
 pub enum FetchError {
     /// Not an address.
     #[error("`{url}` is not an address: expected `https://HOST/PATH`")]
+    #[diagnostic(kind = Input, hint = "give a path for a file, or `-` for standard input")]
     Url {
         /// What was given.
         url: String,
     },
     /// Anyone on the way could read and change it.
     #[error("`{url}` is not encrypted")]
+    #[diagnostic(kind = Input, hint = "use https")]
     PlainHttp {
         /// The address.
         url: String,
     },
     /// Nothing would tell whether it is the right one.
     #[error("an image from an address needs its SHA-256, and there is none for `{url}`")]
+    #[diagnostic(kind = Input, hint = "give the one that is published with the image with `--sha256`")]
     NoHash {
         /// The address.
         url: String,
     },
     /// The server sends elsewhere too often, or to where nothing is encrypted.
     #[error("`{url}` leads elsewhere: {reason}")]
+    #[diagnostic(hint = "check the address in a browser")]
     Redirect {
         /// The address.
         url: String,
@@ -56,6 +61,7 @@ pub enum FetchError {
     },
     /// The server has no image for us.
     #[error("the server answered {status} for `{url}`")]
+    #[diagnostic(hint = "check the address in a browser")]
     Status {
         /// The address.
         url: String,
@@ -86,6 +92,10 @@ pub enum FetchError {
     },
     /// The feature `network` is off.
     #[error("this program was built without network, so `{url}` cannot be fetched")]
+    #[diagnostic(
+        kind = Unsupported,
+        hint = "fetch the image to a file first, or build with the feature `network`"
+    )]
     NotBuilt {
         /// The address.
         url: String,
@@ -94,37 +104,6 @@ pub enum FetchError {
 
 fn times(count: u32) -> String {
     if count == 1 { "once".into() } else { format!("{count} times") }
-}
-
-impl Diagnostic for FetchError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            FetchError::Url { .. } | FetchError::PlainHttp { .. } | FetchError::NoHash { .. } => {
-                ErrorKind::Input
-            }
-            FetchError::NotBuilt { .. } => ErrorKind::Unsupported,
-            _ => ErrorKind::Io,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            FetchError::Url { .. } => "give a path for a file, or `-` for standard input".into(),
-            FetchError::PlainHttp { .. } => "use https".into(),
-            FetchError::NoHash { .. } => {
-                "give the one that is published with the image with `--sha256`".into()
-            }
-            FetchError::Redirect { .. } | FetchError::Status { .. } => {
-                "check the address in a browser".into()
-            }
-            FetchError::Connect { .. } | FetchError::Broken { .. } | FetchError::Silent { .. } => {
-                "check the network, or fetch the image to a file first".into()
-            }
-            FetchError::NotBuilt { .. } => {
-                "fetch the image to a file first, or build with the feature `network`".into()
-            }
-        })
-    }
 }
 
 /// Fetches nothing.

@@ -29,7 +29,7 @@ use serde::Serialize;
 
 use super::pace::Reading;
 use super::{ErrorDocument, print_line};
-use crate::error::{ErrorKind, Io};
+use crate::error::Io;
 use crate::event::Phase;
 
 /// Name and version of the stream.
@@ -45,30 +45,17 @@ pub struct Events {
 }
 
 /// Why there is no stream.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Refused)]
 pub enum EventsError {
     /// A slip of the hand would write to it.
     #[error("`{}` is a device, and events are not written to one", .0.display())]
+    #[diagnostic(hint = "give a file, or `-` for standard output")]
     Device(PathBuf),
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
-}
-
-impl crate::error::Diagnostic for EventsError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            EventsError::Device(_) => ErrorKind::Refused,
-            EventsError::Io(_) => ErrorKind::Io,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            EventsError::Device(_) => Some("give a file, or `-` for standard output".into()),
-            EventsError::Io(io) => crate::error::Diagnostic::hint(io),
-        }
-    }
 }
 
 /// One line.

@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::claims::{Expected, Sha256Sum};
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 
 /// How the names of packed files end.
 const PACKED: [&str; 10] = [".gz", ".xz", ".zst", ".zstd", ".bz2", ".lz4", ".zip", ".gzip", ".xzip", ".lzma"];
 
 /// Why the checksum beside an image cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Input)]
 pub enum SumFileError {
     /// It is about other files.
     #[error("`{}` has no SHA-256 of `{image}`", path.display())]
+    #[diagnostic(hint = "give the right one with `--sha256`, or move that file away")]
     OtherFile {
         /// The file with checksums.
         path: PathBuf,
@@ -21,25 +23,8 @@ pub enum SumFileError {
     },
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
-}
-
-impl Diagnostic for SumFileError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            SumFileError::OtherFile { .. } => ErrorKind::Input,
-            SumFileError::Io(_) => ErrorKind::Io,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            SumFileError::OtherFile { .. } => {
-                Some("give the right one with `--sha256`, or move that file away".into())
-            }
-            SumFileError::Io(error) => error.hint(),
-        }
-    }
 }
 
 /// `FILE` with `suffix` behind it, or, of a packed file, the name of what is in it with `suffix`: the first that is

@@ -5,15 +5,17 @@ use std::ops::Range;
 
 use super::decode::{Fault, FaultKind, Format};
 use super::zip::ZipError;
-use crate::error::{Diagnostic, ErrorKind, Io};
+use crate::error::{Diagnostic, Io};
 use crate::network::FetchError;
 use crate::value::ByteSize;
 
 /// Why an image cannot be copied. `image` is a path, an address or `standard input`.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Corrupt, hint = "get or build the image again")]
 pub enum ImageError {
     /// It is packed in a way that is not known here.
     #[error("`{image}` is in the format of {format}, which cannot be unpacked here")]
+    #[diagnostic(kind = Unsupported, hint = "unpack or convert it to a raw image and give that")]
     Format {
         /// The image.
         image: String,
@@ -22,6 +24,7 @@ pub enum ImageError {
     },
     /// What was in the packed file is packed again.
     #[error("`{image}` is packed twice: {inner} in {outer}")]
+    #[diagnostic(kind = Unsupported, hint = "unpack or convert it to a raw image and give that")]
     Twice {
         /// The image.
         image: String,
@@ -32,6 +35,7 @@ pub enum ImageError {
     },
     /// There is nothing in it.
     #[error("`{0}` is empty")]
+    #[diagnostic(kind = Input)]
     Empty(String),
     /// The stream ends before its own end mark.
     #[error("`{image}` is cut off: it ends at byte {at}, in the middle of its {format} stream")]
@@ -69,6 +73,7 @@ pub enum ImageError {
     },
     /// There is not one readable image in a zip file.
     #[error("`{image}` cannot be unpacked: {error}")]
+    #[diagnostic(forward(error))]
     Zip {
         /// The zip file.
         image: String,
@@ -77,6 +82,7 @@ pub enum ImageError {
     },
     /// Something stands behind the image, and nobody says that it belongs there.
     #[error("behind the {format} stream of `{image}`, from byte {at} on, is something else")]
+    #[diagnostic(hint = "if it belongs there, give the SHA-256 of the file with `--sha256`")]
     Trailing {
         /// The image.
         image: String,
@@ -87,6 +93,7 @@ pub enum ImageError {
     },
     /// The image is not the one that is meant.
     #[error("the SHA-256 of {}`{image}` is {found}, not {expected}", if *decoded { "what is in " } else { "" })]
+    #[diagnostic(hint = "get the image again, and its SHA-256 from where the image was made")]
     Hash {
         /// The image.
         image: String,
@@ -99,6 +106,7 @@ pub enum ImageError {
     },
     /// The block map belongs to another image.
     #[error("the block map is for an image of {} but `{image}` has {}", ByteSize(*expected), ByteSize(*found))]
+    #[diagnostic(kind = Input, hint = "give the .bmap file that was made with the image")]
     OtherLength {
         /// The image.
         image: String,
@@ -121,6 +129,7 @@ pub enum ImageError {
     },
     /// The image is larger than the medium.
     #[error("the image `{image}` needs {} but `{target}` has {}", ByteSize(*need), ByteSize(*have))]
+    #[diagnostic(kind = Fit, hint = "use a larger medium")]
     TooLarge {
         /// The image.
         image: String,
@@ -133,6 +142,7 @@ pub enum ImageError {
     },
     /// The image did not say its length, and has more bytes than the medium.
     #[error("the image `{image}` needs more than {} but `{target}` has {}", ByteSize(*need), ByteSize(*have))]
+    #[diagnostic(kind = Fit, hint = "use a larger medium")]
     TooLargeStream {
         /// The image.
         image: String,
@@ -147,6 +157,7 @@ pub enum ImageError {
     #[error(
         "the table of `{image}` counts in sectors of {table} bytes but those of `{target}` have {medium}"
     )]
+    #[diagnostic(kind = Fit, hint = "build the image for sectors of {medium} bytes")]
     OtherSectors {
         /// The image.
         image: String,
@@ -159,15 +170,19 @@ pub enum ImageError {
     },
     /// Somebody writes to it.
     #[error("`{0}` was changed while it was read")]
+    #[diagnostic(kind = Input, hint = "start again when the image is complete")]
     Changed(String),
     /// What comes once cannot be read again.
     #[error("`{0}` was read already and cannot be read again")]
+    #[diagnostic(kind = Input, hint = "save the image in a file and give that")]
     Once(String),
     /// It could not be fetched.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Fetch(#[from] FetchError),
     /// The operating system failed.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Io(#[from] Io),
 }
 
@@ -189,71 +204,5 @@ impl ImageError {
             Ok(error) => error.into(),
             Err(error) => Io::on("read", image)(error).into(),
         }
-    }
-}
-
-impl Diagnostic for ImageError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            ImageError::Format { .. } | ImageError::Twice { .. } => ErrorKind::Unsupported,
-            ImageError::Empty(_) | ImageError::OtherLength { .. } => ErrorKind::Input,
-            ImageError::Changed(_) | ImageError::Once(_) => ErrorKind::Input,
-            ImageError::Zip { error: ZipError::Directory(_) | ZipError::Checksum { .. }, .. } => {
-                ErrorKind::Corrupt
-            }
-            ImageError::Zip { error: ZipError::NoImage(_) | ZipError::Several(_), .. } => ErrorKind::Input,
-            ImageError::Zip { .. } => ErrorKind::Unsupported,
-            ImageError::Truncated { .. } | ImageError::Stream { .. } | ImageError::Trailing { .. } => {
-                ErrorKind::Corrupt
-            }
-            ImageError::Hash { .. } | ImageError::Said { .. } | ImageError::Damaged { .. } => {
-                ErrorKind::Corrupt
-            }
-            ImageError::TooLarge { .. }
-            | ImageError::TooLargeStream { .. }
-            | ImageError::OtherSectors { .. } => ErrorKind::Fit,
-            ImageError::Fetch(error) => error.kind(),
-            ImageError::Io(_) => ErrorKind::Io,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        let again = || "get or build the image again".into();
-        Some(match self {
-            ImageError::Format { .. } | ImageError::Twice { .. } => {
-                "unpack or convert it to a raw image and give that".into()
-            }
-            ImageError::Empty(_) | ImageError::Damaged { .. } => again(),
-            ImageError::Truncated { .. } | ImageError::Stream { .. } | ImageError::Said { .. } => again(),
-            ImageError::Zip { error, .. } => return error.hint(),
-            ImageError::Trailing { .. } => {
-                "if it belongs there, give the SHA-256 of the file with `--sha256`".into()
-            }
-            ImageError::Hash { .. } => {
-                "get the image again, and its SHA-256 from where the image was made".into()
-            }
-            ImageError::OtherLength { .. } => "give the .bmap file that was made with the image".into(),
-            ImageError::TooLarge { .. } | ImageError::TooLargeStream { .. } => "use a larger medium".into(),
-            ImageError::OtherSectors { medium, .. } => {
-                format!("build the image for sectors of {medium} bytes")
-            }
-            ImageError::Changed(_) => "start again when the image is complete".into(),
-            ImageError::Once(_) => "save the image in a file and give that".into(),
-            ImageError::Fetch(error) => return error.hint(),
-            ImageError::Io(error) => return error.hint(),
-        })
-    }
-}
-
-impl ZipError {
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            ZipError::Directory(_) | ZipError::Checksum { .. } => "get or build the image again".into(),
-            ZipError::NoImage(_)
-            | ZipError::Several(_)
-            | ZipError::Encrypted(_)
-            | ZipError::Method { .. } => "unpack the one that is meant and give that".into(),
-            ZipError::UnknownLength(_) => "save the zip file and give that".into(),
-        })
     }
 }

@@ -26,16 +26,20 @@ const DEFLATED: u16 = 8;
 const NAMED: usize = 4;
 
 /// Why there is not one image in a zip file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Unsupported, hint = "unpack the one that is meant and give that")]
 pub enum ZipError {
     /// Its directory is damaged.
     #[error("its directory cannot be read: {0}")]
+    #[diagnostic(kind = Corrupt, hint = "get or build the image again")]
     Directory(String),
     /// None of the members is an image.
     #[error("none of its members is an image: {}", list(.0))]
+    #[diagnostic(kind = Input)]
     NoImage(Vec<String>),
     /// More than one image.
     #[error("it has {} images: {}", .0.len(), list(.0))]
+    #[diagnostic(kind = Input)]
     Several(Vec<String>),
     /// A password is needed.
     #[error("`{0}` is encrypted")]
@@ -50,9 +54,11 @@ pub enum ZipError {
     },
     /// A stream does not tell how long a member is.
     #[error("the length of `{0}` stands behind it, which a stream cannot tell")]
+    #[diagnostic(hint = "save the zip file and give that")]
     UnknownLength(String),
     /// The bytes are not those that were packed.
     #[error("the CRC-32 of `{name}` is {found:08x}, not {expected:08x}")]
+    #[diagnostic(kind = Corrupt, hint = "get or build the image again")]
     Checksum {
         /// The member.
         name: String,
