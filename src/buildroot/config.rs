@@ -40,8 +40,7 @@ impl Config {
     /// Symbols with another value in `other`, by name; one that is not set is as one that is not there.
     pub fn differing(&self, other: &Config) -> Vec<String> {
         let symbols: BTreeSet<&String> = self.symbols.keys().chain(other.symbols.keys()).collect();
-        let differs = |symbol: &&String| self.get(symbol) != other.get(symbol);
-        symbols.into_iter().filter(differs).cloned().collect()
+        symbols.into_iter().filter(|symbol| self.get(symbol) != other.get(symbol)).cloned().collect()
     }
 
     /// The architecture the system is built for.

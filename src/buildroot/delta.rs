@@ -90,16 +90,8 @@ impl Settings {
 
     /// Those of a text.
     pub fn parse(text: &str) -> Settings {
-        let setting = |line: &str| {
-            let line = line.trim();
-            let unset = line.strip_prefix("# ").and_then(|rest| rest.strip_suffix(" is not set"));
-            match unset {
-                Some(symbol) => Some((symbol.to_owned(), "n".to_owned())),
-                None if line.starts_with('#') => None,
-                None => line.split_once('=').map(|(symbol, value)| (symbol.to_owned(), value.to_owned())),
-            }
-        };
-        Settings(text.lines().filter_map(setting).collect())
+        let settings = text.lines().filter_map(|line| setting(line.trim()));
+        Settings(settings.map(|(symbol, value)| (symbol.to_owned(), value.to_owned())).collect())
     }
 
     /// Number of settings.
@@ -114,10 +106,11 @@ impl Settings {
 
     /// Settings that are different here, or only here.
     pub fn since(&self, before: &Settings) -> Settings {
-        let changed = |(symbol, value): &(&String, &String)| {
-            before.0.get(*symbol) != Some(value) && !NOT_SAVED.contains(&symbol.as_str())
-        };
-        Settings(self.0.iter().filter(changed).map(|(s, v)| (s.clone(), v.clone())).collect())
+        let mut changed = self.clone();
+        changed.0.retain(|symbol, value| {
+            before.0.get(symbol) != Some(value) && !NOT_SAVED.contains(&symbol.as_str())
+        });
+        changed
     }
 
     /// As a fragment.
@@ -131,6 +124,15 @@ impl Settings {
             written.expect("a string takes all");
         }
         text
+    }
+}
+
+/// Symbol and value of a line.
+fn setting(line: &str) -> Option<(&str, &str)> {
+    match line.strip_prefix("# ").and_then(|rest| rest.strip_suffix(" is not set")) {
+        Some(symbol) => Some((symbol, "n")),
+        None if line.starts_with('#') => None,
+        None => line.split_once('='),
     }
 }
 

@@ -46,8 +46,8 @@ fn stale_device_tree(config: &Config, file: &str) -> Option<String> {
         return None;
     }
     let mut sources = listed.iter().flat_map(|list| list.split_ascii_whitespace());
-    let stem = |path: &str| path.rsplit('/').next().unwrap_or(path).trim_end_matches(".dts").to_owned();
-    let made = sources.any(|source| stem(source) == name);
+    let made =
+        sources.any(|source| source.rsplit('/').next().unwrap_or(source).trim_end_matches(".dts") == name);
     (!made).then(|| format!("{} does not name it", TREES[0]))
 }
 

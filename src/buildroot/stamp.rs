@@ -127,8 +127,7 @@ impl Release {
         keep_buildroots(&target, &os_release)?;
         replace(&target.join("etc").join(RELEASE), &text)?;
         replace(&output.join("images").join(RELEASE), &text)?;
-        let without_chain = |line: &&str| !line.starts_with(CHAIN_LINE);
-        let lines = text.split_inclusive('\n').filter(without_chain);
+        let lines = text.split_inclusive('\n').filter(|line| !line.starts_with(CHAIN_LINE));
         replace(&os_release, &lines.collect::<String>())?;
         link(Path::new("../usr/lib/os-release"), &target.join("etc/os-release"))?;
         Ok(())
@@ -178,8 +177,7 @@ fn link(to: &Path, path: &Path) -> Result<(), Io> {
 fn word(variables: &Environment, variable: &'static str) -> Result<Option<String>, StampError> {
     let Some(value) = variables.get(variable) else { return Ok(None) };
     let value = value.to_string_lossy().into_owned();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_+~".contains(c);
-    match value.chars().all(allowed) {
+    match value.chars().all(|c| c.is_ascii_alphanumeric() || ".-_+~".contains(c)) {
         true => Ok(Some(value)),
         false => Err(StampError::Version { variable, value }),
     }

@@ -139,8 +139,8 @@ fn is_bucket(name: &str) -> bool {
 /// Returns whether every store takes a segment as it is, and no file system below a store takes it for more than a
 /// name.
 fn is_segment(segment: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_=+".contains(&byte);
-    !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(allowed)
+    let is_name = !segment.is_empty() && segment != "." && segment != "..";
+    is_name && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_=+".contains(&byte))
 }
 
 /// A URL without what stands before an `@`, and from `?` or `#` on.

@@ -48,8 +48,8 @@ impl FromStr for CommandName {
 
 /// Returns whether make would take it for a target: neither a flag nor a variable nor a rule's pattern.
 fn is_target(text: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') && text.chars().all(allowed)
+    text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
 impl Registry {
@@ -80,9 +80,10 @@ impl Layer {
                 found.push((target, text));
             }
         }
-        let command =
-            |(target, description)| Command { command: format!("{}/{target}", self.name), description };
-        Ok(found.into_iter().map(command).collect())
+        let commands = found.into_iter();
+        Ok(commands
+            .map(|(target, description)| Command { command: format!("{}/{target}", self.name), description })
+            .collect())
     }
 }
 
@@ -97,12 +98,14 @@ fn described_command(line: &str) -> Option<(String, Option<String>)> {
 /// Targets that stand in a Makefile as they are; what it includes or computes is not seen.
 fn targets(makefile: &str) -> Vec<String> {
     let rules = makefile.lines().filter(|line| !line.starts_with(['\t', ' ', '#', '.']));
-    let of_rule = |line: &str| {
-        let (targets, rest) = line.split_once(':')?;
-        let is_rule = !rest.trim_start_matches(':').starts_with('=') && !targets.contains(['=', '$', '%']);
-        is_rule.then(|| targets.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-    };
-    rules.filter_map(of_rule).flatten().filter(|target| is_target(target)).collect()
+    rules.flat_map(rule_targets).filter(|target| is_target(target)).map(str::to_owned).collect()
+}
+
+/// Words before the colon of a rule; none for other lines.
+fn rule_targets(line: &str) -> impl Iterator<Item = &str> {
+    let (targets, rest) = line.split_once(':').unwrap_or_default();
+    let is_rule = !rest.trim_start_matches(':').starts_with('=') && !targets.contains(['=', '$', '%']);
+    targets.split_whitespace().filter(move |_| is_rule)
 }
 
 #[cfg(test)]

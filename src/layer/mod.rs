@@ -60,8 +60,8 @@ impl Environment {
     /// The workspace as SkiffOS names it: lower case, only letters, digits, `.`, `_` and `-`, else `default`.
     pub fn workspace(&self) -> String {
         let text = self.get(WORKSPACE_VARIABLE).unwrap_or_default().to_string_lossy().to_lowercase();
-        let kept = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let name: String = text.chars().filter(kept).collect();
+        let kept = text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        let name: String = kept.collect();
         if name.is_empty() { "default".into() } else { name }
     }
 

@@ -188,8 +188,8 @@ impl Registry {
 
     /// Path that is in the place of a layer and is not a directory.
     pub(super) fn no_directory(&self, name: &LayerName) -> Option<PathBuf> {
-        let below = |root: &PathBuf| root.join(name.as_str());
-        self.roots.iter().map(below).find(|path| path.symlink_metadata().is_ok() && !path.is_dir())
+        let mut paths = self.roots.iter().map(|root| root.join(name.as_str()));
+        paths.find(|path| path.symlink_metadata().is_ok() && !path.is_dir())
     }
 
     /// Programs of layers are given the variables of all layers; where one of them is this program, that changes

@@ -50,11 +50,13 @@ pub fn displaced(registry: &Registry, list: &str, asked_by: &str) -> Result<Vec<
     let graph = Graph::load(registry, list, asked_by)?;
     let order = ordered(&graph);
     let place = |wanted: &LayerName| order.iter().position(|name| name == wanted);
-    let of = |dependent: &LayerName| -> Vec<Displaced> {
+    let mut displaced = Vec::new();
+    for dependent in &order {
         let behind = graph.dependencies(dependent).filter(|name| place(name) > place(dependent));
-        let displaced =
-            |name: &LayerName| Displaced { dependency: name.to_string(), dependent: dependent.to_string() };
-        behind.map(displaced).collect()
-    };
-    Ok(order.iter().flat_map(of).collect())
+        displaced.extend(behind.map(|dependency| Displaced {
+            dependency: dependency.to_string(),
+            dependent: dependent.to_string(),
+        }));
+    }
+    Ok(displaced)
 }

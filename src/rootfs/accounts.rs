@@ -48,17 +48,14 @@ pub(super) struct Accounts {
 impl Accounts {
     /// Reads the file at `path` of the tree.
     pub(super) fn load(tree: &Tree, path: &'static str) -> Result<Accounts, AccountsError> {
-        let missing = |source| AccountsError::Missing { path, source };
-        let found = tree.resolve(path, LastLink::Follow).map_err(missing)?;
+        let found =
+            tree.resolve(path, LastLink::Follow).map_err(|source| AccountsError::Missing { path, source })?;
         let content = match &tree.node(found.id).body {
             Body::File(content) => content.read_all()?,
             other => return Err(AccountsError::NotAFile { path, kind: other.kind() }),
         };
-        let not_text = |error: std::string::FromUtf8Error| {
-            let at = error.utf8_error().valid_up_to();
-            AccountsError::NotText { path, at }
-        };
-        let text = String::from_utf8(content).map_err(not_text)?;
+        let text = String::from_utf8(content)
+            .map_err(|error| AccountsError::NotText { path, at: error.utf8_error().valid_up_to() })?;
         let lines = text.lines().map(str::to_owned).collect();
         Ok(Accounts { id: found.id, path: found.path, lines })
     }

@@ -190,13 +190,15 @@ impl Output {
         let path = self.path.join("build/packages-file-list.txt");
         let bytes = read_bytes(&path)?.unwrap_or_default();
         let lines = bytes.split(|byte| *byte == b'\n');
-        let owner = |line: &[u8]| {
-            let comma = line.iter().position(|byte| *byte == b',')?;
-            let file = line[comma + 1..].strip_prefix(b"./".as_slice()).unwrap_or(&line[comma + 1..]);
-            Some((file.to_vec(), String::from_utf8_lossy(&line[..comma]).into_owned()))
-        };
-        Ok(lines.filter_map(owner).collect())
+        Ok(lines.filter_map(file_and_package).collect())
     }
+}
+
+/// Path and package of a line `PACKAGE,./PATH`.
+fn file_and_package(line: &[u8]) -> Option<(Vec<u8>, String)> {
+    let comma = line.iter().position(|byte| *byte == b',')?;
+    let file = line[comma + 1..].strip_prefix(b"./".as_slice()).unwrap_or(&line[comma + 1..]);
+    Some((file.to_vec(), String::from_utf8_lossy(&line[..comma]).into_owned()))
 }
 
 impl Source {

@@ -35,6 +35,12 @@ pub(super) struct Closing {
 }
 
 impl Closing {
+    /// Paths of a symbol as one value; empty if it has none.
+    pub fn list(&self, symbol: &str) -> String {
+        let list = self.lists.iter().find(|(name, _)| *name == symbol);
+        list.map(|(_, paths)| listed(paths)).unwrap_or_default()
+    }
+
     /// The settings for a request.
     pub fn text(&self, request: &Merged) -> String {
         let mut text = String::new();
@@ -54,7 +60,7 @@ impl Closing {
 }
 
 /// As Buildroot's lists are: with spaces between.
-pub(super) fn listed(paths: &[PathBuf]) -> String {
+fn listed(paths: &[PathBuf]) -> String {
     paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
@@ -71,10 +77,7 @@ fn images(request: &Merged) -> impl Iterator<Item = &str> {
 pub(super) fn replaced(request: &Merged) -> Vec<String> {
     let mut replaced = Vec::new();
     for setting in request.settings().filter(|setting| setting.winner.layer == WHO) {
-        let of_layers = |assignment: &&Assignment| {
-            assignment.layer != WHO && !assignment.layer.starts_with("configs-base/")
-        };
-        let last = setting.overridden.iter().rfind(of_layers);
+        let last = setting.overridden.iter().rfind(|assignment| is_of_layer(assignment));
         let Some(last) = last.filter(|last| last.value != setting.winner.value) else { continue };
         if setting.symbol.starts_with(IMAGES) {
             continue;
@@ -83,6 +86,10 @@ pub(super) fn replaced(request: &Merged) -> Vec<String> {
         replaced.push(format!("`{symbol}={value}` ({place}) has no effect: {}", instead(symbol)));
     }
     replaced
+}
+
+fn is_of_layer(assignment: &Assignment) -> bool {
+    assignment.layer != WHO && !assignment.layer.starts_with("configs-base/")
 }
 
 fn instead(symbol: &str) -> &'static str {

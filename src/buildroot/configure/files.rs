@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use super::closing::{Closing, WHO, left_out, listed, replaced};
+use super::closing::{Closing, WHO, left_out, replaced};
 use super::external::External;
 use super::paths::{Located, link, locate};
 use super::{Inputs, patches};
@@ -134,13 +134,15 @@ fn merged(
     kind: Kind,
     variables: &TemplateVariables,
 ) -> Result<Merged> {
-    let of_layer = |fragment: Fragment| {
-        let layer = located.iter().find(|layer| layer.name == fragment.layer);
-        let path = layer.map(|layer| layer.path.to_string_lossy().into_owned()).unwrap_or_default();
-        fragment.expand(&variables.with_layer(&path))
-    };
-    let fragments = fragment::read(inputs.layers, kind)?;
-    Ok(Merged::from_fragments(&fragments.into_iter().map(of_layer).collect::<Vec<_>>()))
+    let fragments = fragment::read(inputs.layers, kind)?.into_iter();
+    let fragments: Vec<_> = fragments.map(|fragment| expanded(fragment, located, variables)).collect();
+    Ok(Merged::from_fragments(&fragments))
+}
+
+fn expanded(fragment: Fragment, located: &[Located], variables: &TemplateVariables) -> Fragment {
+    let layer = located.iter().find(|layer| layer.name == fragment.layer);
+    let path = layer.map(|layer| layer.path.to_string_lossy().into_owned()).unwrap_or_default();
+    fragment.expand(&variables.with_layer(&path))
 }
 
 fn closing(inputs: &Inputs<'_>, located: &[Located], flags: &str) -> Result<Closing> {
@@ -180,11 +182,7 @@ fn variables(inputs: &Inputs<'_>, closing: &Closing) -> TemplateVariables {
         ("REPLACEME_UBOOT_PATCHES", "BR2_TARGET_UBOOT_PATCH"),
         ("REPLACEME_ROOTFS_OVERLAY", "BR2_ROOTFS_OVERLAY"),
     ];
-    let value = |symbol: &str| {
-        let list = closing.lists.iter().find(|(name, _)| *name == symbol);
-        list.map(|(_, paths)| listed(paths)).unwrap_or_default()
-    };
-    let of_symbols = OF_SYMBOLS.map(|(word, symbol)| (word.to_owned(), value(symbol)));
+    let of_symbols = OF_SYMBOLS.map(|(word, symbol)| (word.to_owned(), closing.list(symbol)));
     let directory = inputs.workspace.config().to_string_lossy().into_owned();
     let (version, commit) = inputs.version;
     of_symbols

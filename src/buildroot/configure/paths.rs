@@ -41,8 +41,7 @@ pub fn reject_unsafe(what: &'static str, path: &Path) -> Result<(), PathError> {
 }
 
 fn unsafe_character(path: &Path) -> Option<char> {
-    let is_safe = |c: &char| c.is_alphanumeric() || "/_-.+,".contains(*c);
-    path.to_string_lossy().chars().find(|c| !is_safe(c))
+    path.to_string_lossy().chars().find(|c| !c.is_alphanumeric() && !"/_-.+,".contains(*c))
 }
 
 /// Place where Buildroot finds a layer: its directory, or a link to it.

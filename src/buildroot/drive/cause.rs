@@ -119,8 +119,10 @@ fn memory(line: &str) -> Option<Cause> {
 fn url(line: &str) -> Option<String> {
     let schemes = ["https://", "http://", "ftp://", "git://", "ssh://"];
     let start = schemes.iter().filter_map(|scheme| line.find(scheme)).min()?;
-    let end = |c: char| c.is_whitespace() || "'\"<>`;)".contains(c);
-    let url = line[start..].split(end).next()?.trim_end_matches([':', ',', '.']);
+    let url = line[start..]
+        .split(|c: char| c.is_whitespace() || "'\"<>`;)".contains(c))
+        .next()?
+        .trim_end_matches([':', ',', '.']);
     Some(url.into())
 }
 

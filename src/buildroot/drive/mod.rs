@@ -167,10 +167,6 @@ fn configuration(output: &Path) -> Option<String> {
 
 /// Names of packages, each alone in its line.
 fn ask(program: &Program, interrupt: &Interrupt) -> Result<BTreeSet<String>, DriveError> {
-    let is_name = |line: &str| {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
-        !line.is_empty() && line.chars().all(allowed)
-    };
     let mut names = BTreeSet::new();
     let ended = program.run(interrupt, None, &mut |line| {
         names.extend(Some(line).filter(|line| is_name(line)).map(str::to_owned));
@@ -179,6 +175,10 @@ fn ask(program: &Program, interrupt: &Interrupt) -> Result<BTreeSet<String>, Dri
         true => Ok(names),
         false => Ok(BTreeSet::new()),
     }
+}
+
+fn is_name(line: &str) -> bool {
+    !line.is_empty() && line.chars().all(|c| c.is_ascii_alphanumeric() || "+-._".contains(c))
 }
 
 fn report(message: &Message, packages: &Packages, listener: &dyn Listener) {

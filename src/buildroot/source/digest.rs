@@ -47,8 +47,8 @@ impl TreeDigest {
             items.sort_by(|a, b| a.name.as_os_str().as_bytes().cmp(b.name.as_os_str().as_bytes()));
             by_entry.insert(name.to_string_lossy().into_owned(), items);
         }
-        let digest = |(name, items): (String, Vec<Item>)| Ok((name, digest_items(tree, &items)?));
-        let entries = by_entry.into_iter().map(digest).collect::<Result<_, Io>>()?;
+        let digests = by_entry.into_iter().map(|(name, items)| Ok((name, digest_items(tree, &items)?)));
+        let entries = digests.collect::<Result<_, Io>>()?;
         Ok(TreeDigest { entries })
     }
 

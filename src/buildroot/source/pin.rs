@@ -95,8 +95,8 @@ impl Pin {
 
     fn differing(&self, digest: &TreeDigest) -> Vec<String> {
         let of_both = self.entries.keys().chain(digest.entries.keys());
-        let differs = |name: &&String| self.entries.get(*name) != digest.entries.get(*name);
-        let names: std::collections::BTreeSet<&String> = of_both.filter(differs).collect();
+        let differing = of_both.filter(|name| self.entries.get(*name) != digest.entries.get(*name));
+        let names: std::collections::BTreeSet<&String> = differing.collect();
         names.into_iter().cloned().collect()
     }
 }

@@ -140,8 +140,8 @@ impl Local {
             return;
         }
         if let Err(reason) = self.keep(directory, id, &entry) {
-            let warning = || format!("new blocks are not kept in the block cache: {reason}");
-            self.warnings.write.get_or_init(warning);
+            let warning = &self.warnings.write;
+            warning.get_or_init(|| format!("new blocks are not kept in the block cache: {reason}"));
         }
     }
 
@@ -180,8 +180,8 @@ impl Local {
             }
             if let Err(error) = self.evict_from(directory, group) {
                 let bound = ByteSize(self.bound.bytes);
-                let warning = || format!("the block cache may be larger than {bound}: {error}");
-                self.warnings.remove.get_or_init(warning);
+                let warning = &self.warnings.remove;
+                warning.get_or_init(|| format!("the block cache may be larger than {bound}: {error}"));
             }
         }
     }

@@ -141,8 +141,7 @@ impl Shared {
     /// Keys that neither the local cache nor `keys` before them have.
     fn missing(&self, keys: &[Key]) -> Vec<Key> {
         let mut seen = HashSet::new();
-        let is_missing = |key: &&Key| seen.insert(**key) && !self.inner.local.contains(key);
-        keys.iter().filter(is_missing).copied().collect()
+        keys.iter().copied().filter(|key| seen.insert(*key) && !self.inner.local.contains(key)).collect()
     }
 }
 

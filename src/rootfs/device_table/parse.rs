@@ -66,8 +66,10 @@ impl DeviceTable {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let at = || TableLine { file: file.into(), line: number };
-            let entry = parse_line(line).map_err(|problem| DeviceTableError::Syntax { at: at(), problem })?;
+            let entry = parse_line(line).map_err(|problem| DeviceTableError::Syntax {
+                at: TableLine { file: file.into(), line: number },
+                problem,
+            })?;
             lines.push(Line { number, entry });
         }
         Ok(DeviceTable { file: file.into(), lines })

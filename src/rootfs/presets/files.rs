@@ -22,11 +22,12 @@ pub(super) fn configuration_files(
             }
         }
     }
-    let read = |(name, path): (Vec<u8>, Vec<u8>)| -> Result<ConfigurationFile, ContentError> {
+    let mut read = Vec::new();
+    for (name, path) in files {
         let text = read_text(tree, &path)?.unwrap_or_default();
-        Ok((name, path, text))
-    };
-    files.into_iter().map(read).collect()
+        read.push((name, path, text));
+    }
+    Ok(read)
 }
 
 /// The text of a file of the tree; nothing if there is no file. A link to `/dev/null` counts as empty.

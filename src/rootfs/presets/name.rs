@@ -26,9 +26,9 @@ pub(super) struct UnitName<'a> {
 impl<'a> UnitName<'a> {
     /// Nothing if the text is not a unit's name.
     pub(super) fn parse(text: &'a str) -> Option<UnitName<'a>> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+        let is_allowed = text.chars().all(|c| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c));
         let (stem, suffix) = text.rsplit_once('.')?;
-        if !SUFFIXES.contains(&suffix) || stem.is_empty() || !text.chars().all(allowed) {
+        if !SUFFIXES.contains(&suffix) || stem.is_empty() || !is_allowed {
             return None;
         }
         let (prefix, instance) = match stem.split_once('@') {
