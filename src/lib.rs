@@ -29,8 +29,8 @@
 //!                                                          Buildroot O= directory
 //! ```
 //!
-//! [`buildroot::configure`] costs nothing when nothing changed, and is called before anything is built. Hooks and commands
-//! of layers find the environment that SkiffOS gives them ([`layer::environment`]). [`process`] starts programs:
+//! `buildroot::configure` costs nothing when nothing changed, and is called before anything is built. Hooks and commands
+//! of layers find the environment that SkiffOS gives them (`layer::environment`). [`process`] starts programs:
 //! Buildroot's make, git, and what layers bring; composing and flashing start none.
 //!
 //! [`stage`] gathers what a plan is about: the root tree, the artifacts (images and boot texts that are composed

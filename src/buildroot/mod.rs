@@ -1,17 +1,17 @@
 //! Buildroot, driven: its source, its configuration, its build, and what a build leaves for others to read.
 
 pub mod config;
-pub mod configure;
-pub mod configured;
-pub mod delta;
-pub mod drive;
+pub(crate) mod configure;
+pub(crate) mod configured;
+pub(crate) mod delta;
+pub(crate) mod drive;
 pub mod effective;
-pub mod hooks;
+pub(crate) mod hooks;
 pub mod kconfig;
-pub mod legal;
-pub mod make;
+pub(crate) mod legal;
+pub(crate) mod make;
 pub mod source;
 mod stale;
-pub mod stamp;
+pub(crate) mod stamp;
 
-pub use stale::stale_artifact;
+pub(crate) use stale::stale_artifact;

@@ -12,7 +12,8 @@ mod remote;
 #[cfg(feature = "object-store")]
 mod shared;
 
-pub use remote::{Access, RemoteError, RemoteUrl, with_remote};
+pub(crate) use remote::with_remote;
+pub use remote::{Access, RemoteError, RemoteUrl};
 #[cfg(feature = "object-store")]
 pub use shared::{Answer, BlockStore, Found, Limits, Shared, StoreError, share};
 

@@ -188,7 +188,7 @@ impl Access {
     /// # Errors
     ///
     /// See [`Access::from_variables`].
-    pub fn from_env() -> Result<Access, RemoteError> {
+    pub(crate) fn from_env() -> Result<Access, RemoteError> {
         Access::from_variables(|variable| std::env::var(variable).ok())
     }
 
@@ -245,7 +245,7 @@ fn check_endpoint(variable: &'static str, url: String, allow_http: bool) -> Resu
 ///
 /// A URL or an environment that cannot be meant. A store that cannot be used, and missing credentials, which are
 /// usual for builds of a fork, are a warning of [`BlockCache::finish`].
-pub fn with_remote(local: Arc<dyn BlockCache>, url: &str) -> Result<Arc<dyn BlockCache>, RemoteError> {
+pub(crate) fn with_remote(local: Arc<dyn BlockCache>, url: &str) -> Result<Arc<dyn BlockCache>, RemoteError> {
     let url: RemoteUrl = url.parse()?;
     let access = Access::from_env()?;
     open(local, &url, &access)

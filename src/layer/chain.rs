@@ -43,7 +43,7 @@ impl Chain {
     }
 
     /// All layers, in order.
-    pub fn into_layers(self) -> Vec<Layer> {
+    pub(crate) fn into_layers(self) -> Vec<Layer> {
         self.pre.into_iter().chain(self.chosen).chain(self.overrides).chain(self.post).collect()
     }
 

@@ -173,7 +173,7 @@ impl Merged {
 }
 
 /// Text that `who` appended as the last part of a text that [`Merged::text`] returned.
-pub fn appended<'a>(text: &'a str, who: &str) -> Option<&'a str> {
+pub(crate) fn appended<'a>(text: &'a str, who: &str) -> Option<&'a str> {
     text.rsplit_once(&format!("\n# {who}\n")).map(|(_, part)| part)
 }
 

@@ -9,14 +9,14 @@
 
 mod chain;
 mod commands;
-pub mod environment;
+pub(crate) mod environment;
 pub mod fragment;
 mod graph;
 pub mod merge;
 mod registry;
 mod resolve;
 mod skiffos;
-pub mod symbols;
+pub(crate) mod symbols;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -25,25 +25,25 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use chain::{Chain, Order};
-pub use commands::{Command, CommandName, ParseCommandError};
+pub(crate) use commands::{Command, CommandName};
 pub use registry::{Registry, Roots, discover};
 pub use skiffos::{Displaced, displaced};
 
 use crate::error::{Diagnostic, Io};
 
 /// The variable with the layers a user wants.
-pub const CONFIG_VARIABLE: &str = "SKIFF_CONFIG";
+pub(crate) const CONFIG_VARIABLE: &str = "SKIFF_CONFIG";
 /// The variable with more configs roots, colon-separated.
-pub const EXTRA_VARIABLE: &str = "SKIFF_EXTRA_CONFIGS_PATH";
+pub(crate) const EXTRA_VARIABLE: &str = "SKIFF_EXTRA_CONFIGS_PATH";
 /// Start of the variables that give one layer a directory: `SKIFF_CONFIG_PATH_NAMESPACE_NAME`.
-pub const PATH_PREFIX: &str = "SKIFF_CONFIG_PATH_";
+pub(crate) const PATH_PREFIX: &str = "SKIFF_CONFIG_PATH_";
 /// The variable in which programs of layers find the directories of the chosen layers. `SKIFF_CONFIG_PATH_VAR` is
 /// another such list, which SkiffOS exports beside it: no layer's.
 const PATH_LIST: &str = "SKIFF_CONFIG_PATH_VAR";
 /// The variable with the order of layers, `skiffos` or `dependencies`.
-pub const ORDER_VARIABLE: &str = "SKIFF_ORDER";
+pub(crate) const ORDER_VARIABLE: &str = "SKIFF_ORDER";
 /// Start of the variables in which programs of layers find the name of a layer: `SKIFF_CONFIG_NAME_NAMESPACE_NAME`.
-pub const NAME_PREFIX: &str = "SKIFF_CONFIG_NAME_";
+pub(crate) const NAME_PREFIX: &str = "SKIFF_CONFIG_NAME_";
 /// The variable with the workspace.
 const WORKSPACE_VARIABLE: &str = "SKIFF_WORKSPACE";
 
@@ -92,12 +92,12 @@ impl LayerName {
     }
 
     /// The variable that gives this layer a directory. `-`, which no shell takes in a variable, is `_` in it.
-    pub fn path_variable(&self) -> String {
+    pub(crate) fn path_variable(&self) -> String {
         format!("{PATH_PREFIX}{}", self.in_variables())
     }
 
     /// The variable in which programs of layers find the name of this layer.
-    pub fn name_variable(&self) -> String {
+    pub(crate) fn name_variable(&self) -> String {
         format!("{NAME_PREFIX}{}", self.in_variables())
     }
 

@@ -13,7 +13,7 @@
 
 use std::path::Path;
 
-use super::output::{MARKER, Output, Source};
+use super::output::{MARKER, Output, RootSource};
 use super::presets;
 use super::users_table::{PasswordMethod, UsersOptions};
 use crate::error::Result;
@@ -65,8 +65,8 @@ pub fn root_tree(inputs: &RootInputs) -> Result<RootTree> {
 
 fn read_source(output: &Output) -> Result<RootTree> {
     let (tree, path) = match &output.source {
-        Source::Target { dir, .. } => (scan_target(dir)?, dir),
-        Source::Tar { path } => (read_archive(path)?, path),
+        RootSource::Target { dir, .. } => (scan_target(dir)?, dir),
+        RootSource::Tar { path } => (read_archive(path)?, path),
     };
     let mut root = RootTree { tree, provenance: Provenance::new(), notes: Vec::new() };
     root.record_source(output, path)?;
@@ -112,7 +112,7 @@ impl RootTree {
     }
 
     fn apply_tables(&mut self, inputs: &RootInputs) -> Result<()> {
-        let Source::Target { users, devices, .. } = &inputs.output.source else { return Ok(()) };
+        let RootSource::Target { users, devices, .. } = &inputs.output.source else { return Ok(()) };
         let method = match users.has_clear_text() {
             true => inputs.output.password_method()?,
             false => PasswordMethod::Sha256,
@@ -129,7 +129,7 @@ impl RootTree {
         }
         let mut notes = presets::preset_all(&mut self.tree, &mut self.provenance, inputs.epoch)?;
         self.notes.append(&mut notes);
-        if matches!(inputs.output.source, Source::Target { .. }) {
+        if matches!(inputs.output.source, RootSource::Target { .. }) {
             self.notes.push(
                 "paths that systemd-tmpfiles makes are made at boot; images/rootfs.tar has them from the start".into(),
             );

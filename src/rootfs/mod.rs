@@ -5,19 +5,21 @@
 
 mod accounts;
 pub mod capability;
-pub mod device_table;
-pub mod finish;
-pub mod output;
+mod device_table;
+mod finish;
+mod output;
 pub mod presets;
-pub mod users_table;
+mod users_table;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use accounts::AccountsError;
+pub use device_table::{DeviceTable, DeviceTableError};
 pub use finish::{RootInputs, RootTree, root_tree};
-pub use output::{Handoff, Output};
+pub use output::{Handoff, Output, OutputError, RootSource};
+pub use users_table::{PasswordMethod, UsersTable, UsersTableError};
 
 /// A line of a users or device table, for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::error::{Diagnostic, Io};
 use crate::value::Arch;
 
 /// A file in `target/` that says that `target/` is not a root filesystem, because ownership is missing.
-pub const MARKER: &str = "THIS_IS_NOT_YOUR_ROOT_FILESYSTEM";
+pub(super) const MARKER: &str = "THIS_IS_NOT_YOUR_ROOT_FILESYSTEM";
 /// Tables that `make rootfs-common` writes.
 const USERS: &str = "build/buildroot-fs/full_users_table.txt";
 const DEVICES: &str = "build/buildroot-fs/full_devices_table.txt";
@@ -95,9 +95,9 @@ pub enum Handoff {
     Tar,
 }
 
-/// Source of the root filesystem.
+/// RootSource of the root filesystem.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum RootSource {
     /// The directory `target/`, with the tables that make a root filesystem of it.
     Target {
         /// The directory.
@@ -123,8 +123,8 @@ pub struct Output {
     pub config: Config,
     /// Architecture of the system, if it is known.
     pub arch: Option<Arch>,
-    /// Source of the root filesystem.
-    pub source: Source,
+    /// RootSource of the root filesystem.
+    pub source: RootSource,
 }
 
 impl Output {
@@ -140,7 +140,7 @@ impl Output {
             let arch = config.get("BR2_ARCH").unwrap_or("").into();
             OutputError::UnknownArch { path: file, arch }
         })?;
-        let source = Source::find(path, handoff)?;
+        let source = RootSource::find(path, handoff)?;
         Ok(Output { path: path.into(), config, arch: Some(arch), source })
     }
 
@@ -157,7 +157,7 @@ impl Output {
                 path: path.parent().unwrap_or(Path::new("")).into(),
                 config: Config::default(),
                 arch: None,
-                source: Source::Tar { path: path.into() },
+                source: RootSource::Tar { path: path.into() },
             }),
         }
     }
@@ -174,12 +174,12 @@ impl Output {
     }
 
     /// Returns whether systemd is the init system.
-    pub fn has_systemd(&self) -> bool {
+    pub(super) fn has_systemd(&self) -> bool {
         self.config.is_set("BR2_INIT_SYSTEMD")
     }
 
     /// Method that hashes clear-text passwords of the users table.
-    pub fn password_method(&self) -> Result<PasswordMethod, UsersTableError> {
+    pub(super) fn password_method(&self) -> Result<PasswordMethod, UsersTableError> {
         self.config.get("BR2_TARGET_GENERIC_PASSWD_METHOD").unwrap_or(DEFAULT_METHOD).parse()
     }
 
@@ -201,21 +201,21 @@ fn file_and_package(line: &[u8]) -> Option<(Vec<u8>, String)> {
     Some((file.to_vec(), String::from_utf8_lossy(&line[..comma]).into_owned()))
 }
 
-impl Source {
-    fn find(path: &Path, handoff: Handoff) -> Result<Source, OutputError> {
+impl RootSource {
+    fn find(path: &Path, handoff: Handoff) -> Result<RootSource, OutputError> {
         let (target, tar) = (path.join("target"), path.join("images/rootfs.tar"));
         if !target.is_dir() && !tar.is_file() {
             return Err(OutputError::NotBuilt(path.into()));
         }
         match handoff {
-            Handoff::Tar if tar.is_file() => Ok(Source::Tar { path: tar }),
+            Handoff::Tar if tar.is_file() => Ok(RootSource::Tar { path: tar }),
             Handoff::Tar => Err(OutputError::NoSource { path: path.into(), file: "images/rootfs.tar" }),
-            Handoff::Target if target.is_dir() => Source::target(path, target),
+            Handoff::Target if target.is_dir() => RootSource::target(path, target),
             Handoff::Target => Err(OutputError::NoSource { path: path.into(), file: "target" }),
         }
     }
 
-    fn target(path: &Path, dir: PathBuf) -> Result<Source, OutputError> {
+    fn target(path: &Path, dir: PathBuf) -> Result<RootSource, OutputError> {
         let table = |table: &'static str| -> Result<(PathBuf, String), OutputError> {
             let file = path.join(table);
             let text = read_text(&file)?.ok_or_else(|| OutputError::NoTable { path: path.into(), table })?;
@@ -225,7 +225,7 @@ impl Source {
         let (devices_file, devices) = table(DEVICES)?;
         let users = UsersTable::parse(&users_file, &users)?;
         let devices = DeviceTable::parse(&devices_file, &devices)?;
-        Ok(Source::Target { dir, users, devices })
+        Ok(RootSource::Target { dir, users, devices })
     }
 }
 
@@ -302,6 +302,6 @@ mod tests {
         assert_eq!((output.arch, output.has_systemd()), (Some(Arch::X86_64), true));
         assert_eq!(output.password_method().unwrap(), PasswordMethod::Sha256);
         assert_eq!(output.packages().unwrap()[b"bin/x".as_slice()], "other");
-        assert!(matches!(&output.source, Source::Target { users, .. } if !users.is_empty()));
+        assert!(matches!(&output.source, RootSource::Target { users, .. } if !users.is_empty()));
     }
 }

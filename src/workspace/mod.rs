@@ -13,11 +13,11 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
-pub use lock::{Lock, LockError};
-pub use removal::{Removal, RemovalError};
-pub use selection::{Asked, Selection, SelectionError, Used};
+pub(crate) use lock::Lock;
+pub(crate) use removal::Removal;
+pub(crate) use selection::{Asked, Selection, SelectionError, Used};
 pub use state::State;
-pub use write::{replace, write_changed};
+pub(crate) use write::{replace, write_changed};
 
 use crate::error::{Diagnostic, Io};
 

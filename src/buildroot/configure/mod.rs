@@ -22,9 +22,7 @@ pub use closing::WHO;
 pub use defconfig::{Edited, Reason};
 pub use error::ConfigureError;
 pub use external::External;
-pub use files::{Configuration, File};
-pub use patches::PatchError;
-pub use paths::PathError;
+pub use files::Configuration;
 
 use paths::reject_unsafe;
 

@@ -17,12 +17,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use cause::Cause;
 pub use failure::Failure;
-pub use log::older;
 pub use message::{Message, plain};
 pub use packages::Packages;
-pub use times::Times;
 
 use super::make::Make;
 use crate::error::{Diagnostic, Io};

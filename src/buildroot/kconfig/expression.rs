@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Condition of `depends on` and `if`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expression {
+pub(crate) enum Expression {
     /// A symbol, or a bare word that stands for itself.
     Symbol(String),
     /// A text in quotes, or something that only Kconfig can expand (`$(...)`).
@@ -20,14 +20,14 @@ pub enum Expression {
 }
 
 /// Known values of symbols.
-pub trait Values {
+pub(crate) trait Values {
     /// The value of a symbol, `n` or nothing for one that has none; `None` if it is not known.
     fn value(&self, symbol: &str) -> Option<String>;
 }
 
 /// A part of a condition that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unmet {
+pub(crate) struct Unmet {
     /// The part.
     pub part: String,
     /// Its first symbol.

@@ -12,16 +12,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-pub use expression::{Expression, Unmet, Values};
-
-pub(super) use expression::number;
+pub(super) use expression::{Expression, Unmet, Values, number};
 
 /// The file of Buildroot that defines what it no longer has.
 const LEGACY: &str = "Config.in.legacy";
 
 /// The type of a symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
+pub(crate) enum Type {
     /// `y` or `n`.
     Bool,
     /// `y`, `m` or `n`.
@@ -47,7 +45,7 @@ impl Type {
     }
 
     /// Form of a value of this type.
-    pub fn expects(self) -> &'static str {
+    pub(crate) fn expects(self) -> &'static str {
         match self {
             Type::Bool => "`y` or `n`",
             Type::Tristate => "`y`, `m` or `n`",
@@ -60,7 +58,7 @@ impl Type {
 
 /// One definition of a symbol; a symbol can have several.
 #[derive(Clone, Debug, Default)]
-pub struct Definition {
+pub(crate) struct Definition {
     /// Its type, if this definition gives it.
     pub kind: Option<Type>,
     /// Text that the user is asked; nothing if the value only follows from others.
@@ -79,7 +77,7 @@ pub struct Definition {
 
 /// Symbol that selects another one.
 #[derive(Clone, Debug)]
-pub struct Selector {
+pub(crate) struct Selector {
     /// The symbol that selects.
     pub symbol: String,
     /// Under which condition.
@@ -122,17 +120,17 @@ impl Definitions {
     }
 
     /// The definitions of a symbol; none if it is unknown.
-    pub fn get(&self, symbol: &str) -> &[Definition] {
+    pub(crate) fn get(&self, symbol: &str) -> &[Definition] {
         self.symbols.get(symbol).map_or(&[], Vec::as_slice)
     }
 
     /// Symbols that select a symbol.
-    pub fn selectors(&self, symbol: &str) -> &[Selector] {
+    pub(crate) fn selectors(&self, symbol: &str) -> &[Selector] {
         self.selectors.get(symbol).map_or(&[], Vec::as_slice)
     }
 
     /// The members of a choice, in order.
-    pub fn members(&self, choice: usize) -> &[String] {
+    pub(crate) fn members(&self, choice: usize) -> &[String] {
         &self.choices[choice]
     }
 
@@ -153,7 +151,7 @@ impl Definitions {
     }
 
     /// A name of a file as it stands in a `.config`.
-    pub fn named(&self, name: &str) -> String {
+    pub(crate) fn named(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 }

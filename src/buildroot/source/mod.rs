@@ -9,10 +9,12 @@ mod series;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-pub use archive::{Archive, ArchiveError};
+pub(crate) use archive::Archive;
+use archive::ArchiveError;
 pub use digest::TreeDigest;
-pub use pin::{Pin, PinError};
-pub use series::{Series, SeriesError};
+pub use pin::Pin;
+use pin::PinError;
+use series::{Series, SeriesError};
 
 use crate::error::{Diagnostic, Io};
 use crate::interrupt::Interrupt;
@@ -20,7 +22,7 @@ use crate::layer::symbols::buildroot_version;
 use crate::workspace::{Lock, Workspace};
 
 /// The variable that names a source tree. Scripts of SkiffOS give it another meaning: the output directory.
-pub const VARIABLE: &str = "BUILDROOT_DIR";
+pub(crate) const VARIABLE: &str = "BUILDROOT_DIR";
 /// Files and directories that every such tree has.
 const PARTS: [&str; 3] = ["Makefile", "Config.in", "package"];
 
@@ -238,7 +240,7 @@ fn version(tree: &Path, name: &Path) -> Result<String, SourceError> {
 ///
 /// # Errors
 /// It cannot be fetched or unpacked, or is not the pinned one. Nothing is left of it then.
-pub fn fetch(workspace: &Workspace, from: Option<&Archive>) -> Result<Fetched, SourceError> {
+pub(crate) fn fetch(workspace: &Workspace, from: Option<&Archive>) -> Result<Fetched, SourceError> {
     let pin = Pin::for_project(workspace.root())?.unwrap_or_else(Pin::built_in);
     let trees = workspace.trees();
     let _lock = Lock::wait(&trees.join("lock"))?;
@@ -264,7 +266,7 @@ fn check(pin: &Pin, tree: &Path, name: &Path) -> Result<(), SourceError> {
 
 /// A tree that was fetched.
 #[derive(Clone, Debug)]
-pub struct Fetched {
+pub(crate) struct Fetched {
     /// Directory of the tree.
     pub path: PathBuf,
     /// Its version.

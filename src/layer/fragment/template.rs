@@ -3,7 +3,7 @@
 use super::value::escaped;
 
 /// The directory of the layer that a fragment belongs to.
-pub const LAYER_VARIABLE: &str = "SKIFF_CONFIG_ROOT";
+const LAYER_VARIABLE: &str = "SKIFF_CONFIG_ROOT";
 
 /// Variables with their values.
 #[derive(Clone, Debug, Default)]

@@ -14,7 +14,7 @@ const PARENT_MODE: u32 = 0o755;
 
 impl DeviceTable {
     /// Applies every line to `tree`; nodes that are made get `mtime`. On an error the tree is left half done.
-    pub fn apply(
+    pub(in crate::rootfs) fn apply(
         &self,
         tree: &mut Tree,
         provenance: &mut Provenance,

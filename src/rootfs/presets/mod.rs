@@ -42,7 +42,7 @@ pub enum PresetError {
 }
 
 /// Returns whether systemd is in the tree.
-pub fn has_systemd(tree: &Tree) -> bool {
+pub(in crate::rootfs) fn has_systemd(tree: &Tree) -> bool {
     tree.resolve(SYSTEMD, LastLink::Follow).is_ok()
 }
 

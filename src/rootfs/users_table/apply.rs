@@ -13,7 +13,7 @@ const HOME_MODE: u32 = 0o755;
 impl UsersTable {
     /// Adds groups and users to the account files of `tree`, makes their homes and gives those to them. On an error
     /// the tree is left half done. An empty table needs no account files.
-    pub fn apply(
+    pub(in crate::rootfs) fn apply(
         &self,
         tree: &mut Tree,
         provenance: &mut Provenance,

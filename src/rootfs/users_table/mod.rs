@@ -141,7 +141,7 @@ pub enum UsersTableError {
 
 /// Settings for applying a table.
 #[derive(Clone, Copy, Debug)]
-pub struct UsersOptions<'a> {
+pub(super) struct UsersOptions<'a> {
     /// `BR2_TARGET_GENERIC_PASSWD_METHOD`.
     pub method: PasswordMethod,
     /// Seed of the salts.

@@ -82,7 +82,7 @@ impl UsersTable {
     }
 
     /// Returns whether a password is clear text, which needs a method to hash it.
-    pub fn has_clear_text(&self) -> bool {
+    pub(in crate::rootfs) fn has_clear_text(&self) -> bool {
         self.users.iter().any(|user| user.password.starts_with('=') || user.password.starts_with("!="))
     }
 
