@@ -13,13 +13,13 @@ use skiff_image::event::Silent;
 use skiff_image::fs::ext4::update::{Change, Kind, Volume};
 use skiff_image::fs::squashfs::Resources;
 use skiff_image::fs::{WrittenFile, ext4, fat};
-use skiff_image::install::{Holds, InstallError, Installation, Options, Stream, Survey};
+use skiff_image::install::{Holds, InstallError, Installation, Options, Survey};
 use skiff_image::layer::{self, Environment};
 use skiff_image::persist::PreSeed;
 use skiff_image::plan::KnownIds;
 use skiff_image::rootfs::{Handoff, Output};
 use skiff_image::stage::{Inputs, TemplateVariables};
-use skiff_image::storage::{Layer, Medium, PowerCut, Target, TargetError, WriteOp};
+use skiff_image::storage::{Cursor, Layer, Medium, PowerCut, Target, TargetError, WriteOp};
 use skiff_image::tree::{self, Content, Stat};
 use skiff_image::value::{Digest, Seed};
 
@@ -196,7 +196,7 @@ fn look(target: &Arc<dyn Target>) -> Result<Found, String> {
         return Ok(Found::Unfinished);
     }
     let files = |found: &skiff_image::install::Found| {
-        let stream = Stream::new(target, found.start, found.len);
+        let stream = Cursor::new(Arc::clone(target), found.start, found.len);
         match found.holds {
             Holds::Fat { .. } => {
                 let volume = fat::Volume::from_reader("boot", stream).map_err(|error| error.to_string())?;
