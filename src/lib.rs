@@ -46,6 +46,21 @@
 //! turns Ctrl-C into an error of the next write, [`storage::PowerCut`] tells every state in which a power cut can leave a
 //! medium. [`cli`] has one thin file for each verb, [`report`] prints.
 //!
+//! The modules, from the top down; each uses only those of lines below its own, which a test checks:
+//!
+//! ```text
+//! cli
+//! install
+//! compose
+//! lint
+//! stage
+//! report rootfs
+//! buildroot demo flash inspect plan
+//! board device process readback source workspace
+//! bmap boot cache event interrupt layer manifest network persist recognize
+//! error fs storage table tree value
+//! ```
+//!
 //! Two more packages live below `src/`. `skiff-disk` (`src/disk`) has the filesystems, partition tables, trees and targets, for
 //! anyone who writes disk images; this crate re-exports it. `skiff-init` (`src/init`) is a program for the device: the first
 //! process of boards whose root is a squashfs. It shares nothing with this library.

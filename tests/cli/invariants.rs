@@ -1,5 +1,6 @@
 //! The promises of the crate's documentation that are absences: looked for in the source text.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -80,4 +81,87 @@ fn programs_are_started_in_one_place_and_no_clock_or_chance_is_asked() {
     ];
     lines.retain(|line| !waits.iter().any(|file| line.contains(file)) || !line.contains("Instant::now"));
     assert_eq!(lines, Vec::<String>::new());
+}
+
+/// The lines of modules in the documentation of a crate, from the top down.
+fn levels(root: &Path) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root.join("lib.rs")).expect("a crate has a lib.rs");
+    let (_, rest) = text.split_once("from the top down").expect("the documentation has the order");
+    let picture = rest.split("```").nth(1).expect("the order is a block of text");
+    let lines = picture.lines().skip(1).map(|line| line.trim_start_matches("//!"));
+    lines.map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+/// Modules that `code` uses: `crate::name` and `crate::{name, ..}`.
+fn used_modules(code: &str) -> BTreeSet<String> {
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = lines.collect::<Vec<_>>().join(" ");
+    let names = code.split("crate::").skip(1).flat_map(|path| match path.strip_prefix('{') {
+        Some(list) => heads(list),
+        None => vec![path],
+    });
+    let is_other = |character: char| !character.is_ascii_alphanumeric() && character != '_';
+    let names = names.map(|name| name.trim_start().split(is_other).next().unwrap_or_default().to_owned());
+    names.filter(|name| name.starts_with(|first: char| first.is_ascii_lowercase())).collect()
+}
+
+/// The members of a list that ends with its `}`, without what they have in braces of their own.
+fn heads(list: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut heads) = (0, 0, Vec::new());
+    for (at, character) in list.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                heads.push(&list[start..at]);
+                start = at + 1;
+                if character == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    heads
+}
+
+/// Uses of modules that are not below their user, and modules without a level.
+fn arrows_that_run_up(directory: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let levels = levels(&root);
+    let level = |name: &str| levels.iter().position(|line| line.iter().any(|module| module == name));
+    let mut wrong = Vec::new();
+    for (path, code) in sources(directory) {
+        let inside = path.strip_prefix(&root).expect("sources are in their directory");
+        let first = inside.iter().next().expect("a file has a name").to_str().expect("names are text");
+        let user = first.trim_end_matches(".rs");
+        let is_other_package = root.join(first).join("Cargo.toml").exists();
+        if is_other_package || ["lib", "main"].contains(&user) {
+            continue;
+        }
+        let Some(own) = level(user) else {
+            wrong.push(format!("{user} has no level"));
+            continue;
+        };
+        let is_up = |used: &String| used != user && level(used).is_none_or(|used| used <= own);
+        let up = used_modules(&code).into_iter().filter(is_up);
+        wrong.extend(up.map(|used| format!("{user} -> {used}: {}", inside.display())));
+    }
+    wrong.sort();
+    wrong.dedup();
+    wrong
+}
+
+#[test]
+fn modules_use_only_what_is_below_them() {
+    assert_eq!(arrows_that_run_up("src"), Vec::<String>::new());
+    assert_eq!(arrows_that_run_up("src/disk/src"), Vec::<String>::new());
+}
+
+#[test]
+fn an_arrow_is_found_however_it_is_written() {
+    let code = "use crate::flash::Commit;\nuse crate::{\n    board::{self, Board},\n    plan, Error,\n};\n// crate::cli\n\
+                fn lint() -> crate::lint::Finding {}\n";
+    let expected = ["board", "flash", "lint", "plan"].map(str::to_owned);
+    assert_eq!(used_modules(code), BTreeSet::from(expected));
 }

@@ -19,6 +19,15 @@
 //! - [`error`]: kinds of errors, hints and exit codes.
 //!
 //! The same input gives the same bytes, whatever the number of threads: times, ids and seeds are arguments.
+//!
+//! The modules, from the top down; each uses only those of lines below its own, which a test checks:
+//!
+//! ```text
+//! fs table
+//! storage
+//! tree
+//! error value
+//! ```
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
