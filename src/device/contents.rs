@@ -6,10 +6,11 @@ use std::fmt;
 use std::io::Read;
 
 use serde::Serialize;
+use skiff_signatures::{Class, Format};
 
 use super::Candidate;
 use crate::error::Io;
-use crate::recognize::{self, content, printable, release, signature};
+use crate::recognize::{self, content, printable, release};
 use crate::storage::{Cursor, ReadOnly, Target};
 use crate::table::{self, Partition, PartitionKind, Scheme};
 use crate::value::ByteSize;
@@ -18,6 +19,8 @@ use crate::value::ByteSize;
 const MOST: u64 = 8 << 20;
 /// Tables with more are damaged, or somebody's joke.
 const MOST_PARTITIONS: usize = 32;
+/// Formats whose name is said.
+const CLASSES: [Class; 2] = [Class::Filesystem, Class::Volume];
 /// Bytes in which all signatures are.
 const HEAD: u64 = 68 << 10;
 
@@ -153,7 +156,7 @@ impl Place {
             recognize::Content::Squashfs(info) => (Some("squashfs"), String::new(), Some(info.bytes_used)),
             recognize::Content::Tar(_) => (Some("tar"), String::new(), None),
             recognize::Content::CutOff | recognize::Content::Unknown => {
-                (signature::of(&head), String::new(), None)
+                (Format::find(&head, &CLASSES).map(Format::name), String::new(), None)
             }
         };
         let release = release::find(medium, &content, self.start, self.len);

@@ -12,12 +12,13 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::{Serialize, Serializer};
+use skiff_signatures::{Class, Format};
 
 use crate::error::Result;
 use crate::fs::ext4::{self, GrowError};
 use crate::storage::{Change, ChangeData, Extent, LARGEST_EXTENT, Pending, Record, Target, TargetError};
 use crate::table::{self, Kept, Partition, Table, TableBytes};
-use crate::value::{ByteSize, Digest};
+use crate::value::{ByteSize, Digest, is_zero};
 
 /// What is made to fit a medium that is larger than the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -401,14 +402,14 @@ const EXT4: &str = "ext4";
 fn filesystem(target: &dyn Target, range: &Range<u64>) -> Result<&'static str, TargetError> {
     let mut start = vec![0; (range.end - range.start).min(4096) as usize];
     target.read_at(&mut start, range.start)?;
-    let has = |at: usize, magic: &[u8]| start.get(at..at + magic.len()) == Some(magic);
-    Ok(match () {
-        () if has(1024 + 0x38, &[0x53, 0xef]) => EXT4,
-        () if has(0, b"hsqs") => "a squashfs",
-        () if has(54, b"FAT") || has(82, b"FAT") => "FAT",
-        () if has(0, b"LUKS\xba\xbe") => "something encrypted",
-        () if has(4086, b"SWAPSPACE2") => "swap space",
-        () if start.iter().all(|byte| *byte == 0) => "nothing known",
-        () => "something unknown",
+    let classes = [Class::Filesystem, Class::Volume];
+    Ok(match Format::find(&start, &classes) {
+        _ if Format::Ext.begins(&start) => EXT4,
+        Some(Format::Squashfs) => "a squashfs",
+        Some(Format::Fat) => "FAT",
+        Some(Format::Luks) => "something encrypted",
+        Some(Format::Swap) => "swap space",
+        None if is_zero(&start) => "nothing known",
+        _ => "something unknown",
     })
 }

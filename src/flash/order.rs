@@ -10,15 +10,14 @@
 
 use std::ops::Range;
 
+use skiff_signatures::Format;
+use skiff_signatures::ext4::SUPER_BLOCK_OFFSET;
+
 use crate::storage::{Extent, Geometry, Record, Target, TargetError};
 use crate::table::TableBytes;
 
 /// What an old partition table, of any kind and sector size, has at the start and at the end of a disk.
 pub(super) const WIPED: u64 = 1 << 20;
-/// Where an ext4 has its superblock.
-const EXT4: u64 = 1024;
-/// Its `s_magic`, and where in the superblock it is.
-const EXT4_MAGIC: (u64, [u8; 2]) = (56, [0x53, 0xef]);
 /// Boot loaders begin no earlier on a disk with a GPT; its primary header is before, in any sector size.
 const TABLES: u64 = 8192;
 
@@ -44,7 +43,7 @@ fn steps(geometry: Geometry) -> Vec<Vec<Range<u64>>> {
     let (len, sector) = (geometry.len, u64::from(geometry.sector_size));
     let (head, tail) = (WIPED.min(len), len.saturating_sub(WIPED));
     let last = len.saturating_sub(sector).max(head);
-    let ext4 = EXT4 / sector * sector;
+    let ext4 = SUPER_BLOCK_OFFSET / sector * sector;
     let all = [
         vec![0..sector],
         vec![ext4..ext4 + sector],
@@ -64,7 +63,7 @@ fn steps(geometry: Geometry) -> Vec<Vec<Range<u64>>> {
 /// a step may be empty.
 pub(super) fn cut(critical: &[TableBytes], geometry: Geometry) -> [Vec<TableBytes>; 3] {
     let (len, sector) = (geometry.len, u64::from(geometry.sector_size));
-    let ext4 = EXT4 / sector * sector;
+    let ext4 = SUPER_BLOCK_OFFSET / sector * sector;
     let (early, last) = match critical.iter().any(is_ext4) {
         true => (ext4..ext4 + sector, len..len),
         // The headers of both copies of a GPT.
@@ -86,8 +85,7 @@ pub(super) fn cut(critical: &[TableBytes], geometry: Geometry) -> [Vec<TableByte
 
 /// Whether a filesystem begins with these bytes that nobody looks for in sector 0.
 fn is_ext4(piece: &TableBytes) -> bool {
-    let at = (EXT4 + EXT4_MAGIC.0) as usize;
-    piece.offset == 0 && piece.bytes.get(at..at + 2) == Some(&EXT4_MAGIC.1)
+    piece.offset == 0 && Format::Ext.begins(&piece.bytes)
 }
 
 /// What of a piece lies in a range.

@@ -1,9 +1,8 @@
-//! What a range of a medium holds: [`content()`] asks the readers of this program, [`signature`] knows the first bytes of
-//! formats that none of them reads, [`release`] looks for the release file of a system.
+//! What a range of a medium holds: [`content()`] asks the readers of this program, [`release`] looks for the release
+//! file of a system. First bytes of formats that none of them reads are in `skiff_signatures`.
 
 mod content;
 pub mod release;
-pub mod signature;
 
 pub use content::{Content, content};
 

@@ -12,12 +12,16 @@ use std::io::{self, Read};
 use flate2::bufread::GzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::Stream;
+use skiff_signatures::{Class, Format as Signature};
 
 use super::input::{Input, ReadFailed};
 use super::zip::{Member, Unzip};
 
 /// The decoder of `xz -9` takes 65 MiB; with a limit no stream can have all memory of the machine.
 const XZ_MEMORY: u64 = 256 << 20;
+
+/// `CM` of gzip, the only method there is (RFC 1952).
+const DEFLATE: u8 = 8;
 
 /// How an image is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,46 +44,24 @@ pub enum Format {
     Other(&'static str),
 }
 
-/// First bytes of the formats that can be unpacked.
-const MAGIC: [(&[u8], Format); 7] = [
-    (&[0x1f, 0x8b, 8], Format::Gzip),
-    (b"\xfd7zXZ\0", Format::Xz),
-    (&[0x28, 0xb5, 0x2f, 0xfd], Format::Zstd),
-    (b"BZh", Format::Bzip2),
-    (&[0x04, 0x22, 0x4d, 0x18], Format::Lz4),
-    (b"PK\x03\x04", Format::Zip),
-    (b"PK\x05\x06", Format::Zip),
-];
-
-/// First bytes of what is often taken for a disk image.
-const OTHERS: [(&[u8], &str); 9] = [
-    (b"7z\xbc\xaf\x27\x1c", "7-Zip"),
-    (b"Rar!\x1a\x07", "RAR"),
-    (b"LZIP", "lzip"),
-    (&[0x02, 0x21, 0x4c, 0x18], "the legacy format of lz4"),
-    (&[0x5d, 0, 0, 0x80, 0], "lzma"),
-    (&[0x1f, 0x9d], "compress"),
-    (b"QFI\xfb", "QEMU (qcow2)"),
-    (&[0x3a, 0xff, 0x26, 0xed], "Android (sparse image)"),
-    (b"KDMV", "VMware (vmdk)"),
-];
-
 /// Bytes that [`Format::of`] wants to see.
 pub(super) const LONGEST_MAGIC: usize = 10;
 
 impl Format {
     /// What begins with these bytes, of which there should be ten.
     pub fn of(start: &[u8]) -> Format {
-        let known = MAGIC.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, format)| *format);
-        match known {
+        match Signature::find(start, &[Class::Compressed, Class::Archive, Class::DiskImage]) {
+            Some(Signature::Gzip) if start.get(2) == Some(&DEFLATE) => Format::Gzip,
+            Some(Signature::Xz) => Format::Xz,
+            Some(Signature::Zstd) => Format::Zstd,
             // Three letters can begin anything: a block or the end of the stream follows the level.
-            Some(Format::Bzip2) if !is_bzip2(start) => Format::Raw,
-            Some(format) => format,
+            Some(Signature::Bzip2) if is_bzip2(start) => Format::Bzip2,
+            Some(Signature::Lz4) => Format::Lz4,
+            Some(Signature::Zip) => Format::Zip,
+            Some(Signature::Gzip | Signature::Bzip2 | Signature::Tar) => Format::Raw,
+            Some(other) => Format::Other(other.name()),
             None if is_skippable(start) => Format::Zstd,
-            None => OTHERS
-                .iter()
-                .find(|(magic, _)| start.starts_with(magic))
-                .map_or(Format::Raw, |(_, name)| Format::Other(name)),
+            None => Format::Raw,
         }
     }
 

@@ -4,13 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
+use skiff_signatures::Format;
 use tar::{Entry, EntryType};
 
 use crate::error::{Diagnostic, Io};
 use crate::network::{FetchError, stream_of};
-
-const XZ: &[u8] = b"\xfd7zXZ\0";
-const GZIP: &[u8] = b"\x1f\x8b";
 
 /// Location of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,8 +109,8 @@ fn unpacked(reader: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
     let mut reader = BufReader::with_capacity(1 << 16, reader);
     let start = reader.fill_buf()?;
     Ok(match start {
-        start if start.starts_with(XZ) => Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader)),
-        start if start.starts_with(GZIP) => Box::new(flate2::read::MultiGzDecoder::new(reader)),
+        start if Format::Xz.begins(start) => Box::new(liblzma::read::XzDecoder::new_multi_decoder(reader)),
+        start if Format::Gzip.begins(start) => Box::new(flate2::read::MultiGzDecoder::new(reader)),
         _ => Box::new(reader),
     })
 }

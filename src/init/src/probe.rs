@@ -3,11 +3,11 @@
 //! Without udev nobody has read the superblocks before. Formats: Linux' `Documentation/filesystems/ext4/super.rst`,
 //! and Microsoft's FAT specification (2000), whose label and serial number are read from the boot sector.
 
+use skiff_signatures::ext4::{EXT4_SUPER_MAGIC, S_MAGIC, SUPER_BLOCK_OFFSET, incompat};
+use skiff_signatures::{BOOT_SIGNATURE, FAT_TYPE, FAT32_TYPE, is_there};
+
 /// Bytes from the start of a device that [`filesystem`] looks at.
 pub const SPAN: usize = 2048;
-
-const EXT_SUPERBLOCK: usize = 1024;
-const EXT_64BIT: u32 = 0x80;
 
 /// A filesystem that a board may boot from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub fn filesystem(bytes: &[u8]) -> Option<Filesystem> {
 /// The size that an ext2, ext3 or ext4 superblock states.
 pub fn ext_size(bytes: &[u8]) -> Option<ExtSize> {
     let superblock = ext_superblock(bytes)?;
-    let wide = le32(superblock, 0x60)? & EXT_64BIT != 0;
+    let wide = le32(superblock, incompat::AT)? & incompat::IS_64BIT != 0;
     let high = if wide { le32(superblock, 0x150)? } else { 0 };
     let blocks = u64::from(high) << 32 | u64::from(le32(superblock, 4)?);
     let block_bytes = 1024_u64.checked_shl(le32(superblock, 0x18)?)?;
@@ -42,8 +42,8 @@ pub fn ext_size(bytes: &[u8]) -> Option<ExtSize> {
 }
 
 fn ext_superblock(bytes: &[u8]) -> Option<&[u8]> {
-    let superblock = bytes.get(EXT_SUPERBLOCK..)?;
-    (superblock.get(0x38..0x3a)? == [0x53, 0xef]).then_some(superblock)
+    let superblock = bytes.get(SUPER_BLOCK_OFFSET as usize..)?;
+    is_there(superblock, (S_MAGIC, &EXT4_SUPER_MAGIC.to_le_bytes())).then_some(superblock)
 }
 
 fn ext(bytes: &[u8]) -> Option<Filesystem> {
@@ -53,11 +53,11 @@ fn ext(bytes: &[u8]) -> Option<Filesystem> {
 }
 
 fn fat(bytes: &[u8]) -> Option<Filesystem> {
-    if bytes.get(510..512)? != [0x55, 0xaa] {
+    if !is_there(bytes, BOOT_SIGNATURE) {
         return None;
     }
-    let wide = bytes.get(82..87)? == b"FAT32";
-    let narrow = bytes.get(54..58)? == b"FAT1";
+    let wide = is_there(bytes, (FAT32_TYPE, b"FAT32"));
+    let narrow = is_there(bytes, (FAT_TYPE, b"FAT1"));
     let serial = match (wide, narrow) {
         (true, _) => 67,
         (_, true) => 39,

@@ -16,9 +16,10 @@ use lz4::block::CompressionMode;
 use rayon::prelude::*;
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use skiff_signatures::{Class, Format};
 
 /// `LEGACY_MAGICNUMBER` of lz4, `ARCHIVE_MAGICNUMBER` in Linux.
-const LZ4_MAGIC: [u8; 4] = 0x184C_2102_u32.to_le_bytes();
+const LZ4_MAGIC: [u8; 4] = skiff_signatures::LZ4_LEGACY_MAGIC;
 /// `LEGACY_BLOCKSIZE`: bytes before compression; all blocks but the last have exactly that many.
 const LZ4_BLOCK: usize = 8 << 20;
 
@@ -256,25 +257,15 @@ impl<W: Write> Write for Lz4Encoder<W> {
 pub fn decoder<'r>(mut reader: impl Read + 'r) -> io::Result<(&'static str, Box<dyn Read + 'r>)> {
     let mut magic = Vec::new();
     reader.by_ref().take(6).read_to_end(&mut magic)?;
-    let has = |prefix: &[u8]| magic.starts_with(prefix);
-    let name = match () {
-        () if has(&[0x1F, 0x8B]) => "gzip",
-        () if has(&[0x28, 0xB5, 0x2F, 0xFD]) => "zstd",
-        () if has(&[0xFD, b'7', b'z', b'X', b'Z', 0]) => "xz",
-        () if has(&LZ4_MAGIC) => "lz4",
-        () => "none",
-    };
+    let format = Format::find(&magic, &[Class::Compressed]);
     let whole = BufReader::with_capacity(1 << 17, Cursor::new(magic).chain(reader));
-    Ok((
-        name,
-        match name {
-            "gzip" => Box::new(MultiGzDecoder::new(whole)),
-            "zstd" => Box::new(zstd::stream::read::Decoder::with_buffer(whole)?),
-            "xz" => Box::new(XzDecoder::new_multi_decoder(whole)),
-            "lz4" => Box::new(Lz4Decoder { reader: whole, block: Vec::new(), at: 0 }),
-            _ => Box::new(whole),
-        },
-    ))
+    Ok(match format {
+        Some(Format::Gzip) => ("gzip", Box::new(MultiGzDecoder::new(whole))),
+        Some(Format::Zstd) => ("zstd", Box::new(zstd::stream::read::Decoder::with_buffer(whole)?)),
+        Some(Format::Xz) => ("xz", Box::new(XzDecoder::new_multi_decoder(whole))),
+        Some(Format::Lz4Legacy) => ("lz4", Box::new(Lz4Decoder { reader: whole, block: Vec::new(), at: 0 })),
+        _ => ("none", Box::new(whole)),
+    })
 }
 
 /// Reader of the legacy lz4 frame.

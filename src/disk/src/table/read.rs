@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use skiff_signatures::Format;
 use uuid::Uuid;
 
 use super::gpt::{ENTRY_SIZE, HEADER_SIZE, SIGNATURE};
@@ -306,5 +307,5 @@ fn entries(sector: &[u8]) -> [Option<Entry>; 4] {
 
 /// Returns whether the sector is that of a FAT or NTFS filesystem, which ends in `55 aa` too.
 fn is_boot_sector(sector: &[u8]) -> bool {
-    &sector[54..57] == b"FAT" || &sector[82..85] == b"FAT" || &sector[3..7] == b"NTFS"
+    Format::Fat.begins(sector) || Format::Ntfs.begins(sector)
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use skiff_signatures::Format;
 use tar::{EntryType, Header};
 
 use super::{
@@ -22,14 +23,14 @@ const BLOCK: u64 = 512;
 const MAX_RECORD: u64 = 16 << 20;
 /// Metadata of a directory that the archive uses but does not list.
 const IMPLIED: Stat = Stat { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
-/// First bytes of compressed files, with the format and the command that decompresses it.
-const COMPRESSED: [(&[u8], &str, &str); 6] = [
-    (b"\x1f\x8b", "gzip", "gzip -d"),
-    (b"\x28\xb5\x2f\xfd", "zstd", "zstd -d"),
-    (b"\xfd7zXZ\0", "xz", "xz -d"),
-    (b"BZh", "bzip2", "bzip2 -d"),
-    (b"\x04\x22\x4d\x18", "lz4", "lz4 -d"),
-    (b"\x89LZO", "lzo", "lzop -d"),
+/// Commands that decompress what an archive can be compressed with.
+const COMPRESSED: [(Format, &str); 6] = [
+    (Format::Gzip, "gzip -d"),
+    (Format::Zstd, "zstd -d"),
+    (Format::Xz, "xz -d"),
+    (Format::Bzip2, "bzip2 -d"),
+    (Format::Lz4, "lz4 -d"),
+    (Format::Lzop, "lzop -d"),
 ];
 
 /// Reason why an archive cannot become a tree.
@@ -153,8 +154,9 @@ impl Reader {
         let mut start = [0; BLOCK as usize];
         let have = self.len.min(BLOCK) as usize;
         self.read(&mut start[..have], 0)?;
-        if let Some((_, format, command)) = COMPRESSED.iter().find(|(magic, ..)| start.starts_with(magic)) {
-            return Err(ArchiveError::Compressed { path: self.path.to_path_buf(), format, command });
+        if let Some((format, command)) = COMPRESSED.iter().find(|(format, _)| format.begins(&start)) {
+            let (path, format) = (self.path.to_path_buf(), format.name());
+            return Err(ArchiveError::Compressed { path, format, command });
         }
         let zero = start.iter().all(|byte| *byte == 0);
         if have < BLOCK as usize || !(zero || checksum_holds(Header::from_byte_slice(&start))) {

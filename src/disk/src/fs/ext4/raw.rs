@@ -2,6 +2,7 @@
 //!
 //! All numbers are little-endian, those of the journal (`include/linux/jbd2.h`) big-endian.
 
+use skiff_signatures::ext4::{EXT4_SUPER_MAGIC, S_MAGIC, compat, incompat, ro_compat};
 use uuid::Uuid;
 
 use crate::value::Timestamp;
@@ -35,8 +36,6 @@ pub const FIRST_INO: u32 = 11;
 pub const LINK_MAX: u32 = 65_000;
 /// Blocks in the longest initialized extent.
 pub const EXTENT_MAX: u64 = 32_768;
-/// `s_magic`.
-pub const EXT4_SUPER_MAGIC: u16 = 0xEF53;
 
 /// `i_flags`: the directory has a hash index.
 pub const INDEX_FL: u32 = 0x1000;
@@ -48,10 +47,14 @@ pub const INODE_UNINIT: u16 = 1;
 /// `bg_flags`: the block bitmap can be computed from the layout.
 pub const BLOCK_UNINIT: u16 = 2;
 
-const FEATURE_COMPAT: u32 = 0x8 | 0x10 | 0x20; // ext_attr resize_inode dir_index
-const FEATURE_COMPAT_HAS_JOURNAL: u32 = 0x4;
-const FEATURE_INCOMPAT: u32 = 0x2 | 0x40 | 0x200; // filetype extent flex_bg
-const FEATURE_RO_COMPAT: u32 = 0x1 | 0x2 | 0x8 | 0x10 | 0x20 | 0x40; // sparse_super large_file huge_file uninit_bg dir_nlink extra_isize
+const FEATURE_COMPAT: u32 = compat::EXT_ATTR | compat::RESIZE_INODE | compat::DIR_INDEX;
+const FEATURE_INCOMPAT: u32 = incompat::FILETYPE | incompat::EXTENTS | incompat::FLEX_BG;
+const FEATURE_RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
+    | ro_compat::LARGE_FILE
+    | ro_compat::HUGE_FILE
+    | ro_compat::GDT_CSUM
+    | ro_compat::DIR_NLINK
+    | ro_compat::EXTRA_ISIZE;
 
 /// Writes `value` little-endian at `at`.
 pub fn put16(bytes: &mut [u8], at: usize, value: u16) {
@@ -101,7 +104,7 @@ impl SuperBlock<'_> {
         put32(&mut b, 0x2C, 0); // s_mtime: never mounted
         put32(&mut b, 0x30, time); // s_wtime
         put16(&mut b, 0x36, 0xFFFF); // s_max_mnt_count: no check by count
-        put16(&mut b, 0x38, EXT4_SUPER_MAGIC);
+        put16(&mut b, S_MAGIC, EXT4_SUPER_MAGIC);
         put16(&mut b, 0x3A, 1); // s_state: cleanly unmounted
         put16(&mut b, 0x3C, 1); // s_errors: continue
         put32(&mut b, 0x40, time); // s_lastcheck
@@ -144,10 +147,10 @@ impl SuperBlock<'_> {
     }
 
     fn put_features(&self, b: &mut [u8]) {
-        let journal = if self.journal.is_some() { FEATURE_COMPAT_HAS_JOURNAL } else { 0 };
-        put32(b, 0x5C, FEATURE_COMPAT | journal);
-        put32(b, 0x60, FEATURE_INCOMPAT);
-        put32(b, 0x64, FEATURE_RO_COMPAT);
+        let journal = if self.journal.is_some() { compat::HAS_JOURNAL } else { 0 };
+        put32(b, compat::AT, FEATURE_COMPAT | journal);
+        put32(b, incompat::AT, FEATURE_INCOMPAT);
+        put32(b, ro_compat::AT, FEATURE_RO_COMPAT);
     }
 
     fn put_journal(&self, b: &mut [u8]) {

@@ -6,10 +6,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
 use ext4_view::{Ext4, Ext4Read, FileType, PathBuf};
+use skiff_signatures::ext4::{EXT4_SUPER_MAGIC, S_MAGIC, SUPER_BLOCK_OFFSET, incompat, ro_compat};
 use uuid::Uuid;
 
 use super::features::features;
-use super::raw::{EXT4_SUPER_MAGIC, get16, get32};
+use super::raw::{get16, get32};
 use crate::error::{Diagnostic, ErrorKind};
 use crate::fs::{Damage, Problem, WrittenFile};
 use crate::tree;
@@ -86,19 +87,19 @@ impl Summary {
     pub fn read(source: &mut (impl Read + Seek), offset: u64) -> Result<Summary, ReadError> {
         let error = |source| ReadError::Io { verb: "read", source };
         let mut bytes = [0; 1024];
-        source.seek(SeekFrom::Start(offset.saturating_add(1024))).map_err(error)?;
+        source.seek(SeekFrom::Start(offset.saturating_add(SUPER_BLOCK_OFFSET))).map_err(error)?;
         source.read_exact(&mut bytes).map_err(error)?;
         Summary::parse(&bytes, offset)
     }
 
     /// From the 1024 bytes of a superblock that was found `offset` bytes into the image.
     fn parse(b: &[u8; 1024], offset: u64) -> Result<Summary, ReadError> {
-        let found = get16(b, 0x38);
+        let found = get16(b, S_MAGIC);
         if found != EXT4_SUPER_MAGIC {
             return Err(ReadError::NotExt4 { offset, found });
         }
         let block = 1024_u64 << get32(b, 0x18).min(16);
-        let is_64bit = get32(b, 0x60) & 0x80 != 0;
+        let is_64bit = get32(b, incompat::AT) & incompat::IS_64BIT != 0;
         let high = |at| if is_64bit { u64::from(get32(b, at)) << 32 } else { 0 };
         let label = b[0x78..0x88].split(|byte| *byte == 0).next().unwrap_or_default();
         let mut uuid = [0; 16];
@@ -137,8 +138,8 @@ struct Part<R> {
 }
 
 /// `s_feature_incompat`, and its bit for a journal that must be replayed.
-const INCOMPAT: u64 = 1024 + 0x60;
-const RECOVER: u8 = 0x4;
+const INCOMPAT: u64 = SUPER_BLOCK_OFFSET + incompat::AT as u64;
+const RECOVER: u8 = incompat::RECOVER as u8;
 
 /// Places of times, to hide them: ext4-view 1.0 calls an inode with a time before 1970 or from 2038 to 2106 corrupt
 /// (it takes the low 32 bits, which are signed, for an unsigned number).
@@ -152,7 +153,10 @@ struct InodeTables {
 impl InodeTables {
     /// From the superblock and the descriptors behind it; none if inodes have checksums, which cover times.
     fn read<R: Read + Seek>(part: &mut Part<R>, b: &[u8; 1024]) -> io::Result<InodeTables> {
-        let (has_csum, is_64bit) = (get32(b, 0x64) & 0x400 != 0, get32(b, 0x60) & 0x80 != 0);
+        let (has_csum, is_64bit) = (
+            get32(b, ro_compat::AT) & ro_compat::METADATA_CSUM != 0,
+            get32(b, incompat::AT) & incompat::IS_64BIT != 0,
+        );
         let (block, blocks) = (1024_u64 << get32(b, 0x18).min(6), u64::from(get32(b, 0x04)));
         let (inode_size, per_group) = (get16(b, 0x58), get32(b, 0x20).max(1));
         if has_csum || is_64bit || inode_size < 128 {
@@ -219,7 +223,7 @@ impl Reader {
         let summary = Summary::parse(&bytes, offset)?;
         part.tables = InodeTables::read(&mut part, &bytes).map_err(error)?;
         // With `metadata_csum` the journal has checksums, and the superblock one that covers the bit.
-        part.hides_journal = get32(&bytes, 0x64) & 0x400 == 0;
+        part.hides_journal = get32(&bytes, ro_compat::AT) & ro_compat::METADATA_CSUM == 0;
         let fs = Ext4::load(Box::new(part)).map_err(|source| ReadError::Path { path: "/".into(), source })?;
         Ok(Reader { fs, summary })
     }

@@ -3,32 +3,50 @@
 
 use std::ops::Range;
 
+use skiff_signatures::ext4::{
+    BTREE_DIR, EXT4_SUPER_MAGIC, READONLY, S_MAGIC, SUPER_BLOCK_OFFSET, compat, incompat, ro_compat,
+};
+
 use super::GrowError;
 use crate::fs::ext4::checksum::crc32c;
 use crate::fs::ext4::features::features_named;
 use crate::fs::ext4::geometry::has_super;
-use crate::fs::ext4::raw::{self, EXT4_SUPER_MAGIC, crc16, get16, get32, put16, put32};
+use crate::fs::ext4::raw::{self, crc16, get16, get32, put16, put32};
 use crate::storage::{Target, TargetError};
-
-/// Byte of the superblock in the filesystem, and its length.
-const SUPER: u64 = 1024;
 
 /// Features that growing keeps right, or that have nothing to do with it; all others are refused. `sparse_super` must
 /// be there, because else the resize inode could not list the copies of many groups.
-const COMPAT: u32 = 0x4 | 0x8 | 0x10 | 0x20 | 0x400 | 0x800 | 0x1000;
-const COMPAT_RESIZE_INODE: u32 = 0x10;
-const INCOMPAT: u32 =
-    0x2 | 0x4 | 0x40 | 0x80 | 0x200 | 0x400 | 0x2000 | 0x4000 | 0x8000 | 0x1_0000 | 0x2_0000;
-const INCOMPAT_RECOVER: u32 = 0x4;
-const INCOMPAT_64BIT: u32 = 0x80;
-const INCOMPAT_FLEX_BG: u32 = 0x200;
-const INCOMPAT_CSUM_SEED: u32 = 0x2000;
-const RO_COMPAT: u32 =
-    0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x100 | 0x400 | 0x1000 | 0x2000 | 0x8000 | 0x1_0000;
-const RO_COMPAT_SPARSE_SUPER: u32 = 0x1;
-const RO_COMPAT_GDT_CSUM: u32 = 0x10;
-const RO_COMPAT_METADATA_CSUM: u32 = 0x400;
-const RO_COMPAT_ORPHAN_PRESENT: u32 = 0x1_0000;
+const COMPAT: u32 = compat::HAS_JOURNAL
+    | compat::EXT_ATTR
+    | compat::RESIZE_INODE
+    | compat::DIR_INDEX
+    | compat::FAST_COMMIT
+    | compat::STABLE_INODES
+    | compat::ORPHAN_FILE;
+const INCOMPAT: u32 = incompat::FILETYPE
+    | incompat::RECOVER
+    | incompat::EXTENTS
+    | incompat::IS_64BIT
+    | incompat::FLEX_BG
+    | incompat::EA_INODE
+    | incompat::CSUM_SEED
+    | incompat::LARGE_DIR
+    | incompat::INLINE_DATA
+    | incompat::ENCRYPT
+    | incompat::CASEFOLD;
+const RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
+    | ro_compat::LARGE_FILE
+    | BTREE_DIR
+    | ro_compat::HUGE_FILE
+    | ro_compat::GDT_CSUM
+    | ro_compat::DIR_NLINK
+    | ro_compat::EXTRA_ISIZE
+    | ro_compat::QUOTA
+    | ro_compat::METADATA_CSUM
+    | READONLY
+    | ro_compat::PROJECT
+    | ro_compat::VERITY
+    | ro_compat::ORPHAN_PRESENT;
 
 /// Checksums of descriptors and bitmaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,18 +85,18 @@ impl<'a> Volume<'a> {
     /// The filesystem that begins at byte `offset` and has at most `room` bytes, if it can be grown.
     pub fn open(target: &'a dyn Target, offset: u64, room: u64) -> Result<Volume<'a>, GrowError> {
         let mut superblock = vec![0; 1024];
-        if room < SUPER + 1024 {
+        if room < SUPER_BLOCK_OFFSET + 1024 {
             return Err(GrowError::NotExt4 { offset, found: 0 });
         }
-        target.read_at(&mut superblock, offset + SUPER)?;
+        target.read_at(&mut superblock, offset + SUPER_BLOCK_OFFSET)?;
         let b = &superblock;
-        let found = get16(b, 0x38);
+        let found = get16(b, S_MAGIC);
         if found != EXT4_SUPER_MAGIC {
             return Err(GrowError::NotExt4 { offset, found });
         }
         reject_unknown(b)?;
         reject_unclean(b)?;
-        let is_64bit = get32(b, 0x60) & INCOMPAT_64BIT != 0;
+        let is_64bit = get32(b, incompat::AT) & incompat::IS_64BIT != 0;
         let volume = Volume {
             target,
             offset,
@@ -156,16 +174,16 @@ impl<'a> Volume<'a> {
     }
 
     pub fn is_64bit(&self) -> bool {
-        get32(&self.superblock, 0x60) & INCOMPAT_64BIT != 0
+        get32(&self.superblock, incompat::AT) & incompat::IS_64BIT != 0
     }
 
     pub fn has_resize_inode(&self) -> bool {
-        get32(&self.superblock, 0x5C) & COMPAT_RESIZE_INODE != 0
+        get32(&self.superblock, compat::AT) & compat::RESIZE_INODE != 0
     }
 
     /// Groups whose bitmaps and inode tables lie together.
     pub fn flex_groups(&self) -> u64 {
-        match get32(&self.superblock, 0x60) & INCOMPAT_FLEX_BG {
+        match get32(&self.superblock, incompat::AT) & incompat::FLEX_BG {
             0 => 1,
             _ => 1 << self.superblock[0x174].min(31),
         }
@@ -287,7 +305,7 @@ impl<'a> Volume<'a> {
 
     /// Writes the superblock, and all copies of it, each with the descriptors behind it.
     pub fn write_supers(&self) -> Result<(), TargetError> {
-        self.write_at(&self.super_copy(0), SUPER)?;
+        self.write_at(&self.super_copy(0), SUPER_BLOCK_OFFSET)?;
         self.write_block(self.first + 1, &self.descriptors)?;
         for group in self.supers(1..self.groups()) {
             let start = self.group_range(group, self.blocks()).start;
@@ -329,22 +347,22 @@ pub fn get_block(descriptor: &[u8], low: usize, high: usize) -> u64 {
 }
 
 fn checksums(b: &[u8]) -> Checksums {
-    let ro_compat = get32(b, 0x64);
-    if ro_compat & RO_COMPAT_METADATA_CSUM != 0 {
-        let own = get32(b, 0x60) & INCOMPAT_CSUM_SEED != 0;
+    let ro_compat = get32(b, ro_compat::AT);
+    if ro_compat & ro_compat::METADATA_CSUM != 0 {
+        let own = get32(b, incompat::AT) & incompat::CSUM_SEED != 0;
         return Checksums::All { seed: if own { get32(b, 0x270) } else { crc32c(!0, &b[0x68..0x78]) } };
     }
-    match ro_compat & RO_COMPAT_GDT_CSUM {
+    match ro_compat & ro_compat::GDT_CSUM {
         0 => Checksums::None,
         _ => Checksums::Descriptors,
     }
 }
 
 fn reject_unknown(b: &[u8]) -> Result<(), GrowError> {
-    let unknown =
-        [(0x5C, COMPAT), (0x60, INCOMPAT), (0x64, RO_COMPAT)].map(|(at, known)| get32(b, at) & !known);
+    let unknown = [(compat::AT, COMPAT), (incompat::AT, INCOMPAT), (ro_compat::AT, RO_COMPAT)]
+        .map(|(at, known)| get32(b, at) & !known);
     let mut features = features_named(unknown);
-    if get32(b, 0x64) & RO_COMPAT_SPARSE_SUPER == 0 {
+    if get32(b, ro_compat::AT) & ro_compat::SPARSE_SUPER == 0 {
         features.push("no sparse_super".into());
     }
     match features.is_empty() {
@@ -356,13 +374,13 @@ fn reject_unknown(b: &[u8]) -> Result<(), GrowError> {
 fn reject_unclean(b: &[u8]) -> Result<(), GrowError> {
     const CLEAN: u16 = 1;
     let state = get16(b, 0x3A);
-    if get32(b, 0x60) & INCOMPAT_RECOVER != 0 {
+    if get32(b, incompat::AT) & incompat::RECOVER != 0 {
         return Err(GrowError::NeedsRecovery);
     }
     if state != CLEAN {
         return Err(GrowError::HasErrors { state });
     }
-    match get32(b, 0xE8) != 0 || get32(b, 0x64) & RO_COMPAT_ORPHAN_PRESENT != 0 {
+    match get32(b, 0xE8) != 0 || get32(b, ro_compat::AT) & ro_compat::ORPHAN_PRESENT != 0 {
         true => Err(GrowError::Orphans),
         false => Ok(()),
     }

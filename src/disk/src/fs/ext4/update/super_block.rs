@@ -1,13 +1,14 @@
 //! The superblock of an existing filesystem: what it says, and changes that a torn write cannot break.
 
+pub use skiff_signatures::ext4::SUPER_BLOCK_OFFSET;
+use skiff_signatures::ext4::{DIR_PREALLOC, EXT4_SUPER_MAGIC, S_MAGIC, compat, incompat, ro_compat};
+
 use super::super::features::feature_names;
-use super::super::raw::{EXT4_SUPER_MAGIC, get16, get32, put16, put32};
+use super::super::raw::{get16, get32, put16, put32};
 use super::checksum::{bytes_that_keep, crc32c};
 use super::error::{UpdateError, corrupt};
 use crate::value::Timestamp;
 
-/// Offset from the start of the filesystem.
-pub const SUPER_BLOCK_OFFSET: u64 = 1024;
 /// The smallest sector; what changes is in the first one.
 pub const SECTOR: usize = 512;
 
@@ -19,28 +20,31 @@ const S_SNAPSHOT_ID: usize = 0x184;
 const VALID_FS: u16 = 1;
 const ERROR_FS: u16 = 2;
 
-/// `compat`: `has_journal`.
-pub const HAS_JOURNAL: u32 = 0x4;
-const SPARSE_SUPER2: u32 = 0x200;
-const ORPHAN_FILE: u32 = 0x1000;
-/// dir_prealloc, has_journal, ext_attr, resize_inode, dir_index, sparse_super2, stable_inodes, orphan_file
-const KNOWN_COMPAT: u32 = 0x1 | HAS_JOURNAL | 0x8 | 0x10 | 0x20 | SPARSE_SUPER2 | 0x800 | ORPHAN_FILE;
-
-const FILETYPE: u32 = 0x2;
-const NEEDS_RECOVERY: u32 = 0x4;
-const META_BG: u32 = 0x10;
-const EXTENTS: u32 = 0x40;
-const IS_64BIT: u32 = 0x80;
-const CSUM_SEED: u32 = 0x2000;
-const KNOWN_INCOMPAT: u32 = FILETYPE | NEEDS_RECOVERY | META_BG | EXTENTS | IS_64BIT | 0x200 | CSUM_SEED; // flex_bg
-
-const SPARSE_SUPER: u32 = 0x1;
-const GDT_CSUM: u32 = 0x10;
-const METADATA_CSUM: u32 = 0x400;
-const ORPHAN_PRESENT: u32 = 0x1_0000;
-/// sparse_super, large_file, huge_file, uninit_bg, dir_nlink, extra_isize, metadata_csum, verity, orphan_present
-const KNOWN_RO_COMPAT: u32 =
-    SPARSE_SUPER | 0x2 | 0x8 | GDT_CSUM | 0x20 | 0x40 | METADATA_CSUM | 0x8000 | ORPHAN_PRESENT;
+/// Features that are kept right; all others are refused.
+const KNOWN_COMPAT: u32 = DIR_PREALLOC
+    | compat::HAS_JOURNAL
+    | compat::EXT_ATTR
+    | compat::RESIZE_INODE
+    | compat::DIR_INDEX
+    | compat::SPARSE_SUPER2
+    | compat::STABLE_INODES
+    | compat::ORPHAN_FILE;
+const KNOWN_INCOMPAT: u32 = incompat::FILETYPE
+    | incompat::RECOVER
+    | incompat::META_BG
+    | incompat::EXTENTS
+    | incompat::IS_64BIT
+    | incompat::FLEX_BG
+    | incompat::CSUM_SEED;
+const KNOWN_RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
+    | ro_compat::LARGE_FILE
+    | ro_compat::HUGE_FILE
+    | ro_compat::GDT_CSUM
+    | ro_compat::DIR_NLINK
+    | ro_compat::EXTRA_ISIZE
+    | ro_compat::METADATA_CSUM
+    | ro_compat::VERITY
+    | ro_compat::ORPHAN_PRESENT;
 
 /// The 1024 bytes, checked.
 #[derive(Clone)]
@@ -52,7 +56,7 @@ impl SuperBlock {
     /// Checks the bytes of a superblock that was found in a filesystem `offset` bytes into a target of which `len`
     /// bytes are there for it.
     pub fn parse(raw: [u8; 1024], offset: u64, len: u64) -> Result<SuperBlock, UpdateError> {
-        let found = get16(&raw, 0x38);
+        let found = get16(&raw, S_MAGIC);
         if found != EXT4_SUPER_MAGIC {
             return Err(UpdateError::NotExt4 { offset, found });
         }
@@ -64,12 +68,16 @@ impl SuperBlock {
     }
 
     fn reject_features(&self) -> Result<(), UpdateError> {
-        let unknown = [('C', 0x5C, KNOWN_COMPAT), ('I', 0x60, KNOWN_INCOMPAT), ('R', 0x64, KNOWN_RO_COMPAT)]
-            .map(|(set, at, known)| feature_names(set, get32(&self.raw, at) & !known));
+        let unknown = [
+            ('C', compat::AT, KNOWN_COMPAT),
+            ('I', incompat::AT, KNOWN_INCOMPAT),
+            ('R', ro_compat::AT, KNOWN_RO_COMPAT),
+        ]
+        .map(|(set, at, known)| feature_names(set, get32(&self.raw, at) & !known));
         let features = unknown.concat();
         match features.is_empty() {
             false => Err(UpdateError::Features { features }),
-            true if self.incompat() & FILETYPE == 0 || get32(&self.raw, 0x4C) == 0 => {
+            true if self.incompat() & incompat::FILETYPE == 0 || get32(&self.raw, 0x4C) == 0 => {
                 Err(UpdateError::Unsupported { what: "directories without file types".into() })
             }
             true => Ok(()),
@@ -139,55 +147,55 @@ impl SuperBlock {
     }
 
     fn compat(&self) -> u32 {
-        get32(&self.raw, 0x5C)
+        get32(&self.raw, compat::AT)
     }
 
     fn incompat(&self) -> u32 {
-        get32(&self.raw, 0x60)
+        get32(&self.raw, incompat::AT)
     }
 
     fn ro_compat(&self) -> u32 {
-        get32(&self.raw, 0x64)
+        get32(&self.raw, ro_compat::AT)
     }
 
     /// Returns whether block numbers have 48 bits.
     pub fn is_64bit(&self) -> bool {
-        self.incompat() & IS_64BIT != 0
+        self.incompat() & incompat::IS_64BIT != 0
     }
 
     /// Returns whether new files have extents.
     pub fn has_extents(&self) -> bool {
-        self.incompat() & EXTENTS != 0
+        self.incompat() & incompat::EXTENTS != 0
     }
 
     /// Returns whether there is a journal.
     pub fn has_journal(&self) -> bool {
-        self.compat() & HAS_JOURNAL != 0
+        self.compat() & compat::HAS_JOURNAL != 0
     }
 
     /// Returns whether all metadata has CRC-32C.
     pub fn has_metadata_csum(&self) -> bool {
-        self.ro_compat() & METADATA_CSUM != 0
+        self.ro_compat() & ro_compat::METADATA_CSUM != 0
     }
 
     /// Returns whether group descriptors have CRC-16.
     pub fn has_gdt_csum(&self) -> bool {
-        self.ro_compat() & GDT_CSUM != 0 && !self.has_metadata_csum()
+        self.ro_compat() & ro_compat::GDT_CSUM != 0 && !self.has_metadata_csum()
     }
 
     /// Returns whether group descriptors may say that bitmaps were never written.
     pub fn has_uninit_groups(&self) -> bool {
-        self.ro_compat() & (GDT_CSUM | METADATA_CSUM) != 0
+        self.ro_compat() & (ro_compat::GDT_CSUM | ro_compat::METADATA_CSUM) != 0
     }
 
     /// Returns whether the log may hold what is not in place yet.
     pub fn needs_recovery(&self) -> bool {
-        self.incompat() & NEEDS_RECOVERY != 0
+        self.incompat() & incompat::RECOVER != 0
     }
 
     /// Seed of checksums of metadata.
     pub fn checksum_seed(&self) -> u32 {
-        match self.incompat() & CSUM_SEED {
+        match self.incompat() & incompat::CSUM_SEED {
             0 => crc32c(!0, self.uuid()),
             _ => get32(&self.raw, 0x270),
         }
@@ -268,7 +276,8 @@ impl SuperBlock {
 
     /// Inode of the file that lists orphans, if it lists any.
     pub fn orphan_file(&self) -> Option<u32> {
-        let present = self.compat() & ORPHAN_FILE != 0 && self.ro_compat() & ORPHAN_PRESENT != 0;
+        let present =
+            self.compat() & compat::ORPHAN_FILE != 0 && self.ro_compat() & ro_compat::ORPHAN_PRESENT != 0;
         present.then(|| get32(&self.raw, 0x280))
     }
 
@@ -300,12 +309,12 @@ impl SuperBlock {
     }
 
     fn is_in_meta_group(&self, descriptor_block: u64) -> bool {
-        self.incompat() & META_BG != 0 && descriptor_block >= u64::from(get32(&self.raw, 0x104))
+        self.incompat() & incompat::META_BG != 0 && descriptor_block >= u64::from(get32(&self.raw, 0x104))
     }
 
     /// Returns whether a group has a copy of the superblock.
     fn has_copy(&self, group: u64) -> bool {
-        if self.compat() & SPARSE_SUPER2 != 0 {
+        if self.compat() & compat::SPARSE_SUPER2 != 0 {
             let copies = [0x24C, 0x250].map(|at| u64::from(get32(&self.raw, at)));
             return group == 0 || copies.contains(&group);
         }
@@ -316,7 +325,7 @@ impl SuperBlock {
             }
             number == group
         };
-        group <= 1 || self.ro_compat() & SPARSE_SUPER == 0 || [3, 5, 7].into_iter().any(power)
+        group <= 1 || self.ro_compat() & ro_compat::SPARSE_SUPER == 0 || [3, 5, 7].into_iter().any(power)
     }
 
     /// Blocks at the start of a group that copies of superblock and descriptors take (`ext4_num_base_meta_blocks`).
@@ -328,7 +337,7 @@ impl SuperBlock {
             return copy + u64::from(place <= 1 || place == per_block - 1);
         }
         let all = self.groups_count().div_ceil(per_block);
-        let meta = self.incompat() & META_BG != 0;
+        let meta = self.incompat() & incompat::META_BG != 0;
         let descriptors = if meta { u64::from(get32(&self.raw, 0x104)) } else { all };
         copy * (1 + descriptors + u64::from(get16(&self.raw, 0xCE)))
     }
@@ -349,8 +358,8 @@ impl SuperBlock {
 
     /// Sets whether the log may hold what is not in place yet.
     pub fn set_needs_recovery(&mut self, needs: bool) {
-        let incompat = self.incompat() & !NEEDS_RECOVERY | if needs { NEEDS_RECOVERY } else { 0 };
-        put32(&mut self.raw, 0x60, incompat);
+        let incompat = self.incompat() & !incompat::RECOVER | if needs { incompat::RECOVER } else { 0 };
+        put32(&mut self.raw, incompat::AT, incompat);
     }
 
     /// Sets whether it counts as cleanly unmounted.
