@@ -28,6 +28,55 @@
 //! tree
 //! error value
 //! ```
+//!
+//! # A card with a boot partition
+//!
+//! ```
+//! use skiff_disk::fs::fat::{self, FatType};
+//! use skiff_disk::storage::{Memory, Region, Target};
+//! use skiff_disk::table::{Partition, PartitionKind, mbr};
+//! use skiff_disk::tree::{Body, Content, Node, Stat, Tree};
+//!
+//! let stat = Stat { mode: 0o755, uid: 0, gid: 0, mtime: 1_700_000_000 };
+//! let mut tree = Tree::new(stat);
+//! let config = Content::bytes(b"arm_64bit=1\n".as_slice());
+//! tree.insert(Tree::ROOT, b"config.txt", Node::new(stat, Body::File(config)));
+//!
+//! let card = Memory::new(64 << 20); // or `storage::ImageFile`, or `storage::Device`
+//! let kind = PartitionKind::Mbr { code: 0x0e, active: true };
+//! let boot = Partition { number: 1, name: "boot".into(), start: 1 << 20, len: 32 << 20, kind };
+//! for piece in mbr::encode(0x5449_4b53, std::slice::from_ref(&boot), card.geometry())? {
+//!     card.write_at(&piece.bytes, piece.offset)?;
+//! }
+//!
+//! let options = fat::Options {
+//!     fat_type: FatType::Fat16,
+//!     label: "BOOT".into(),
+//!     volume_id: 0x1234_5678,
+//!     timestamp: 1_700_000_000,
+//!     hidden_sectors: 2048,
+//!     sector_size: 512,
+//!     cluster_size: None,
+//! };
+//! let region = Region::new(&card, "boot", boot.start, boot.len, "the end of the card");
+//! let written = fat::write(&fat::layout(&tree, &options, region.len())?, &region)?;
+//! assert_eq!(written.files[0].path, "/config.txt");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//!
+//! All are on by default. With `default-features = false` and one format, nothing else is built: the `ext4` writer
+//! alone needs 20 crates.
+//!
+//! - `squashfs`, `ext4`, `fat`, `cpio`, `tar`, `oci`, `table`: the formats. `tar` reads archives into trees, too.
+//! - `readers`, or `ext4-reader`, `fat-reader`, `squashfs-reader` and `table-reader`: readers of other projects. They
+//!   list what is in an image, and check what the writers wrote: each table before it is written, each squashfs after.
+//! - `recorder`: a target that keeps a record of what was written to it.
+//! - `simulation`: media that fail, lie, or lose their power, to test what writes to them.
+//! - `serde`: reports that are printed as JSON, options that are read from files.
+//!
+//! Linux only: devices are opened with `O_DIRECT` and `O_EXCL`, and holes are found with `SEEK_DATA`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -133,6 +133,22 @@ impl<'de> Deserialize<'de> for Compression {
 }
 
 /// A writer that compresses. Call [`Encoder::finish`]: dropping it loses the end.
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// use skiff_disk::fs::compress::{Encoder, decoder};
+///
+/// let mut encoder = Encoder::new("xz:6".parse()?, Vec::new())?;
+/// encoder.write_all(b"hello\n")?;
+/// let packed = encoder.finish()?;
+///
+/// let (name, mut plain) = decoder(packed.as_slice())?;
+/// let mut text = String::new();
+/// plain.read_to_string(&mut text)?;
+/// assert_eq!((name, text.as_str()), ("xz", "hello\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Encoder<W: Write>(Inner<W>);
 
 enum Inner<W: Write> {

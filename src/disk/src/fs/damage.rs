@@ -1,4 +1,4 @@
-//! How a file that was read back differs from what was written.
+//! Differences between a file that is read back and what was written.
 
 use std::fmt;
 

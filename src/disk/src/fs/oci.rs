@@ -3,6 +3,30 @@
 //! Sources: OCI image specification 1.0.2 (`image-layout.md`, `image-index.md`, `manifest.md`, `config.md`, `layer.md`,
 //! `annotations.md`). `manifest.json` beside them is what `docker load` of before the OCI layout reads (Docker image
 //! specification 1.2, "Combined Image JSON + Filesystem Changeset Format").
+//!
+//! ```
+//! use sha2::{Digest, Sha256};
+//! use skiff_disk::fs::compress::Compression;
+//! use skiff_disk::fs::oci::{self, Layer, Oci};
+//! use skiff_disk::tree::Content;
+//! use skiff_disk::value::Arch;
+//!
+//! let archive = vec![0; 1024]; // what `fs::tar` writes of an empty tree
+//! let digest = Sha256::digest(&archive).into();
+//! let layer =
+//!     Layer { content: Content::bytes(archive), compression: Compression::None, digest, diff_id: digest };
+//! let oci = Oci {
+//!     reference: "localhost/router:1.2".into(),
+//!     entrypoint: vec!["/sbin/init".into()],
+//!     env: Vec::new(),
+//!     volumes: Vec::new(),
+//!     labels: Default::default(),
+//!     stop_signal: Some("SIGRTMIN+3".into()),
+//! };
+//! let image = oci::tree(&layer, &oci, Arch::Arm64, 1_700_000_000)?;
+//! assert!(image.get("oci-layout").is_some() && image.get("index.json").is_some());
+//! # Ok::<(), oci::OciError>(())
+//! ```
 
 use std::collections::BTreeMap;
 

@@ -6,6 +6,19 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use super::{AlignedBuffer, Cursor, Target, TargetError};
 
 /// A range of a target that belongs to one formatter. Offsets are relative to its start.
+///
+/// ```
+/// use skiff_disk::storage::{Memory, Region};
+///
+/// let disk = Memory::new(8 << 20);
+/// let boot = Region::new(&disk, "boot", 1 << 20, 4 << 20, "`rootfs`");
+/// boot.write_at(b"hello", 512)?;
+/// assert_eq!(disk.to_vec()[(1 << 20) + 512..][..5], *b"hello");
+///
+/// let error = boot.zero(0, 5 << 20).unwrap_err();
+/// assert_eq!(error.to_string(), "`boot` needs 5 MiB but has 4 MiB before `rootfs`");
+/// # Ok::<(), skiff_disk::storage::TargetError>(())
+/// ```
 #[derive(Clone)]
 pub struct Region<'a> {
     target: &'a dyn Target,

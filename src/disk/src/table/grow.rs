@@ -11,7 +11,8 @@ use super::mbr::{self, ENTRIES_OFFSET, ENTRY_LEN, EXTENDED, Entry, GPT_PROTECTIV
 use super::{CopyState, Partition, Scheme, Table, TableBytes, sectors};
 use crate::storage::{Geometry, Target, TargetError};
 
-/// Alignment of the ends of partitions, so that flash media are written in whole erase blocks and all tools are content.
+/// Alignment of the ends of partitions, so that flash media are written in whole erase blocks and all tools are
+/// content.
 const ALIGNMENT: u64 = 1 << 20;
 
 /// A table for a larger disk.
@@ -99,6 +100,28 @@ pub fn room(target: &dyn Target, table: &Table) -> Result<Result<Range<u64>, Kep
 }
 
 /// The table for all of `target`. With `extend`, which [`room`] has given, the last partition gets that range.
+///
+/// ```
+/// # use skiff_disk::storage::Geometry;
+/// use skiff_disk::storage::{Memory, Target};
+/// use skiff_disk::table;
+/// # use skiff_disk::table::{Partition, PartitionKind, mbr};
+///
+/// let card = Memory::new(64 << 20);
+/// # let kind = PartitionKind::Mbr { code: 0x83, active: false };
+/// # let root = Partition { number: 1, name: "root".into(), start: 1 << 20, len: 7 << 20, kind };
+/// # for piece in mbr::encode(1, &[root], Geometry { len: 8 << 20, sector_size: 512 })? {
+/// #     card.write_at(&piece.bytes, piece.offset)?;
+/// # }
+/// // An image of 8 MiB was copied to it.
+/// let found = table::read(&card)?.expect("it has a table");
+/// let room = table::room(&card, &found)?.expect("the last partition can grow");
+/// for piece in table::fit(&card, &found, Some(&room))?.expect("it fits").pieces {
+///     card.write_at(&piece.bytes, piece.offset)?;
+/// }
+/// assert_eq!(table::read(&card)?.expect("still there").partitions[0].range(), 1 << 20..64 << 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn fit(
     target: &dyn Target,
     table: &Table,
@@ -273,8 +296,8 @@ fn fit_gpt(
     Ok(pieces)
 }
 
-/// Returns what an intact table of `target` was on a disk of `len` bytes, before its last partition got another length than
-/// `last_len`: the opposite of [`fit`], to find out whether that is all that happened to it.
+/// Returns what an intact table of `target` was on a disk of `len` bytes, before its last partition got another length
+/// than `last_len`: the opposite of [`fit`], to find out whether that is all that happened to it.
 pub fn unfit(
     target: &dyn Target,
     table: &Table,

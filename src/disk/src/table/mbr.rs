@@ -90,6 +90,17 @@ pub(super) fn sector_zero(disk_signature: u32, entries: &[Option<[u8; ENTRY_LEN]
 ///
 /// Partitions with numbers 1 to 4 are primary, those from 5 on logical: then the lowest free primary entry
 /// becomes the extended partition around them.
+///
+/// ```
+/// use skiff_disk::storage::Geometry;
+/// use skiff_disk::table::{Partition, PartitionKind, mbr};
+///
+/// let kind = PartitionKind::Mbr { code: 0x0c, active: true };
+/// let boot = Partition { number: 1, name: "boot".into(), start: 1 << 20, len: 16 << 20, kind };
+/// let pieces = mbr::encode(0x5449_4b53, &[boot], Geometry { len: 64 << 20, sector_size: 512 })?;
+/// assert_eq!((pieces[0].offset, &pieces[0].bytes[70..]), (440, [0x55, 0xaa].as_slice()));
+/// # Ok::<(), skiff_disk::table::TableError>(())
+/// ```
 pub fn encode(
     disk_signature: u32,
     partitions: &[Partition],

@@ -5,6 +5,29 @@
 //! entries and the signature `55 aa`; bytes 0 to 439 belong to whoever has boot code, else they stay as they are.
 //! Where a boot ROM wants its own bytes at 440 and 441 too, the caller makes them the low half of the disk
 //! signature.
+//!
+//! ```
+//! use skiff_disk::storage::{Memory, Target};
+//! use skiff_disk::table::{self, Partition, PartitionKind, gpt};
+//! use skiff_disk::value::Seed;
+//!
+//! let disk = Memory::new(64 << 20);
+//! let seed = Seed("router 1.2".into());
+//! let kind = PartitionKind::Gpt {
+//!     type_guid: uuid::uuid!("0fc63daf-8483-4772-8e79-3d69d8477de4"), // Linux filesystem
+//!     guid: seed.uuid("rootfs"),
+//!     attributes: 0,
+//!     name: "rootfs".into(),
+//! };
+//! let rootfs = Partition { number: 1, name: "rootfs".into(), start: 1 << 20, len: 32 << 20, kind };
+//! let options = gpt::Options { disk_guid: seed.uuid("disk"), entry_count: 128, reserved: &[], hybrid: None };
+//! for piece in gpt::encode(&[rootfs.clone()], disk.geometry(), &options)? {
+//!     disk.write_at(&piece.bytes, piece.offset)?;
+//! }
+//! let table = table::read(&disk)?.expect("a table was written");
+//! assert_eq!(table.partitions[0].range(), rootfs.range());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod gpt;
 mod grow;

@@ -107,6 +107,22 @@ pub enum ArchiveError {
 }
 
 /// Reads the archive at `path`.
+///
+/// ```
+/// use skiff_disk::tree::archive::read_archive;
+/// # use skiff_disk::fs::tar;
+/// # use skiff_disk::tree::{Body, Node, Stat, Tree};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("rootfs.tar");
+/// # let stat = Stat { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
+/// # let mut made = Tree::new(stat);
+/// # made.insert(Tree::ROOT, b"etc", Node::new(stat, Body::Dir(Default::default())));
+/// # tar::write(&tar::layout(&made), &mut tar::Plain(std::fs::File::create(&path)?))?;
+/// let tree = read_archive(&path)?;
+/// assert!(tree.get("etc").is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn read_archive(path: &Path) -> Result<Tree, ArchiveError> {
     let file = File::open(path).map_err(Io::on("open", path))?;
     let metadata = file.metadata().map_err(Io::on("look at", path))?;

@@ -41,8 +41,8 @@ pub enum Source {
     Temporary(Arc<File>),
 }
 
-/// State of a file on the host, to see that it has not been touched: two stamps are equal unless it was written, truncated
-/// or replaced in between, or its mode or owner changed.
+/// State of a file on the host, to see that it has not been touched: two stamps are equal unless it was written,
+/// truncated or replaced in between, or its mode or owner changed.
 ///
 /// Not seen are writes through a memory map before the system writes them back, and, on kernels before 6.13, a write
 /// in the same tick of the kernel's clock (4 ms) as the last one before the stamp was taken.

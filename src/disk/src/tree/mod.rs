@@ -3,6 +3,20 @@
 //! A node is what an inode is on disk: a hard link is one node with several names. Names are bytes, not text.
 //! Timestamps are whole seconds; ownership is numeric. Order is always the byte order of names, so that a tree
 //! read from any directory in any order is the same tree.
+//!
+//! ```
+//! use skiff_disk::tree::{self, Body, Content, Node, Stat, Tree};
+//!
+//! let stat = |mode| Stat { mode, uid: 0, gid: 0, mtime: 1_700_000_000 };
+//! let mut files = Tree::new(stat(0o755));
+//! let etc = files.insert(Tree::ROOT, b"etc", Node::new(stat(0o755), Body::Dir(Default::default())));
+//! let hostname = Body::File(Content::bytes(b"router\n".as_slice()));
+//! files.insert(etc, b"hostname", Node::new(stat(0o644), hostname));
+//! files.insert(etc, b"mtab", Node::new(stat(0o777), Body::Symlink(b"/proc/mounts".as_slice().into())));
+//!
+//! let paths: Vec<String> = files.walk().map(|(path, _)| tree::display(&path)).collect();
+//! assert_eq!(paths, ["/", "/etc", "/etc/hostname", "/etc/mtab"]);
+//! ```
 
 #[cfg(feature = "tar")]
 pub mod archive;

@@ -14,8 +14,8 @@
 //! - setuid, setgid and sticky stay, except setgid on directories if the root directory has it too (a shared
 //!   checkout inherits it).
 //!
-//! An umask that takes more (0027, 0077) leaves no way to distinguish a secret from any other file: where nothing in the
-//! overlay, its root directory included, has what such an umask takes, it is refused.
+//! An umask that takes more (0027, 0077) leaves no way to distinguish a secret from any other file: where nothing in
+//! the overlay, its root directory included, has what such an umask takes, it is refused.
 //!
 //! Git records no permissions but the executable bit; a device table line says a mode that always holds.
 

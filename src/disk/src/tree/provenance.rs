@@ -1,4 +1,4 @@
-//! Where each path of a tree comes from: which source or layer won it, what it shadowed, and which line of which
+//! Origin of each path of a tree: which source or layer won it, what it shadowed, and which line of which
 //! table gave it its mode and owner. Recorded while the tree is composed, so that it costs nothing to ask later.
 
 use std::collections::BTreeMap;

@@ -31,8 +31,8 @@ pub enum HostXattrs {
     /// None: what a build host attaches to files does not belong into an image, and an unprivileged user cannot
     /// see all of it.
     Ignore,
-    /// Those of `user.`, `trusted.` and `security.`, and access lists, but not the ones that belong to the running host (see
-    /// [`is_host_xattr`]).
+    /// Those of `user.`, `trusted.` and `security.`, and access lists, but not the ones that belong to the running host
+    /// (see [`is_host_xattr`]).
     Keep,
 }
 
@@ -76,6 +76,23 @@ pub enum ScanError {
 }
 
 /// Reads the directory at `root`. The order in which the host lists entries makes no difference.
+///
+/// ```
+/// use skiff_disk::tree::scan::{HardLinks, HostXattrs, Ownership, ScanOptions, scan};
+///
+/// # let directory = tempfile::tempdir()?;
+/// # std::fs::write(directory.path().join("hello"), "hello\n")?;
+/// let options = ScanOptions {
+///     ownership: Ownership::Root,
+///     xattrs: HostXattrs::Ignore,
+///     hard_links: HardLinks::Keep,
+///     exclude: &|path| path == b".git",
+/// };
+/// let tree = scan(directory.path(), &options)?;
+/// let hello = tree.node(tree.get("hello").expect("it is there"));
+/// assert_eq!((hello.stat.uid, hello.body.kind()), (0, "file"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn scan(root: &Path, options: &ScanOptions) -> Result<Tree, ScanError> {
     let metadata = match fs::metadata(root) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ScanError::Missing(root.into())),

@@ -1,4 +1,13 @@
 //! Small values that are parsed from and printed to text: sizes, digests, identity.
+//!
+//! ```
+//! use skiff_disk::value::{Arch, ByteSize, Seed};
+//!
+//! assert_eq!("8 KiB".parse(), Ok(ByteSize(8192)));
+//! assert_eq!("aarch64".parse(), Ok(Arch::Arm64));
+//! // Ids are derived, not drawn: the same seed gives the same image.
+//! assert_eq!(Seed("router 1.2".into()).uuid("disk"), Seed("router 1.2".into()).uuid("disk"));
+//! ```
 
 mod arch;
 mod date;

@@ -1,4 +1,4 @@
-//! How long something takes, for people.
+//! Durations, for people.
 
 use std::fmt;
 use std::time::Duration;

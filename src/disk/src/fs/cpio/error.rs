@@ -1,4 +1,4 @@
-//! What can be wrong with an archive or with what shall go into it.
+//! Errors of archives and of what shall go into them.
 
 use crate::error::Diagnostic;
 use crate::tree::ContentError;

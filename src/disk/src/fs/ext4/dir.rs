@@ -192,7 +192,8 @@ pub fn half_md4_hash(name: &[u8], seed: Uuid, signed: bool) -> (u32, u32) {
     (if hash == 0xFFFF_FFFE { 0xFFFF_FFFC } else { hash }, state[2])
 }
 
-/// `str2hashbuf_signed` and `str2hashbuf_unsigned`: up to 32 characters as big-endian words, padded with the length of all that is left.
+/// `str2hashbuf_signed` and `str2hashbuf_unsigned`: up to 32 characters as big-endian words, padded with the length of
+/// all that is left.
 fn hash_words(name: &[u8], signed: bool) -> [u32; 8] {
     let value = |byte: u8| if signed { byte as i8 as u32 } else { byte.into() };
     let pad = (name.len() as u32 & 0xFF) * 0x0101_0101;

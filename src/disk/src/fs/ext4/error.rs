@@ -1,4 +1,4 @@
-//! Why a tree cannot become an ext4 filesystem.
+//! Errors of making an ext4 filesystem of a tree.
 
 use super::raw::LINK_MAX;
 use crate::error::Diagnostic;

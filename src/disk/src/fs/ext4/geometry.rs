@@ -1,4 +1,4 @@
-//! Where the fixed metadata lies: superblocks, descriptors, bitmaps and inode tables of every group.
+//! Places of the fixed metadata: superblocks, descriptors, bitmaps and inode tables of every group.
 
 use std::ops::Range;
 

@@ -25,6 +25,47 @@
 //! - What is neither metadata nor content is not written, with one exception: unused blocks among the first and last
 //!   128 KiB are zeroed, since signatures of earlier filesystems and RAIDs there make `mount` refuse a partition.
 //!
+//! ```
+//! use std::io::Cursor;
+//!
+//! use skiff_disk::fs::ext4::{self, Journal};
+//! use skiff_disk::storage::{Memory, Region};
+//! use skiff_disk::tree::{Body, Content, Node, Stat, Tree};
+//! use skiff_disk::value::Seed;
+//!
+//! let root = Stat { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
+//! let mut tree = Tree::new(root);
+//! let hello = Body::File(Content::bytes(b"hello\n".as_slice()));
+//! tree.insert(Tree::ROOT, b"hello", Node::new(Stat { mode: 0o644, ..root }, hello));
+//!
+//! // The same seed gives the same bytes.
+//! let seed = Seed("router 1.2".into());
+//! let options = ext4::Options {
+//!     label: "rootfs".into(),
+//!     uuid: seed.uuid("rootfs"),
+//!     hash_seed: seed.uuid("rootfs directories"),
+//!     timestamp: 1_700_000_000,
+//!     bytes_per_inode: 16384,
+//!     inodes: 0,
+//!     reserved_percent: 5,
+//!     journal: Journal::Auto,
+//!     grow_to: 1 << 30,
+//! };
+//! let disk = Memory::new(16 << 20);
+//! let region = Region::new(&disk, "rootfs", 1 << 20, 8 << 20, "the data partition");
+//! let layout = ext4::layout(&tree, &options, region.len())?;
+//! let written = ext4::write(&layout, &region)?;
+//! assert_eq!(written.files[0].path, "/hello");
+//!
+//! # #[cfg(feature = "ext4-reader")]
+//! # {
+//! let reader = ext4::Reader::open(Cursor::new(disk.to_vec()), 1 << 20)?;
+//! assert_eq!(reader.summary().label, "rootfs");
+//! assert!(reader.check_files(&written.files)?.is_empty());
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Sources: the kernel's `Documentation/filesystems/ext4`, `fs/ext4` and `include/linux/jbd2.h`; `mke2fs` for policy.
 
 mod build;

@@ -1,4 +1,4 @@
-//! What can be wrong with a FAT filesystem or with what shall go into it.
+//! Errors of FAT filesystems and of what shall go into them.
 
 use crate::error::Diagnostic;
 use crate::storage::TargetError;

@@ -1,4 +1,4 @@
-//! Where the areas of a FAT filesystem lie: reserved sectors, two tables, root directory (FAT16), clusters.
+//! Areas of a FAT filesystem: reserved sectors, two tables, root directory (FAT16), clusters.
 
 use super::raw::{DIR_ENTRY_SIZE, FatEntry};
 use super::{FatError, FatType, Options};

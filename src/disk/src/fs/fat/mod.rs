@@ -11,6 +11,40 @@
 //!   shows it, and `fsck.fat` 4.2 accepts it, while `mkfs.fat` and `fatlabel` warn about it;
 //! - FAT knows no owners, permissions, attributes or links: they are left out, and a file with several names is
 //!   written once for each; a symbolic link or a device is an error.
+//!
+//! ```
+//! use skiff_disk::fs::fat::{self, FatType};
+//! use skiff_disk::storage::{Memory, Region};
+//! use skiff_disk::tree::{Body, Content, Node, Stat, Tree};
+//!
+//! let root = Stat { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
+//! let mut tree = Tree::new(root);
+//! let hello = Body::File(Content::bytes(b"hello\n".as_slice()));
+//! tree.insert(Tree::ROOT, b"hello", Node::new(Stat { mode: 0o644, ..root }, hello));
+//!
+//! let options = fat::Options {
+//!     fat_type: FatType::Auto,
+//!     label: "BOOT".into(),
+//!     volume_id: 0x1234_5678,
+//!     timestamp: 1_700_000_000,
+//!     hidden_sectors: 0,
+//!     sector_size: 512,
+//!     cluster_size: None,
+//! };
+//! let disk = Memory::new(16 << 20);
+//! let region = Region::whole(&disk, "boot");
+//! let layout = fat::layout(&tree, &options, region.len())?;
+//! let written = fat::write(&layout, &region)?;
+//!
+//! # #[cfg(feature = "fat-reader")]
+//! # {
+//! let volume = fat::Volume::open(&region)?;
+//! assert_eq!(volume.summary()?.label, "BOOT");
+//! assert_eq!(volume.list()?["/hello"], 6);
+//! assert!(volume.check_files(&written.files).is_empty());
+//! # }
+//! # Ok::<(), fat::FatError>(())
+//! ```
 
 mod error;
 mod geometry;

@@ -1,4 +1,4 @@
-//! What can go wrong while a squashfs is laid out, written or read.
+//! Errors of laying out, writing and reading a squashfs.
 
 use crate::error::Diagnostic;
 use crate::storage::TargetError;

@@ -1,4 +1,4 @@
-//! What a squashfs will consist of, from metadata alone: inode numbers, the order of inodes and data, owners,
+//! Parts of a squashfs, from metadata alone: inode numbers, the order of inodes and data, owners,
 //! attribute sets, and everything that is refused.
 
 use std::collections::{BTreeSet, HashMap};

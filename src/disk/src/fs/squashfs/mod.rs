@@ -13,15 +13,15 @@
 //! files), by the batch (small files) and by the fragment block, and put back into the order of the layout, so
 //! that bytes do not depend on the number of threads and memory not on the size of the tree.
 //!
-//! What differs from `mksquashfs`, all of it within the format: a file of zeros smaller than a block is a hole
-//! rather than a part of a fragment; small files are packed by kind and in runs (see `data/order.rs`), so that after a
-//! change most fragment blocks are what they were; libdeflate makes the gzip blocks; the superblock (with the first 4 KiB) is
+//! What differs from `mksquashfs`, all of it within the format: a file of zeros smaller than a block is a hole rather
+//! than a part of a fragment; small files are packed by kind and in runs (see `data/order.rs`), so that after a change
+//! most fragment blocks are what they were; libdeflate makes the gzip blocks; the superblock (with the first 4 KiB) is
 //! written last, so that an interrupted image never mounts.
 //!
 //! ```
-//! use skiff_image::fs::squashfs::{self, Codec, Options, Resources};
-//! use skiff_image::storage::{Memory, Region};
-//! use skiff_image::tree::{Body, Content, Node, Stat, Tree};
+//! use skiff_disk::fs::squashfs::{self, Codec, Options, Resources};
+//! use skiff_disk::storage::{Memory, Region};
+//! use skiff_disk::tree::{Body, Content, Node, Stat, Tree};
 //!
 //! let stat = Stat { mode: 0o755, uid: 0, gid: 0, mtime: 0 };
 //! let mut tree = Tree::new(stat);
@@ -37,7 +37,14 @@
 //! let resources = Resources { threads: 2, ..Resources::default() };
 //! let written = squashfs::write(&layout, &Region::whole(&memory, "rootfs"), &resources)?;
 //! assert_eq!(written.len, 4096);
-//! # Ok::<(), skiff_image::fs::squashfs::SquashfsError>(())
+//!
+//! // And back.
+//! let mut image = std::io::Cursor::new(memory.to_vec());
+//! assert_eq!(squashfs::info(&mut image)?.codec, "zstd");
+//! let (names, damages) = squashfs::list(&mut image)?;
+//! assert_eq!(names[1].path, "/hello");
+//! assert!(damages.is_empty() && squashfs::check_files(&mut image, &written.files)?.is_empty());
+//! # Ok::<(), squashfs::SquashfsError>(())
 //! ```
 
 pub mod cache;

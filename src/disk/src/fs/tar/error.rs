@@ -1,4 +1,4 @@
-//! What can go wrong with an archive.
+//! Errors of archives.
 
 use crate::error::Diagnostic;
 use crate::storage::TargetError;

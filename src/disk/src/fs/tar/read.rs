@@ -1,4 +1,4 @@
-//! What is in an archive, by the `tar` crate, which shares no code with the writer.
+//! Contents of an archive, by the `tar` crate, which shares no code with the writer.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

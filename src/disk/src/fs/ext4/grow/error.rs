@@ -1,4 +1,4 @@
-//! Why a filesystem is not grown.
+//! Errors of growing a filesystem.
 
 use crate::error::Diagnostic;
 use crate::storage::TargetError;

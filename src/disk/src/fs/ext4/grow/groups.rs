@@ -80,8 +80,8 @@ impl Growing {
         &self.used[start..end.max(start)]
     }
 
-    /// Returns whether the bitmap of a new group may be left unwritten: nothing is used in it. Not the last group, whose bitmap
-    /// has padding.
+    /// Returns whether the bitmap of a new group may be left unwritten: nothing is used in it. Not the last group,
+    /// whose bitmap has padding.
     pub fn is_uninitialized(&self, volume: &Volume, group: u64) -> bool {
         let unused = self.used_in(&volume.group_range(group, self.blocks)).is_empty();
         volume.checksums != Checksums::None && unused && group + 1 != self.groups.end

@@ -2,8 +2,8 @@
 //!
 //! New groups are added as `mke2fs` would have made them, with unwritten bitmaps and inode tables where checksums of
 //! descriptors allow that. The descriptors grow into the blocks that were reserved for them; where these do not
-//! suffice, the filesystem becomes as large as they allow. No file and no block in use is moved, so nothing but metadata
-//! is read or written.
+//! suffice, the filesystem becomes as large as they allow. No file and no block in use is moved, so nothing but
+//! metadata is read or written.
 //!
 //! A filesystem is grown only if it is clean: what its journal holds would undo the change.
 
@@ -38,8 +38,33 @@ pub struct Grown {
 /// Makes the filesystem that begins at `partition.start` fill `partition` of `target`.
 ///
 /// # Errors
-/// Nothing is written if the filesystem cannot be grown. If the target fails, the filesystem may be damaged: it is to be
-/// written again, or worked on in a [`crate::storage::Pending`].
+/// Nothing is written if the filesystem cannot be grown. If the target fails, the filesystem may be damaged: it is to
+/// be written again, or worked on in a [`crate::storage::Pending`].
+///
+/// ```
+/// # use skiff_disk::fs::ext4::{self, Journal};
+/// # use skiff_disk::storage::{Memory, Region};
+/// # use skiff_disk::tree::{Stat, Tree};
+/// # let tree = Tree::new(Stat { mode: 0o755, uid: 0, gid: 0, mtime: 0 });
+/// # let options = ext4::Options {
+/// #     label: String::new(),
+/// #     uuid: uuid::Uuid::nil(),
+/// #     hash_seed: uuid::Uuid::nil(),
+/// #     timestamp: 0,
+/// #     bytes_per_inode: 16384,
+/// #     inodes: 0,
+/// #     reserved_percent: 5,
+/// #     journal: Journal::Auto,
+/// #     grow_to: 1 << 30,
+/// # };
+/// let disk = Memory::new(32 << 20);
+/// let small = Region::new(&disk, "data", 0, 8 << 20, "free space");
+/// ext4::write(&ext4::layout(&tree, &options, small.len())?, &small)?;
+///
+/// let grown = ext4::grow(&disk, &(0..32 << 20))?;
+/// assert_eq!((grown.from, grown.to), (8 << 20, 32 << 20));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn grow(target: &dyn Target, partition: &Range<u64>) -> Result<Grown, GrowError> {
     let room = partition.end.saturating_sub(partition.start);
     let mut volume = Volume::open(target, partition.start, room)?;

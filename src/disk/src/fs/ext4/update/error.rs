@@ -1,4 +1,4 @@
-//! Why a filesystem cannot be changed in place.
+//! Errors of changing a filesystem in place.
 
 use crate::error::Diagnostic;
 use crate::storage::TargetError;

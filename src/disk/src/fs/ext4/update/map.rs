@@ -1,4 +1,4 @@
-//! Which blocks of a file are where: reading and building extent trees and indirect blocks.
+//! Maps from blocks of a file to blocks of the disk: reading and building extent trees and indirect blocks.
 
 use std::ops::Range;
 

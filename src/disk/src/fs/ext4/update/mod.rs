@@ -18,8 +18,8 @@
 //! 5. The journal is emptied, `needs_recovery` is cleared.
 //!
 //! The superblock is 1024 bytes with its checksum at the end, and a sector may be 512: so that a cut between its two
-//! sectors cannot break it, only the first one is ever written, and four unused bytes of it (`s_snapshot_id`) are chosen
-//! so that the checksum stays right.
+//! sectors cannot break it, only the first one is ever written, and four unused bytes of it (`s_snapshot_id`) are
+//! chosen so that the checksum stays right.
 //!
 //! A filesystem without a journal is changed in the order of step 4, marked as not cleanly unmounted meanwhile: after a
 //! cut e2fsck may find blocks, inodes and counts that no name leads to, and gives them back.
@@ -29,6 +29,35 @@
 //! mounts. What the features of a filesystem would have kept right and this module does not know, it refuses.
 //!
 //! When [`Volume::commit`] or [`Volume::stage`] fail, the volume must be opened again before it is used further.
+//!
+//! ```
+//! # use skiff_disk::fs::ext4::{self, Journal};
+//! # use skiff_disk::storage::Region;
+//! use skiff_disk::fs::ext4::update::{Change, Volume};
+//! use skiff_disk::storage::Memory;
+//! use skiff_disk::tree::{Content, Stat};
+//!
+//! # let tree = skiff_disk::tree::Tree::new(Stat { mode: 0o755, uid: 0, gid: 0, mtime: 0 });
+//! # let options = ext4::Options {
+//! #     label: String::new(),
+//! #     uuid: uuid::Uuid::nil(),
+//! #     hash_seed: uuid::Uuid::nil(),
+//! #     timestamp: 0,
+//! #     bytes_per_inode: 16384,
+//! #     inodes: 0,
+//! #     reserved_percent: 5,
+//! #     journal: Journal::Auto,
+//! #     grow_to: 1 << 30,
+//! # };
+//! let disk = Memory::new(16 << 20);
+//! # ext4::write(&ext4::layout(&tree, &options, 16 << 20)?, &Region::whole(&disk, "boot"))?;
+//! let mut volume = Volume::open(&disk, 0, 16 << 20)?;
+//! let stat = Stat { mode: 0o644, uid: 0, gid: 0, mtime: 1_700_000_000 };
+//! let staged = volume.stage(&Content::bytes(b"slot=b\n".as_slice()), stat)?;
+//! volume.commit(&[Change::Put { path: b"slot.conf".to_vec(), staged }], 1_700_000_000)?;
+//! assert_eq!(Volume::open(&disk, 0, 16 << 20)?.read("slot.conf")?, b"slot=b\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! Sources: as [`super`], and `fs/jbd2`.
 

@@ -1,4 +1,4 @@
-//! What directories hold after all changes, before anything is decided about blocks.
+//! Contents of directories after all changes, before anything is decided about blocks.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What is free, and what of it is promised to files that are not there yet.
+//! Free space, and the part of it that is promised to files that are not there yet.
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::tree::Content;
 use crate::value::Digest;
 
-/// Number of bins that are open at a time. With one, a file that does not fit leaves a sixth of a block empty on average;
-/// with more than a few, files that belong together get far apart.
+/// Number of bins that are open at a time. With one, a file that does not fit leaves a sixth of a block empty on
+/// average; with more than a few, files that belong together get far apart.
 const OPEN_MAX: usize = 4;
 
 /// Part of a fragment block: a small file, or the end of a large one.

@@ -1,4 +1,4 @@
-//! What an earlier build read in files, for builds that take a file for unchanged by its [`Stamp`].
+//! Facts that an earlier build read in files, for builds that take a file for unchanged by its [`Stamp`].
 //!
 //! It is kept in the block cache, one for each block size and directory. It names a file by a digest of path,
 //! length and stamp, and says which blocks it consists of; and it names a fragment block by the digests of the files

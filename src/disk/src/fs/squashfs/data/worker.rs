@@ -1,4 +1,4 @@
-//! What the threads do: read, hash, look for zeros, compress.
+//! Work of the threads: read, hash, look for zeros, compress.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

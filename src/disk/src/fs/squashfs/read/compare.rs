@@ -15,8 +15,8 @@ use super::{read_superblock, unreadable};
 use crate::fs::{Damage, Problem};
 use crate::tree::{self, Body, Node, NodeId};
 
-/// Returns what differs from `layout`: names, kinds, modes, owners, times, link targets, device numbers, attributes, link
-/// counts, and the tables that lead to inodes. Contents are not read.
+/// Returns what differs from `layout`: names, kinds, modes, owners, times, link targets, device numbers, attributes,
+/// link counts, and the tables that lead to inodes. Contents are not read.
 pub(in super::super) fn compare(
     mut reader: impl Read + Seek,
     layout: &Layout,

@@ -35,8 +35,8 @@ pub fn beyond(tree: &Tree) -> Option<String> {
     Some(format!("the target of `{}` has {len} bytes, it reads {SYMLINK_MAX}", tree::display(&path)))
 }
 
-/// Returns what differs from `layout`: names, kinds, modes, owners, times, link targets, device numbers, and the digest of
-/// every file against `written`, which is in the order of the tree. An error is the reason why the image cannot be
+/// Returns what differs from `layout`: names, kinds, modes, owners, times, link targets, device numbers, and the digest
+/// of every file against `written`, which is in the order of the tree. An error is the reason why the image cannot be
 /// opened.
 pub(in super::super) fn compare(
     reader: impl Read + Seek + Send,

@@ -22,7 +22,8 @@ pub(super) use compare::compare;
 use crate::fs::{Damage, Problem, WrittenFile};
 use crate::tree;
 
-/// Returns which files of `expected` are not as they were written; nothing if the image is more than this reader can take.
+/// Returns which files of `expected` are not as they were written; nothing if the image is more than this reader can
+/// take.
 pub fn check_files(reader: impl Read + Seek + Send, expected: &[WrittenFile]) -> Option<Vec<Damage>> {
     let image = FilesystemReader::from_reader(BufReader::new(reader)).ok()?;
     let found: HashMap<String, &Node<SquashfsFileReader>> =
