@@ -7,9 +7,9 @@
 //! has when it loses power while it moves its blocks.
 //!
 //! ```
-//! use skiff_image::storage::{PowerCut, Target};
+//! use skiff_disk::storage::{PowerCut, Target};
 //!
-//! # fn main() -> Result<(), skiff_image::storage::TargetError> {
+//! # fn main() -> Result<(), skiff_disk::storage::TargetError> {
 //! let medium = PowerCut::new(&[0; 4096], 512);
 //! medium.write_at(b"new contents", 1024)?;
 //! medium.sync()?;
