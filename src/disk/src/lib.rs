@@ -67,7 +67,7 @@
 //! # Features
 //!
 //! All are on by default. With `default-features = false` and one format, nothing else is built: the `ext4` writer
-//! alone needs 20 crates.
+//! alone needs 20 crates of others.
 //!
 //! - `squashfs`, `ext4`, `fat`, `cpio`, `tar`, `oci`, `table`: the formats. `tar` reads archives into trees, too.
 //! - `readers`, or `ext4-reader`, `fat-reader`, `squashfs-reader` and `table-reader`: readers of other projects. They

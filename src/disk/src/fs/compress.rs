@@ -43,6 +43,7 @@ pub enum Compression {
 
 /// Reason why a text is not a compression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParseCompressionError {
     /// No such format.
     #[error(

@@ -88,6 +88,7 @@ pub struct Layer {
 /// Reason why there is no image.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input, hint = "correct `reference` of the board, for example `localhost/skiffos:latest`")]
+#[non_exhaustive]
 pub enum OciError {
     /// Container programs would load it under no name.
     #[error(

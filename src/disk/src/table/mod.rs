@@ -118,6 +118,7 @@ impl TableBytes {
 /// Reason why a partition list is not a table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input, hint = "change the partition list of the board descriptor")]
+#[non_exhaustive]
 pub enum TableError {
     /// Not a whole number of sectors.
     #[error(

@@ -36,6 +36,7 @@ const COMPRESSED: [(Format, &str); 6] = [
 /// Reason why an archive cannot become a tree.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Corrupt, hint = "make the archive again, or copy it again")]
+#[non_exhaustive]
 pub enum ArchiveError {
     /// The operating system failed.
     #[error(transparent)]

@@ -71,6 +71,7 @@ impl Stamp {
 /// Reason why a content cannot be read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Io, hint = "wait until the build that writes the tree has ended")]
+#[non_exhaustive]
 pub enum ContentError {
     /// The operating system failed.
     #[error("cannot {verb} `{}`: {source}", path.display())]

@@ -28,6 +28,7 @@ pub struct Resolved {
 
 /// Reason why a path leads nowhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LookupError {
     /// A component does not exist.
     #[error("`{at}` does not exist in the tree")]

@@ -36,6 +36,7 @@ const PLAIN_DIRECTORY: u32 = 0o755;
 /// Reason why an overlay cannot be laid over a tree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
+#[non_exhaustive]
 pub enum OverlayError {
     /// Something else than a directory would take the place of a directory with entries.
     #[error(

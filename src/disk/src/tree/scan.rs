@@ -60,6 +60,7 @@ pub struct ScanOptions<'a> {
 /// Reason why a directory cannot become a tree.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
+#[non_exhaustive]
 pub enum ScanError {
     /// The operating system failed.
     #[error(transparent)]

@@ -12,6 +12,7 @@ pub struct ByteSize(pub u64);
 
 /// Reason why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParseByteSizeError {
     /// No leading number.
     #[error("`{0}` is not a size: expected a number and a unit, for example `8 KiB`")]

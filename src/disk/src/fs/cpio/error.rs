@@ -7,6 +7,7 @@ use crate::value::ByteSize;
 /// Reason why an archive cannot be laid out, written or read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Fit)]
+#[non_exhaustive]
 pub enum CpioError {
     /// A file of 4 GiB or more.
     #[error("`{path}` has {} but a file in a cpio archive has at most 4294967295 bytes", ByteSize(*size))]

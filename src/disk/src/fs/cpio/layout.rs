@@ -44,7 +44,7 @@ pub(super) struct Entry<'t> {
 
 impl Entry<'_> {
     /// The name as it is stored: relative, the root as `.`.
-    pub fn name(&self) -> &[u8] {
+    pub(super) fn name(&self) -> &[u8] {
         if self.path.is_empty() { b"." } else { &self.path }
     }
 }

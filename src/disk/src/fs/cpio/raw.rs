@@ -29,7 +29,7 @@ pub(super) struct Header {
 
 impl Header {
     /// The header with the name, padded.
-    pub fn encode(&self, name: &[u8]) -> Vec<u8> {
+    pub(super) fn encode(&self, name: &[u8]) -> Vec<u8> {
         let (devmajor, devminor, check) = (0, 0, 0);
         let fields = [
             self.ino,
@@ -55,7 +55,7 @@ impl Header {
     }
 
     /// The numbers of a header, or nothing if that is not one.
-    pub fn parse(bytes: &[u8; HEADER_SIZE as usize]) -> Option<Header> {
+    pub(super) fn parse(bytes: &[u8; HEADER_SIZE as usize]) -> Option<Header> {
         // 070702 is the same with checksums, which Linux ignores.
         if &bytes[..6] != MAGIC && &bytes[..6] != b"070702" {
             return None;

@@ -16,6 +16,7 @@ const S_IFLNK: u32 = 0o120_000;
 
 /// Contents of an archive.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Archive {
     /// `none`, `gzip`, `zstd`, `xz` or `lz4`.
     pub compression: &'static str,
@@ -27,6 +28,7 @@ pub struct Archive {
 
 /// One name in an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ArchiveEntry {
     /// Path without a leading `./`; the root is empty.
     pub path: Vec<u8>,
@@ -55,6 +57,7 @@ pub struct ArchiveEntry {
 /// Counts for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Summary {
     /// Compression of the archive.
     pub compression: &'static str,

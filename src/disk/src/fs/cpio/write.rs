@@ -12,6 +12,7 @@ use crate::value::Digest;
 
 /// Result of writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// Every regular file; one with several names once for each.
     pub files: Vec<WrittenFile>,

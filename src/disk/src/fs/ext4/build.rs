@@ -20,7 +20,7 @@ const FAST_SYMLINK: usize = 59;
 const LONGEST_SYMLINK: usize = 4095;
 
 /// A layout in the making.
-pub struct Builder<'t, 'o> {
+pub(super) struct Builder<'t, 'o> {
     pub tree: &'t Tree,
     pub options: &'o Options,
     pub region_len: u64,
@@ -36,7 +36,7 @@ pub struct Builder<'t, 'o> {
 }
 
 /// Nodes and their inode numbers.
-pub struct Numbering {
+pub(super) struct Numbering {
     /// By node; 0 for what is not reachable.
     pub numbers: Vec<u32>,
     /// Every node once, by its first name.
@@ -46,7 +46,7 @@ pub struct Numbering {
 
 impl Numbering {
     /// The root is 2, `lost+found` 11, the rest follows in tree order.
-    pub fn for_tree(tree: &Tree) -> Result<Numbering, Ext4Error> {
+    pub(super) fn for_tree(tree: &Tree) -> Result<Numbering, Ext4Error> {
         let mut numbering =
             Numbering { numbers: vec![0; tree.capacity()], nodes: Vec::new(), last: raw::FIRST_INO };
         numbering.numbers[Tree::ROOT.index()] = raw::ROOT_INO;
@@ -71,7 +71,11 @@ impl Numbering {
 
 impl<'t, 'o> Builder<'t, 'o> {
     /// Gives every node an inode and blocks.
-    pub fn run(tree: &'t Tree, options: &'o Options, region_len: u64) -> Result<Builder<'t, 'o>, Ext4Error> {
+    pub(super) fn run(
+        tree: &'t Tree,
+        options: &'o Options,
+        region_len: u64,
+    ) -> Result<Builder<'t, 'o>, Ext4Error> {
         check_options(options)?;
         check_lost_found(tree)?;
         let Numbering { numbers, nodes, last } = Numbering::for_tree(tree)?;

@@ -18,7 +18,7 @@ const TABLE: [u32; 256] = {
 };
 
 /// Goes on with `crc` over `bytes`; ext4 begins with all ones.
-pub fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
+pub(super) fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(crc, |crc, byte| TABLE[((crc ^ u32::from(*byte)) & 0xFF) as usize] ^ (crc >> 8))
 }
 

@@ -16,7 +16,7 @@ const NODE_LIMIT: usize = (BLOCK_LEN - 8) / 8;
 /// `file_type` of a directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum FileType {
+pub(super) enum FileType {
     Regular = 1,
     Dir = 2,
     Char = 3,
@@ -28,7 +28,7 @@ pub enum FileType {
 
 /// One name of a directory.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub(super) struct Entry<'a> {
     pub name: &'a [u8],
     pub inode: u32,
     pub file_type: FileType,
@@ -51,7 +51,7 @@ impl Entry<'_> {
 
 /// The blocks of a directory.
 #[derive(Debug)]
-pub struct Dir {
+pub(super) struct Dir {
     /// A multiple of the block size.
     pub bytes: Vec<u8>,
     /// Set if they have a hash index: `INDEX_FL`.
@@ -59,7 +59,7 @@ pub struct Dir {
 }
 
 /// The directory `inode` in `parent` with `entries`.
-pub fn dir(inode: u32, parent: u32, entries: &[Entry], hash_seed: Uuid) -> Dir {
+pub(super) fn dir(inode: u32, parent: u32, entries: &[Entry], hash_seed: Uuid) -> Dir {
     let dots = [
         Entry { name: b".", inode, file_type: FileType::Dir },
         Entry { name: b"..", inode: parent, file_type: FileType::Dir },
@@ -77,7 +77,7 @@ pub fn dir(inode: u32, parent: u32, entries: &[Entry], hash_seed: Uuid) -> Dir {
 }
 
 /// Appends `blocks` blocks without entries: space for e2fsck, which may not be able to allocate any.
-pub fn append_empty_blocks(dir: &mut Dir, blocks: usize) {
+pub(super) fn append_empty_blocks(dir: &mut Dir, blocks: usize) {
     for _ in 0..blocks {
         dir.bytes.extend(leaf(&[]));
     }
@@ -175,7 +175,7 @@ fn put_children(b: &mut [u8], children: &[(u32, u32)], limit: usize) {
 
 /// `ext4fs_dirhash` with `DX_HASH_HALF_MD4`: hash and minor hash. Whether characters are signed was once left to the
 /// architecture.
-pub fn half_md4_hash(name: &[u8], seed: Uuid, signed: bool) -> (u32, u32) {
+pub(super) fn half_md4_hash(name: &[u8], seed: Uuid, signed: bool) -> (u32, u32) {
     let mut state = [0x6745_2301_u32, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476];
     if !seed.is_nil() {
         for (word, bytes) in state.iter_mut().zip(seed.as_bytes().chunks_exact(4)) {

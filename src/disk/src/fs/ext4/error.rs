@@ -9,6 +9,7 @@ use crate::value::ByteSize;
 /// Reason why an ext4 filesystem cannot be laid out or written.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
+#[non_exhaustive]
 pub enum Ext4Error {
     /// The volume name field has 16 bytes.
     #[error("the ext4 label `{label}` has {} bytes but there is room for 16", label.len())]

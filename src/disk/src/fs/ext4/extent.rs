@@ -19,7 +19,7 @@ struct Entry {
 
 /// An extent tree ready to be written.
 #[derive(Debug)]
-pub struct ExtentTree {
+pub(super) struct ExtentTree {
     /// `i_block`.
     pub root: [u8; 60],
     /// Blocks of the tree that are not in the inode.
@@ -27,7 +27,11 @@ pub struct ExtentTree {
 }
 
 /// The tree that maps a file to `runs`, in file order; `take_block` gives blocks of `block_size` bytes for its nodes.
-pub fn extent_tree(runs: &[Range<u64>], block_size: u64, mut take_block: impl FnMut() -> u64) -> ExtentTree {
+pub(super) fn extent_tree(
+    runs: &[Range<u64>],
+    block_size: u64,
+    mut take_block: impl FnMut() -> u64,
+) -> ExtentTree {
     let in_block = (block_size as usize - 12) / 12;
     let mut entries = leaf_entries(runs);
     let mut nodes = Vec::new();

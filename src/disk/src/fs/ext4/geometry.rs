@@ -6,7 +6,7 @@ use super::raw::{BLOCK, BLOCKS_PER_GROUP, DESCS_PER_BLOCK, FLEX_GROUPS, INODES_P
 use super::{Ext4Error, Options};
 
 /// Fewest blocks of a filesystem (256 KiB); smaller ones hold little else than metadata.
-pub const MIN_BLOCKS: u64 = 64;
+pub(super) const MIN_BLOCKS: u64 = 64;
 /// Most inodes of a group: one bitmap block.
 const MAX_INODES_PER_GROUP: u64 = 8 * BLOCK;
 /// A last group with fewer free blocks than this is left out, as in mke2fs.
@@ -16,7 +16,7 @@ const MAX_DESC_BLOCKS: u64 = BLOCK / 4;
 
 /// Positions of one group's metadata, in blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Group {
+pub(super) struct Group {
     pub block_bitmap: u64,
     pub inode_bitmap: u64,
     pub inode_table: u64,
@@ -24,7 +24,7 @@ pub struct Group {
 
 /// The metadata every filesystem of this size has.
 #[derive(Clone, Debug)]
-pub struct Geometry {
+pub(super) struct Geometry {
     /// Blocks of the filesystem; a last group that is too small to be useful is left out.
     pub blocks: u64,
     pub inodes_per_group: u32,
@@ -41,7 +41,7 @@ pub struct Geometry {
 
 impl Geometry {
     /// The geometry of a region of `region_blocks` that has at least `inodes` inodes.
-    pub fn new(options: &Options, region_blocks: u64, inodes: u64) -> Result<Geometry, Ext4Error> {
+    pub(super) fn new(options: &Options, region_blocks: u64, inodes: u64) -> Result<Geometry, Ext4Error> {
         let mut geometry = Geometry::sized(options, region_blocks, inodes)?;
         let last_group_blocks = region_blocks % BLOCKS_PER_GROUP;
         let last_group = geometry.groups_count() - 1;
@@ -72,33 +72,33 @@ impl Geometry {
     }
 
     /// Number of groups.
-    pub fn groups_count(&self) -> u32 {
+    pub(super) fn groups_count(&self) -> u32 {
         self.blocks.div_ceil(BLOCKS_PER_GROUP) as u32
     }
 
     /// Blocks of `group`.
-    pub fn group_range(&self, group: u32) -> Range<u64> {
+    pub(super) fn group_range(&self, group: u32) -> Range<u64> {
         let start = u64::from(group) * BLOCKS_PER_GROUP;
         start..(start + BLOCKS_PER_GROUP).min(self.blocks)
     }
 
     /// Blocks of one group's inode table.
-    pub fn inode_table_blocks(&self) -> u64 {
+    pub(super) fn inode_table_blocks(&self) -> u64 {
         u64::from(self.inodes_per_group / INODES_PER_BLOCK)
     }
 
     /// Blocks that superblock, descriptors and reserved descriptors take at the start of `group`.
-    pub fn super_blocks(&self, group: u32) -> u64 {
+    pub(super) fn super_blocks(&self, group: u32) -> u64 {
         if has_super(group) { 1 + self.desc_blocks + self.reserved_gdt } else { 0 }
     }
 
     /// Groups besides the first that have copies of superblock and descriptors.
-    pub fn super_copies(&self) -> impl Iterator<Item = u32> {
+    pub(super) fn super_copies(&self) -> impl Iterator<Item = u32> {
         (1..self.groups_count()).filter(|group| has_super(*group))
     }
 
     /// Blocks of all fixed metadata.
-    pub fn overhead(&self) -> u64 {
+    pub(super) fn overhead(&self) -> u64 {
         let supers: u64 = (0..self.groups_count()).map(|group| self.super_blocks(group)).sum();
         supers + u64::from(self.groups_count()) * (2 + self.inode_table_blocks())
     }
@@ -153,7 +153,7 @@ fn complement(used: &[Range<u64>], end: u64) -> Vec<Range<u64>> {
 }
 
 /// Returns whether `group` has a copy of superblock and descriptors (`sparse_super`): 0, 1 and powers of 3, 5, 7.
-pub fn has_super(group: u32) -> bool {
+pub(super) fn has_super(group: u32) -> bool {
     let is_power_of = |base: u32| {
         let mut power = u64::from(base);
         while power < u64::from(group) {

@@ -150,14 +150,14 @@ pub(super) struct Space {
 }
 
 impl Space {
-    pub fn for_geometry(geometry: &Geometry) -> Space {
+    pub(super) fn for_geometry(geometry: &Geometry) -> Space {
         let end = geometry.blocks;
         let mut runs = geometry.free.clone();
         runs.push(end..u64::MAX);
         Space { runs, end, at: 0, overhead_missing: geometry.overhead().saturating_sub(end) }
     }
 
-    pub fn take(&mut self, mut blocks: u64) -> Vec<Range<u64>> {
+    pub(super) fn take(&mut self, mut blocks: u64) -> Vec<Range<u64>> {
         let mut taken = Vec::new();
         while blocks > 0 {
             let run = &mut self.runs[self.at];
@@ -174,16 +174,16 @@ impl Space {
         taken
     }
 
-    pub fn take_one(&mut self) -> u64 {
+    pub(super) fn take_one(&mut self) -> u64 {
         self.take(1)[0].start
     }
 
     /// Blocks that were taken behind the end.
-    pub fn missing(&self) -> u64 {
+    pub(super) fn missing(&self) -> u64 {
         self.overhead_missing + self.runs.last().map_or(0, |run| run.start - self.end)
     }
 
-    pub fn free(&self) -> Vec<Range<u64>> {
+    pub(super) fn free(&self) -> Vec<Range<u64>> {
         let rest = &self.runs[self.at.min(self.runs.len() - 1)..self.runs.len() - 1];
         rest.to_vec()
     }

@@ -9,43 +9,43 @@ use crate::value::Timestamp;
 
 /// Block size in bytes. Always 4 KiB: rEFInd cannot load a kernel from smaller blocks, and page-sized blocks are
 /// the fastest everywhere.
-pub const BLOCK: u64 = 4096;
+pub(super) const BLOCK: u64 = 4096;
 /// Blocks in a group: as many as one bitmap block has bits.
-pub const BLOCKS_PER_GROUP: u64 = 8 * BLOCK;
+pub(super) const BLOCKS_PER_GROUP: u64 = 8 * BLOCK;
 /// Bytes of an inode.
-pub const INODE_SIZE: u64 = 256;
+pub(super) const INODE_SIZE: u64 = 256;
 /// Inodes in a block of the inode table.
-pub const INODES_PER_BLOCK: u32 = (BLOCK / INODE_SIZE) as u32;
+pub(super) const INODES_PER_BLOCK: u32 = (BLOCK / INODE_SIZE) as u32;
 /// Bytes of a group descriptor without the `64bit` feature.
-pub const DESC_SIZE: u64 = 32;
+pub(super) const DESC_SIZE: u64 = 32;
 /// Group descriptors in a block.
-pub const DESCS_PER_BLOCK: u64 = BLOCK / DESC_SIZE;
+pub(super) const DESCS_PER_BLOCK: u64 = BLOCK / DESC_SIZE;
 /// Block numbers in an indirect block.
-pub const ADDR_PER_BLOCK: u64 = BLOCK / 4;
+pub(super) const ADDR_PER_BLOCK: u64 = BLOCK / 4;
 /// Groups whose bitmaps and inode tables lie together: `1 << s_log_groups_per_flex`.
-pub const FLEX_GROUPS: u32 = 16;
+pub(super) const FLEX_GROUPS: u32 = 16;
 /// Inode of the root directory.
-pub const ROOT_INO: u32 = 2;
+pub(super) const ROOT_INO: u32 = 2;
 /// Inode that owns the reserved group descriptor blocks.
-pub const RESIZE_INO: u32 = 7;
+pub(super) const RESIZE_INO: u32 = 7;
 /// Inode of the journal.
-pub const JOURNAL_INO: u32 = 8;
+pub(super) const JOURNAL_INO: u32 = 8;
 /// First inode that is not reserved; by custom `lost+found`.
-pub const FIRST_INO: u32 = 11;
+pub(super) const FIRST_INO: u32 = 11;
 /// `EXT4_LINK_MAX`.
-pub const LINK_MAX: u32 = 65_000;
+pub(super) const LINK_MAX: u32 = 65_000;
 /// Blocks in the longest initialized extent.
-pub const EXTENT_MAX: u64 = 32_768;
+pub(super) const EXTENT_MAX: u64 = 32_768;
 
 /// `i_flags`: the directory has a hash index.
-pub const INDEX_FL: u32 = 0x1000;
+pub(super) const INDEX_FL: u32 = 0x1000;
 /// `i_flags`: `i_block` holds an extent tree.
-pub const EXTENTS_FL: u32 = 0x8_0000;
+pub(super) const EXTENTS_FL: u32 = 0x8_0000;
 
 /// `bg_flags`: the inode bitmap and table are not in use.
-pub const INODE_UNINIT: u16 = 1;
+pub(super) const INODE_UNINIT: u16 = 1;
 /// `bg_flags`: the block bitmap can be computed from the layout.
-pub const BLOCK_UNINIT: u16 = 2;
+pub(super) const BLOCK_UNINIT: u16 = 2;
 
 const FEATURE_COMPAT: u32 = compat::EXT_ATTR | compat::RESIZE_INODE | compat::DIR_INDEX;
 const FEATURE_INCOMPAT: u32 = incompat::FILETYPE | incompat::EXTENTS | incompat::FLEX_BG;
@@ -57,28 +57,28 @@ const FEATURE_RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
     | ro_compat::EXTRA_ISIZE;
 
 /// Writes `value` little-endian at `at`.
-pub fn put16(bytes: &mut [u8], at: usize, value: u16) {
+pub(super) fn put16(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
 }
 
 /// Writes `value` little-endian at `at`.
-pub fn put32(bytes: &mut [u8], at: usize, value: u32) {
+pub(super) fn put32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
 /// Reads two bytes little-endian at `at`.
-pub fn get16(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn get16(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
 /// Reads four bytes little-endian at `at`.
-pub fn get32(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn get32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// Fields that differ between superblocks of different filesystems.
 #[derive(Clone, Debug)]
-pub struct SuperBlock<'a> {
+pub(super) struct SuperBlock<'a> {
     pub inodes_count: u32,
     pub blocks_count: u32,
     pub r_blocks_count: u32,
@@ -97,7 +97,7 @@ pub struct SuperBlock<'a> {
 
 impl SuperBlock<'_> {
     /// The superblock as the copy in group `block_group_nr`.
-    pub fn to_bytes(&self, block_group_nr: u16) -> [u8; 1024] {
+    pub(super) fn to_bytes(&self, block_group_nr: u16) -> [u8; 1024] {
         let mut b = [0; 1024];
         let time = self.timestamp as u32;
         self.put_counts(&mut b);
@@ -165,7 +165,7 @@ impl SuperBlock<'_> {
 
 /// `struct ext4_group_desc` of 32 bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct GroupDesc {
+pub(super) struct GroupDesc {
     pub block_bitmap: u32,
     pub inode_bitmap: u32,
     pub inode_table: u32,
@@ -178,7 +178,7 @@ pub struct GroupDesc {
 
 impl GroupDesc {
     /// The descriptor of `group`, with the checksum of `uninit_bg`: CRC-16 over UUID, group number, descriptor.
-    pub fn to_bytes(self, uuid: Uuid, group: u32) -> [u8; DESC_SIZE as usize] {
+    pub(super) fn to_bytes(self, uuid: Uuid, group: u32) -> [u8; DESC_SIZE as usize] {
         let mut b = [0; DESC_SIZE as usize];
         put32(&mut b, 0x00, self.block_bitmap);
         put32(&mut b, 0x04, self.inode_bitmap);
@@ -196,7 +196,7 @@ impl GroupDesc {
 }
 
 /// CRC-16 with the reflected polynomial 0x8005 (`lib/crc16.c`).
-pub fn crc16(crc: u16, bytes: &[u8]) -> u16 {
+pub(super) fn crc16(crc: u16, bytes: &[u8]) -> u16 {
     bytes.iter().fold(crc, |crc, byte| {
         (0..8)
             .fold(crc ^ u16::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xA001 } else { crc >> 1 })
@@ -205,7 +205,7 @@ pub fn crc16(crc: u16, bytes: &[u8]) -> u16 {
 
 /// An inode in use.
 #[derive(Clone, Debug)]
-pub struct Inode {
+pub(super) struct Inode {
     pub mode: u16,
     pub uid: u32,
     pub gid: u32,
@@ -225,14 +225,14 @@ pub struct Inode {
 }
 
 /// Bytes behind `i_extra_isize` in an inode.
-pub const IBODY_LEN: usize = INODE_SIZE as usize - 128 - 32;
+pub(super) const IBODY_LEN: usize = INODE_SIZE as usize - 128 - 32;
 
 /// Range of times that an inode can store: 34 bits from -2^31 (Documentation/filesystems/ext4/inodes.rst).
-pub const TIME_RANGE: std::ops::Range<Timestamp> = -(1 << 31)..(1 << 34) - (1 << 31);
+pub(super) const TIME_RANGE: std::ops::Range<Timestamp> = -(1 << 31)..(1 << 34) - (1 << 31);
 
 impl Inode {
     /// Appends the 256 bytes to `table`.
-    pub fn append_to(&self, table: &mut Vec<u8>) {
+    pub(super) fn append_to(&self, table: &mut Vec<u8>) {
         let mut b = [0; INODE_SIZE as usize];
         let sectors = self.blocks * (BLOCK / 512);
         put16(&mut b, 0x00, self.mode);
@@ -259,13 +259,13 @@ impl Inode {
 }
 
 /// 32 signed bits of seconds, and two more in the low bits of the extra field.
-pub fn put_time(b: &mut [u8], at: usize, extra: usize, time: Timestamp) {
+pub(super) fn put_time(b: &mut [u8], at: usize, extra: usize, time: Timestamp) {
     put32(b, at, time as u32);
     put32(b, extra, ((time - Timestamp::from(time as i32)) >> 32) as u32 & 3);
 }
 
 /// `i_block` of a device node (`ext4_encode_dev`): the 16-bit form where it fits, else the 32-bit one.
-pub fn device_block(major: u32, minor: u32) -> [u8; 60] {
+pub(super) fn device_block(major: u32, minor: u32) -> [u8; 60] {
     let mut block = [0; 60];
     if major < 256 && minor < 256 {
         put32(&mut block, 0, major << 8 | minor);
@@ -276,7 +276,7 @@ pub fn device_block(major: u32, minor: u32) -> [u8; 60] {
 }
 
 /// The superblock of an empty journal (version 2): `s_start` is zero, so there is nothing to replay.
-pub fn journal_super_block(blocks: u32, uuid: Uuid) -> [u8; BLOCK as usize] {
+pub(super) fn journal_super_block(blocks: u32, uuid: Uuid) -> [u8; BLOCK as usize] {
     let mut b = [0; BLOCK as usize];
     let mut put = |at: usize, value: u32| b[at..at + 4].copy_from_slice(&value.to_be_bytes());
     put(0x00, 0xC03B_3998); // h_magic

@@ -18,6 +18,7 @@ use crate::value::{ByteSize, Digest};
 
 /// Reason why a filesystem or a file in it cannot be read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
+#[non_exhaustive]
 pub enum ReadError {
     /// No ext4 there.
     #[error("there is no ext4 filesystem at offset {offset}: the magic number is {found:#06x}, not 0xef53")]
@@ -65,6 +66,7 @@ fn hint_for(error: &ext4_view::Ext4Error) -> Option<String> {
 /// Facts of the superblock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Summary {
     /// Volume label.
     pub label: String,

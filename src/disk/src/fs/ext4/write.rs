@@ -20,6 +20,7 @@ const LONG_RUN: usize = 512 << 10;
 
 /// Result of writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// Regular files by first name, in tree order.
     pub files: Vec<WrittenFile>,

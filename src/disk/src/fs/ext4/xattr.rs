@@ -19,7 +19,7 @@ const NAMESPACES: [(&[u8], u8); 5] = [
 
 /// Place of the attributes of an inode.
 #[derive(Debug, Default)]
-pub struct Encoded {
+pub(super) struct Encoded {
     /// Behind the fixed fields of the inode.
     pub ibody: Vec<u8>,
     /// The block of `i_file_acl`.
@@ -55,7 +55,7 @@ impl Attr<'_> {
 }
 
 /// Encodes the attributes of the file at `path`.
-pub fn encode(path: &[u8], xattrs: &Xattrs) -> Result<Encoded, Ext4Error> {
+pub(super) fn encode(path: &[u8], xattrs: &Xattrs) -> Result<Encoded, Ext4Error> {
     let mut attrs = Vec::new();
     for (name, value) in xattrs {
         attrs.push(attr(path, name, value)?);

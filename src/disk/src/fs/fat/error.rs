@@ -8,6 +8,7 @@ use crate::value::ByteSize;
 /// Reason why a FAT filesystem cannot be laid out, written or read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
+#[non_exhaustive]
 pub enum FatError {
     /// A sector is neither 512 nor 4096 bytes.
     #[error("FAT sectors cannot have {0} bytes: only 512 and 4096 are in use")]

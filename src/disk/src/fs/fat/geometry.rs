@@ -41,14 +41,14 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Kind::Fat16 => "FAT16",
             Kind::Fat32 => "FAT32",
         }
     }
 
-    pub fn entry(self) -> FatEntry {
+    pub(super) fn entry(self) -> FatEntry {
         match self {
             Kind::Fat16 => FatEntry::Bits16,
             Kind::Fat32 => FatEntry::Bits32,
@@ -86,27 +86,27 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    pub fn cluster_size(&self) -> u64 {
+    pub(super) fn cluster_size(&self) -> u64 {
         self.sector_size * self.sectors_per_cluster
     }
 
     /// First byte behind the tables.
-    pub fn root_start(&self) -> u64 {
+    pub(super) fn root_start(&self) -> u64 {
         (self.reserved + 2 * self.fat_sectors) * self.sector_size
     }
 
     /// First byte of cluster 2.
-    pub fn data_start(&self) -> u64 {
+    pub(super) fn data_start(&self) -> u64 {
         self.root_start() + self.root_entries * DIR_ENTRY_SIZE
     }
 
     /// First byte of a table, 0 or 1.
-    pub fn fat_start(&self, copy: u64) -> u64 {
+    pub(super) fn fat_start(&self, copy: u64) -> u64 {
         (self.reserved + copy * self.fat_sectors) * self.sector_size
     }
 
     /// Length of a table in bytes.
-    pub fn fat_len(&self) -> u64 {
+    pub(super) fn fat_len(&self) -> u64 {
         self.fat_sectors * self.sector_size
     }
 }

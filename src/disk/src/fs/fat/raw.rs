@@ -38,7 +38,7 @@ pub(super) struct BootSector {
 
 impl BootSector {
     /// One sector of bytes.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut sector = vec![0; self.byts_per_sec as usize];
         self.put_common(&mut sector);
         if self.is_fat32 {
@@ -106,7 +106,7 @@ pub(super) enum FatEntry {
 
 impl FatEntry {
     /// Bytes of an entry.
-    pub fn size(self) -> u64 {
+    pub(super) fn size(self) -> u64 {
         match self {
             FatEntry::Bits16 => 2,
             FatEntry::Bits32 => 4,
@@ -114,7 +114,7 @@ impl FatEntry {
     }
 
     /// Appends an entry that points to cluster `next`.
-    pub fn put(self, out: &mut Vec<u8>, next: u32) {
+    pub(super) fn put(self, out: &mut Vec<u8>, next: u32) {
         match self {
             FatEntry::Bits16 => out.extend_from_slice(&(next as u16).to_le_bytes()),
             FatEntry::Bits32 => out.extend_from_slice(&next.to_le_bytes()),
@@ -122,12 +122,12 @@ impl FatEntry {
     }
 
     /// Appends the entry that ends a chain.
-    pub fn put_end(self, out: &mut Vec<u8>) {
+    pub(super) fn put_end(self, out: &mut Vec<u8>) {
         self.put(out, 0x0FFF_FFFF);
     }
 
     /// Appends the two reserved entries: media byte; end mark with the "clean" and "no error" bits set.
-    pub fn put_head(self, out: &mut Vec<u8>) {
+    pub(super) fn put_head(self, out: &mut Vec<u8>) {
         self.put(out, 0x0FFF_FF00 | u32::from(MEDIA_FIXED));
         self.put_end(out);
     }
@@ -145,7 +145,7 @@ impl DosTime {
     const LAST: Timestamp = 4_354_819_199; // 2107-12-31T23:59:59Z
 
     /// The nearest time FAT can store, not after `timestamp` unless that is before 1980.
-    pub fn from_unix(timestamp: Timestamp) -> DosTime {
+    pub(super) fn from_unix(timestamp: Timestamp) -> DosTime {
         let seconds = timestamp.clamp(DosTime::FIRST, DosTime::LAST);
         let (year, month, day) = civil(seconds.div_euclid(86_400));
         let of_day = seconds.rem_euclid(86_400);
@@ -168,7 +168,7 @@ pub(super) struct ShortEntry {
 
 impl ShortEntry {
     /// Appends the 32 bytes.
-    pub fn put(&self, out: &mut Vec<u8>) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         let mut entry = [0; DIR_ENTRY_SIZE as usize];
         entry[..11].copy_from_slice(&self.name);
         entry[11] = self.attr;

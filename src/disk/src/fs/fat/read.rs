@@ -24,6 +24,7 @@ const MAX_PATH: usize = 4096;
 /// Facts that a filesystem states about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Summary {
     /// Never [`FatType::Auto`].
     pub fat_type: FatType,

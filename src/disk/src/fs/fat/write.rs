@@ -20,6 +20,7 @@ const SIGNATURES_LEN: u64 = 128 << 10;
 
 /// Result of writing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// Every file, in tree order; one with several names once for each.
     pub files: Vec<WrittenFile>,

@@ -84,6 +84,7 @@ const FILTERS: [(&str, Bcj); 5] = [
 
 /// Reason why a text is not a [`Codec`], or a codec has an impossible level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ParseCodecError {
     /// No such codec.
     #[error("unknown codec `{name}`: use `zstd`, `lz4`, `lz4hc`, `xz`, `gzip` or `stored`{}", suggest(*suggestion))]

@@ -10,6 +10,7 @@ use super::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN};
 /// Reason why a squashfs cannot be laid out, written or read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Fit)]
+#[non_exhaustive]
 pub enum SquashfsError {
     /// The block size is not one the kernel mounts.
     #[error(

@@ -22,6 +22,7 @@ const NAMED: usize = 5;
 
 /// An image that is what was meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Proof {
     /// Names of regular files whose contents were compared.
     pub files: usize,
@@ -36,6 +37,7 @@ pub struct Proof {
     hint = "compose it again; if that fails too, the memory or disk of this machine is failing, or this \
             program has a fault, which its authors want to know"
 )]
+#[non_exhaustive]
 pub enum ProofError {
     /// Something reads back other than it was meant.
     #[error("`{image}` is not what was to be written: {}", listed(damages))]

@@ -19,28 +19,28 @@ pub(super) const ZSTD_COMPRESSION: u16 = 6;
 
 /// Bits of `squashfs_super_block.flags`; the last three are known to squashfs-tools only.
 pub(super) mod flags {
-    pub const NOI: u16 = 1 << 0;
-    pub const NOD: u16 = 1 << 1;
-    pub const NOF: u16 = 1 << 3;
-    pub const DUPLICATE: u16 = 1 << 6;
-    pub const EXPORT: u16 = 1 << 7;
-    pub const NOX: u16 = 1 << 8;
-    pub const NO_XATTR: u16 = 1 << 9;
-    pub const COMP_OPT: u16 = 1 << 10;
-    pub const NOID: u16 = 1 << 11;
+    pub(crate) const NOI: u16 = 1 << 0;
+    pub(crate) const NOD: u16 = 1 << 1;
+    pub(crate) const NOF: u16 = 1 << 3;
+    pub(crate) const DUPLICATE: u16 = 1 << 6;
+    pub(crate) const EXPORT: u16 = 1 << 7;
+    pub(crate) const NOX: u16 = 1 << 8;
+    pub(crate) const NO_XATTR: u16 = 1 << 9;
+    pub(crate) const COMP_OPT: u16 = 1 << 10;
+    pub(crate) const NOID: u16 = 1 << 11;
 }
 
 /// `inode_type` of the basic form.
 pub(super) mod inode_type {
-    pub const DIR: u16 = 1;
-    pub const REG: u16 = 2;
-    pub const SYMLINK: u16 = 3;
-    pub const BLKDEV: u16 = 4;
-    pub const CHRDEV: u16 = 5;
-    pub const FIFO: u16 = 6;
-    pub const SOCKET: u16 = 7;
+    pub(crate) const DIR: u16 = 1;
+    pub(crate) const REG: u16 = 2;
+    pub(crate) const SYMLINK: u16 = 3;
+    pub(crate) const BLKDEV: u16 = 4;
+    pub(crate) const CHRDEV: u16 = 5;
+    pub(crate) const FIFO: u16 = 6;
+    pub(crate) const SOCKET: u16 = 7;
     /// Added to a basic type for the extended one.
-    pub const EXTENDED: u16 = 7;
+    pub(crate) const EXTENDED: u16 = 7;
 }
 
 pub(super) const SQUASHFS_XATTR_VALUE_OOL: u16 = 256;

@@ -19,6 +19,7 @@ use crate::value::Digest;
 
 /// A squashfs as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Written {
     /// `bytes_used` of the superblock.
     pub bytes_used: u64,

@@ -6,6 +6,7 @@ use crate::tree::ContentError;
 
 /// Reason why an archive cannot be written or read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
+#[non_exhaustive]
 pub enum TarError {
     /// The bytes are no archive.
     #[error("not a readable tar archive: {source}")]

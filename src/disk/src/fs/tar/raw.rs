@@ -3,22 +3,22 @@
 use crate::tree::Device;
 
 /// Headers and data fill whole blocks.
-pub const BLOCK: u64 = 512;
+pub(super) const BLOCK: u64 = 512;
 /// Two zero blocks end an archive.
-pub const END: u64 = 2 * BLOCK;
+pub(super) const END: u64 = 2 * BLOCK;
 /// Bytes of `name` and of `linkname`.
-pub const NAME_LEN: usize = 100;
+pub(super) const NAME_LEN: usize = 100;
 /// `typeflag` of a PAX header.
-pub const PAX: u8 = b'x';
+pub(super) const PAX: u8 = b'x';
 
 /// Largest number of a field of `width` bytes: octal digits and a zero byte.
-pub const fn most(width: usize) -> u64 {
+pub(super) const fn most(width: usize) -> u64 {
     (1 << (3 * (width - 1))) - 1
 }
 
 /// One header. What does not fit its field must stand in a PAX header before it, and is cut here.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Header<'a> {
+pub(super) struct Header<'a> {
     pub name: &'a [u8],
     pub mode: u32,
     pub uid: u32,
@@ -31,7 +31,7 @@ pub struct Header<'a> {
 }
 
 impl Header<'_> {
-    pub fn encode(&self) -> [u8; BLOCK as usize] {
+    pub(super) fn encode(&self) -> [u8; BLOCK as usize] {
         let mut block = [0; BLOCK as usize];
         text(&mut block[0..100], self.name);
         octal(&mut block[100..108], self.mode.into());
@@ -68,7 +68,7 @@ fn octal(field: &mut [u8], number: u64) {
 }
 
 /// `LENGTH KEYWORD=VALUE\n`, where the length counts itself.
-pub fn record(keyword: &[u8], value: &[u8]) -> Vec<u8> {
+pub(super) fn record(keyword: &[u8], value: &[u8]) -> Vec<u8> {
     let rest = keyword.len() + value.len() + 3;
     let len = (1..).map(|digits| rest + digits).find(|len| rest + len.to_string().len() == *len);
     let len = len.expect("a length has some number of digits").to_string();

@@ -14,6 +14,7 @@ use crate::value::Digest;
 /// Contents of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Summary {
     /// Compression of the whole.
     pub compression: &'static str,

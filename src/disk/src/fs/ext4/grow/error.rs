@@ -9,6 +9,7 @@ use crate::storage::TargetError;
     kind = Corrupt,
     hint = "repair it in the image with `e2fsck -f`, or grow it on the board with `resize2fs`"
 )]
+#[non_exhaustive]
 pub enum GrowError {
     /// No ext4 there.
     #[error("there is no ext4 filesystem at offset {offset}: the magic number is {found:#06x}, not 0xef53")]

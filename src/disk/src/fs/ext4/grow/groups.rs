@@ -30,7 +30,7 @@ impl std::fmt::Display for Limit {
 
 /// Positions of a new group's metadata, in blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GroupPlacement {
+pub(super) struct GroupPlacement {
     pub block_bitmap: u64,
     pub inode_bitmap: u64,
     pub inode_table: u64,
@@ -38,7 +38,7 @@ pub struct GroupPlacement {
 
 /// Size and groups that a filesystem grows to.
 #[derive(Debug)]
-pub struct Growing {
+pub(super) struct Growing {
     /// Blocks afterwards.
     pub blocks: u64,
     /// Groups before and after.
@@ -52,7 +52,7 @@ pub struct Growing {
 
 impl Growing {
     /// At most `wanted` blocks; none if that is not more than there are.
-    pub fn new(volume: &Volume, wanted: u64) -> Option<Growing> {
+    pub(super) fn new(volume: &Volume, wanted: u64) -> Option<Growing> {
         let (mut blocks, limit) = limited(volume, wanted);
         loop {
             if blocks <= volume.blocks() {
@@ -69,12 +69,12 @@ impl Growing {
     }
 
     /// Blocks that superblock copies, descriptors, bitmaps and inode tables take of new groups.
-    pub fn overhead(&self) -> u64 {
+    pub(super) fn overhead(&self) -> u64 {
         self.used.iter().map(|run| run.end - run.start).sum()
     }
 
     /// The runs of [`Growing::used`] that touch `blocks`.
-    pub fn used_in(&self, blocks: &Range<u64>) -> &[Range<u64>] {
+    pub(super) fn used_in(&self, blocks: &Range<u64>) -> &[Range<u64>] {
         let start = self.used.partition_point(|run| run.end <= blocks.start);
         let end = self.used.partition_point(|run| run.start < blocks.end);
         &self.used[start..end.max(start)]
@@ -82,7 +82,7 @@ impl Growing {
 
     /// Returns whether the bitmap of a new group may be left unwritten: nothing is used in it. Not the last group,
     /// whose bitmap has padding.
-    pub fn is_uninitialized(&self, volume: &Volume, group: u64) -> bool {
+    pub(super) fn is_uninitialized(&self, volume: &Volume, group: u64) -> bool {
         let unused = self.used_in(&volume.group_range(group, self.blocks)).is_empty();
         volume.checksums != Checksums::None && unused && group + 1 != self.groups.end
     }

@@ -50,7 +50,7 @@ const RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
 
 /// Checksums of descriptors and bitmaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checksums {
+pub(super) enum Checksums {
     /// Nothing; tables and bitmaps must be initialized.
     None,
     /// `uninit_bg`: CRC-16 over descriptors.
@@ -60,7 +60,7 @@ pub enum Checksums {
 }
 
 /// A filesystem on a target.
-pub struct Volume<'a> {
+pub(super) struct Volume<'a> {
     target: &'a dyn Target,
     /// First byte of the filesystem on the target.
     offset: u64,
@@ -83,7 +83,7 @@ fn corrupt<T>(what: impl Into<String>) -> Result<T, GrowError> {
 
 impl<'a> Volume<'a> {
     /// The filesystem that begins at byte `offset` and has at most `room` bytes, if it can be grown.
-    pub fn open(target: &'a dyn Target, offset: u64, room: u64) -> Result<Volume<'a>, GrowError> {
+    pub(super) fn open(target: &'a dyn Target, offset: u64, room: u64) -> Result<Volume<'a>, GrowError> {
         let mut superblock = vec![0; 1024];
         if room < SUPER_BLOCK_OFFSET + 1024 {
             return Err(GrowError::NotExt4 { offset, found: 0 });
@@ -156,33 +156,33 @@ impl<'a> Volume<'a> {
     }
 
     /// Blocks of the filesystem.
-    pub fn blocks(&self) -> u64 {
+    pub(super) fn blocks(&self) -> u64 {
         self.wide(0x04, 0x150)
     }
 
     /// A number of which the high half counts only with `64bit`.
-    pub fn wide(&self, low: usize, high: usize) -> u64 {
+    pub(super) fn wide(&self, low: usize, high: usize) -> u64 {
         let high = if self.is_64bit() { get32(&self.superblock, high) } else { 0 };
         u64::from(get32(&self.superblock, low)) | u64::from(high) << 32
     }
 
-    pub fn set_wide(&mut self, low: usize, high: usize, value: u64) {
+    pub(super) fn set_wide(&mut self, low: usize, high: usize, value: u64) {
         put32(&mut self.superblock, low, value as u32);
         if self.is_64bit() {
             put32(&mut self.superblock, high, (value >> 32) as u32);
         }
     }
 
-    pub fn is_64bit(&self) -> bool {
+    pub(super) fn is_64bit(&self) -> bool {
         get32(&self.superblock, incompat::AT) & incompat::IS_64BIT != 0
     }
 
-    pub fn has_resize_inode(&self) -> bool {
+    pub(super) fn has_resize_inode(&self) -> bool {
         get32(&self.superblock, compat::AT) & compat::RESIZE_INODE != 0
     }
 
     /// Groups whose bitmaps and inode tables lie together.
-    pub fn flex_groups(&self) -> u64 {
+    pub(super) fn flex_groups(&self) -> u64 {
         match get32(&self.superblock, incompat::AT) & incompat::FLEX_BG {
             0 => 1,
             _ => 1 << self.superblock[0x174].min(31),
@@ -190,54 +190,54 @@ impl<'a> Volume<'a> {
     }
 
     /// Blocks behind the descriptors into which they can grow.
-    pub fn reserved_gdt(&self) -> u64 {
+    pub(super) fn reserved_gdt(&self) -> u64 {
         if self.has_resize_inode() { get16(&self.superblock, 0xCE).into() } else { 0 }
     }
 
     /// Groups in a filesystem of the present size.
-    pub fn groups(&self) -> u64 {
+    pub(super) fn groups(&self) -> u64 {
         self.groups_of(self.blocks())
     }
 
-    pub fn groups_of(&self, blocks: u64) -> u64 {
+    pub(super) fn groups_of(&self, blocks: u64) -> u64 {
         (blocks - self.first).div_ceil(self.blocks_per_group)
     }
 
     /// Blocks of `group` in a filesystem of `blocks`.
-    pub fn group_range(&self, group: u64, blocks: u64) -> Range<u64> {
+    pub(super) fn group_range(&self, group: u64, blocks: u64) -> Range<u64> {
         let start = self.first + group * self.blocks_per_group;
         start..(start + self.blocks_per_group).min(blocks)
     }
 
     /// Blocks that the descriptors of so many groups take.
-    pub fn desc_blocks(&self, groups: u64) -> u64 {
+    pub(super) fn desc_blocks(&self, groups: u64) -> u64 {
         groups.div_ceil(self.descs_per_block())
     }
 
-    pub fn descs_per_block(&self) -> u64 {
+    pub(super) fn descs_per_block(&self) -> u64 {
         self.block / self.desc_size
     }
 
     /// Blocks of the inode table of a group.
-    pub fn inode_table_blocks(&self) -> u64 {
+    pub(super) fn inode_table_blocks(&self) -> u64 {
         (self.inodes_per_group * u64::from(get16(&self.superblock, 0x58))).div_ceil(self.block)
     }
 
     /// The groups of `range` that have a copy of superblock and descriptors.
-    pub fn supers(&self, range: Range<u64>) -> impl Iterator<Item = u64> + use<> {
+    pub(super) fn supers(&self, range: Range<u64>) -> impl Iterator<Item = u64> + use<> {
         range.filter(|group| has_super(*group as u32))
     }
 
-    pub fn descriptor(&self, group: u64) -> &[u8] {
+    pub(super) fn descriptor(&self, group: u64) -> &[u8] {
         &self.descriptors[(group * self.desc_size) as usize..][..self.desc_size as usize]
     }
 
-    pub fn descriptor_mut(&mut self, group: u64) -> &mut [u8] {
+    pub(super) fn descriptor_mut(&mut self, group: u64) -> &mut [u8] {
         &mut self.descriptors[(group * self.desc_size) as usize..][..self.desc_size as usize]
     }
 
     /// Returns the new `bg_checksum`; none where nothing protects descriptors.
-    pub fn descriptor_checksum(&self, group: u64) -> Option<u16> {
+    pub(super) fn descriptor_checksum(&self, group: u64) -> Option<u16> {
         let (descriptor, number) = (self.descriptor(group), (group as u32).to_le_bytes());
         match self.checksums {
             Checksums::None => None,
@@ -253,20 +253,20 @@ impl<'a> Volume<'a> {
     }
 
     /// Puts the right checksum into a changed descriptor.
-    pub fn seal_descriptor(&mut self, group: u64) {
+    pub(super) fn seal_descriptor(&mut self, group: u64) {
         let sum = self.descriptor_checksum(group).unwrap_or(0);
         put16(self.descriptor_mut(group), 0x1E, sum);
     }
 
     /// The checksum of a bitmap whose first `bits` count, as far as the descriptor stores it.
-    pub fn bitmap_checksum(&self, bitmap: &[u8], bits: u64) -> Option<u32> {
+    pub(super) fn bitmap_checksum(&self, bitmap: &[u8], bits: u64) -> Option<u32> {
         let Checksums::All { seed } = self.checksums else { return None };
         let sum = crc32c(seed, &bitmap[..(bits / 8) as usize]);
         Some(if self.desc_size >= 64 { sum } else { sum & 0xFFFF })
     }
 
     /// The superblock as the copy in `group`.
-    pub fn super_copy(&self, group: u64) -> Vec<u8> {
+    pub(super) fn super_copy(&self, group: u64) -> Vec<u8> {
         let mut copy = self.superblock.clone();
         put16(&mut copy, 0x5A, group as u16);
         if let Checksums::All { .. } = self.checksums {
@@ -276,7 +276,7 @@ impl<'a> Volume<'a> {
         copy
     }
 
-    pub fn read_blocks(&self, block: u64, bytes: &mut [u8]) -> Result<(), GrowError> {
+    pub(super) fn read_blocks(&self, block: u64, bytes: &mut [u8]) -> Result<(), GrowError> {
         let end = block.saturating_mul(self.block).saturating_add(bytes.len() as u64);
         if end > self.blocks() * self.block {
             return corrupt(format!("it points to block {block}, but has {}", self.blocks()));
@@ -284,27 +284,27 @@ impl<'a> Volume<'a> {
         Ok(self.target.read_at(bytes, self.offset + block * self.block)?)
     }
 
-    pub fn read_block(&self, block: u64) -> Result<Vec<u8>, GrowError> {
+    pub(super) fn read_block(&self, block: u64) -> Result<Vec<u8>, GrowError> {
         let mut bytes = vec![0; self.block as usize];
         self.read_blocks(block, &mut bytes)?;
         Ok(bytes)
     }
 
     /// Writes at byte `at` of the filesystem.
-    pub fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), TargetError> {
+    pub(super) fn write_at(&self, bytes: &[u8], at: u64) -> Result<(), TargetError> {
         self.target.write_at(bytes, self.offset + at)
     }
 
-    pub fn write_block(&self, block: u64, bytes: &[u8]) -> Result<(), TargetError> {
+    pub(super) fn write_block(&self, block: u64, bytes: &[u8]) -> Result<(), TargetError> {
         self.write_at(bytes, block * self.block)
     }
 
-    pub fn zero_blocks(&self, block: u64, count: u64) -> Result<(), TargetError> {
+    pub(super) fn zero_blocks(&self, block: u64, count: u64) -> Result<(), TargetError> {
         self.target.zero(self.offset + block * self.block, count * self.block)
     }
 
     /// Writes the superblock, and all copies of it, each with the descriptors behind it.
-    pub fn write_supers(&self) -> Result<(), TargetError> {
+    pub(super) fn write_supers(&self) -> Result<(), TargetError> {
         self.write_at(&self.super_copy(0), SUPER_BLOCK_OFFSET)?;
         self.write_block(self.first + 1, &self.descriptors)?;
         for group in self.supers(1..self.groups()) {
@@ -319,7 +319,7 @@ impl<'a> Volume<'a> {
 }
 
 /// A field of a descriptor whose high half only descriptors of 64 bytes have.
-pub fn put_half(descriptor: &mut [u8], low: usize, high: usize, value: u64) {
+pub(super) fn put_half(descriptor: &mut [u8], low: usize, high: usize, value: u64) {
     put16(descriptor, low, value as u16);
     if descriptor.len() >= 64 {
         put16(descriptor, high, (value >> 16) as u16);
@@ -327,13 +327,13 @@ pub fn put_half(descriptor: &mut [u8], low: usize, high: usize, value: u64) {
 }
 
 /// See [`put_half`].
-pub fn get_half(descriptor: &[u8], low: usize, high: usize) -> u64 {
+pub(super) fn get_half(descriptor: &[u8], low: usize, high: usize) -> u64 {
     let high = if descriptor.len() >= 64 { get16(descriptor, high) } else { 0 };
     u64::from(get16(descriptor, low)) | u64::from(high) << 16
 }
 
 /// A block number in a descriptor.
-pub fn put_block(descriptor: &mut [u8], low: usize, high: usize, value: u64) {
+pub(super) fn put_block(descriptor: &mut [u8], low: usize, high: usize, value: u64) {
     put32(descriptor, low, value as u32);
     if descriptor.len() >= 64 {
         put32(descriptor, high, (value >> 32) as u32);
@@ -341,7 +341,7 @@ pub fn put_block(descriptor: &mut [u8], low: usize, high: usize, value: u64) {
 }
 
 /// See [`put_block`].
-pub fn get_block(descriptor: &[u8], low: usize, high: usize) -> u64 {
+pub(super) fn get_block(descriptor: &[u8], low: usize, high: usize) -> u64 {
     let high = if descriptor.len() >= 64 { get32(descriptor, high) } else { 0 };
     u64::from(get32(descriptor, low)) | u64::from(high) << 32
 }
@@ -387,13 +387,13 @@ fn reject_unclean(b: &[u8]) -> Result<(), GrowError> {
 }
 
 /// Bytes of the inode with this number, which is in the first group.
-pub fn inode_offset(volume: &Volume, number: u32) -> u64 {
+pub(super) fn inode_offset(volume: &Volume, number: u32) -> u64 {
     let table = get_block(volume.descriptor(0), 0x08, 0x28);
     table * volume.block + u64::from(number - 1) * u64::from(get16(&volume.superblock, 0x58))
 }
 
 /// Puts the right checksum into a changed inode.
-pub fn seal_inode(volume: &Volume, number: u32, inode: &mut [u8]) {
+pub(super) fn seal_inode(volume: &Volume, number: u32, inode: &mut [u8]) {
     let Checksums::All { seed } = volume.checksums else { return };
     let has_high = inode.len() > 128 && get16(inode, 0x80) >= 4;
     put16(inode, 0x7C, 0); // i_checksum_lo
@@ -409,9 +409,9 @@ pub fn seal_inode(volume: &Volume, number: u32, inode: &mut [u8]) {
 }
 
 /// Block numbers in an indirect block.
-pub fn addresses_per_block(volume: &Volume) -> u64 {
+pub(super) fn addresses_per_block(volume: &Volume) -> u64 {
     volume.block / 4
 }
 
 /// The number of the inode that owns the reserved descriptor blocks.
-pub const RESIZE_INO: u32 = raw::RESIZE_INO;
+pub(super) const RESIZE_INO: u32 = raw::RESIZE_INO;

@@ -21,7 +21,7 @@ const TYPE_REGULAR: u8 = 1;
 const TYPE_LINK: u8 = 7;
 
 /// Changes on their way into a transaction.
-pub struct Application<'t, 'd> {
+pub(super) struct Application<'t, 'd> {
     pub view: &'t mut Transaction<'d>,
     pub space: &'t mut Space,
     pub orphans: &'t BTreeSet<u32>,
@@ -37,7 +37,7 @@ pub struct Application<'t, 'd> {
 
 impl<'t, 'd> Application<'t, 'd> {
     /// Nothing applied yet.
-    pub fn new(
+    pub(super) fn new(
         view: &'t mut Transaction<'d>,
         space: &'t mut Space,
         orphans: &'t BTreeSet<u32>,
@@ -56,7 +56,7 @@ impl<'t, 'd> Application<'t, 'd> {
     }
 
     /// Takes one change into account.
-    pub fn change(&mut self, change: &Change) -> Result<(), UpdateError> {
+    pub(super) fn change(&mut self, change: &Change) -> Result<(), UpdateError> {
         match change {
             Change::Put { path, staged } => self.put(path, staged, TYPE_REGULAR),
             Change::Rename { from, to } => self.names.rename(self.view, from, to),
@@ -116,7 +116,7 @@ impl<'t, 'd> Application<'t, 'd> {
     }
 
     /// Everything that adds: new inodes, new names, names that lead elsewhere.
-    pub fn add(&mut self) -> Result<(), UpdateError> {
+    pub(super) fn add(&mut self) -> Result<(), UpdateError> {
         let changes = self.names.link_changes();
         for (number, (change, file_type)) in &changes {
             if !self.created.contains_key(number) {
@@ -168,7 +168,7 @@ impl<'t, 'd> Application<'t, 'd> {
     }
 
     /// Everything that removes: names, inodes without names, their blocks.
-    pub fn remove(&mut self) -> Result<(), UpdateError> {
+    pub(super) fn remove(&mut self) -> Result<(), UpdateError> {
         for listing in self.names.listings.values() {
             for name in listing.before.keys().filter(|name| !listing.after.contains_key(*name)) {
                 listing.directory.remove(self.view, name)?;

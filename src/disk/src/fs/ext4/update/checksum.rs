@@ -1,12 +1,12 @@
 //! Four bytes that keep a CRC-32C unchanged.
 
-pub use super::super::checksum::crc32c;
+pub(super) use super::super::checksum::crc32c;
 
 /// The Castagnoli polynomial, reflected.
 const POLYNOMIAL: u32 = 0x82F6_3B78;
 
 /// Returns what has to stand in the four bytes at `at` so that the CRC of all `bytes`, begun with ones, is `wanted`.
-pub fn bytes_that_keep(wanted: u32, bytes: &[u8], at: usize) -> [u8; 4] {
+pub(super) fn bytes_that_keep(wanted: u32, bytes: &[u8], at: usize) -> [u8; 4] {
     let before = crc32c(!0, &bytes[..at]);
     let after = bytes[at + 4..].iter().rev().fold(wanted, |crc, byte| step_back(crc) ^ u32::from(*byte));
     let through = (0..4).fold(after, |crc, _| step_back(crc));

@@ -8,7 +8,7 @@ use super::transaction::{Changed, Class};
 use crate::value::Timestamp;
 
 /// Both steps of a set of changes: what adds, then what removes.
-pub struct Steps {
+pub(super) struct Steps {
     /// Every changed block once everything new is there.
     pub added: Changed,
     /// Every changed block in the end.
@@ -16,7 +16,7 @@ pub struct Steps {
 }
 
 /// Writes the superblock over the one on the medium, and syncs.
-pub fn write_super_block(disk: &Disk, wanted: &SuperBlock) -> Result<(), UpdateError> {
+pub(super) fn write_super_block(disk: &Disk, wanted: &SuperBlock) -> Result<(), UpdateError> {
     let mut found = [0; 1024];
     disk.read_bytes(SUPER_BLOCK_OFFSET, &mut found)?;
     let wanted = wanted.clone().over(&found);
@@ -28,7 +28,7 @@ pub fn write_super_block(disk: &Disk, wanted: &SuperBlock) -> Result<(), UpdateE
 
 impl Steps {
     /// Writes everything through the journal. `live` is the superblock of a filesystem in use, with the new counts.
-    pub fn write_with_journal(
+    pub(super) fn write_with_journal(
         &self,
         disk: &Disk,
         journal: &mut Journal,
@@ -50,7 +50,7 @@ impl Steps {
 
     /// Writes everything without a journal, in an order in which a check finds nothing worse than blocks and inodes
     /// that no name leads to.
-    pub fn write_without_journal(&self, disk: &Disk, live: &SuperBlock) -> Result<(), UpdateError> {
+    pub(super) fn write_without_journal(&self, disk: &Disk, live: &SuperBlock) -> Result<(), UpdateError> {
         let mut before = read_super_block(disk, live)?;
         before.set_valid(false);
         before.seal();

@@ -32,7 +32,7 @@ const HALF_MD4: u8 = 1;
 
 /// Inode that a name leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Link {
+pub(super) struct Link {
     /// Inode.
     pub inode: u32,
     /// `file_type` of the entry.
@@ -40,10 +40,10 @@ pub struct Link {
 }
 
 /// `file_type` of a directory.
-pub const TYPE_DIRECTORY: u8 = 2;
+pub(super) const TYPE_DIRECTORY: u8 = 2;
 
 /// An existing directory.
-pub struct Directory {
+pub(super) struct Directory {
     /// Its inode.
     pub inode: Inode,
     /// Its blocks in order.
@@ -128,7 +128,7 @@ fn seal(bytes: &mut [u8], inode: &Inode, super_block: &SuperBlock) {
 }
 
 /// The only block of a directory that has no names yet.
-pub fn first_block(inode: &Inode, parent: u32, super_block: &SuperBlock) -> Vec<u8> {
+pub(super) fn first_block(inode: &Inode, parent: u32, super_block: &SuperBlock) -> Vec<u8> {
     let mut bytes = vec![0; super_block.block_size() as usize];
     let link = |inode| Link { inode, file_type: TYPE_DIRECTORY };
     put_entry(&mut bytes, 0, 12, b".", link(inode.number));
@@ -139,12 +139,12 @@ pub fn first_block(inode: &Inode, parent: u32, super_block: &SuperBlock) -> Vec<
 
 impl Directory {
     /// A new one that has its first block.
-    pub fn new(inode: Inode, block: u64) -> Directory {
+    pub(super) fn new(inode: Inode, block: u64) -> Directory {
         Directory { inode, blocks: vec![block] }
     }
 
     /// The directory with a number.
-    pub fn load(view: &Transaction, number: u32) -> Result<Directory, UpdateError> {
+    pub(super) fn load(view: &Transaction, number: u32) -> Result<Directory, UpdateError> {
         let inode = view.inode(number)?;
         if inode.kind() != S_IFDIR {
             return Err(corrupt(format!("inode {number} is not a directory, but its parent says so")));
@@ -191,7 +191,7 @@ impl Directory {
     }
 
     /// Every name but `.` and `..`.
-    pub fn names(&self, view: &Transaction) -> Result<BTreeMap<Vec<u8>, Link>, UpdateError> {
+    pub(super) fn names(&self, view: &Transaction) -> Result<BTreeMap<Vec<u8>, Link>, UpdateError> {
         let mut names = BTreeMap::new();
         for index in 0..self.blocks.len() {
             let (bytes, end) = self.read(view, index)?;
@@ -231,7 +231,12 @@ impl Directory {
     }
 
     /// Lets a name lead elsewhere.
-    pub fn exchange(&self, view: &mut Transaction, name: &[u8], link: Link) -> Result<(), UpdateError> {
+    pub(super) fn exchange(
+        &self,
+        view: &mut Transaction,
+        name: &[u8],
+        link: Link,
+    ) -> Result<(), UpdateError> {
         let (index, mut bytes, entry, _) = self.find(view, name)?;
         put32(&mut bytes, entry.at, link.inode);
         bytes[entry.at + 7] = link.file_type;
@@ -240,7 +245,7 @@ impl Directory {
     }
 
     /// Removes a name.
-    pub fn remove(&self, view: &mut Transaction, name: &[u8]) -> Result<(), UpdateError> {
+    pub(super) fn remove(&self, view: &mut Transaction, name: &[u8]) -> Result<(), UpdateError> {
         let (index, mut bytes, entry, before) = self.find(view, name)?;
         match before {
             Some(before) => put16(&mut bytes, before.at + 4, (before.rec_len + entry.rec_len) as u16),
@@ -251,7 +256,7 @@ impl Directory {
     }
 
     /// Adds a name; `space` gives a block if there is no room in those there are.
-    pub fn insert(
+    pub(super) fn insert(
         &mut self,
         view: &mut Transaction,
         space: &mut Space,
@@ -393,7 +398,7 @@ fn take_one(view: &mut Transaction, space: &mut Space) -> Result<u64, UpdateErro
 }
 
 /// Blocks as ranges of consecutive ones.
-pub fn runs(blocks: &[u64]) -> Vec<Range<u64>> {
+pub(super) fn runs(blocks: &[u64]) -> Vec<Range<u64>> {
     let mut runs: Vec<Range<u64>> = Vec::new();
     for &block in blocks {
         match runs.last_mut() {

@@ -7,6 +7,7 @@ use crate::tree::ContentError;
 /// Reason why an existing ext4 filesystem cannot be read, changed or brought up to date with its journal.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Corrupt, hint = "change the files on a running system, or flash the medium anew")]
+#[non_exhaustive]
 pub enum UpdateError {
     /// No ext4 there.
     #[error("there is no ext4 filesystem at offset {offset}: the magic number is {found:#06x}, not 0xef53")]
@@ -113,6 +114,6 @@ pub enum UpdateError {
 }
 
 /// An error constructor for what contradicts itself.
-pub fn corrupt(what: impl Into<String>) -> UpdateError {
+pub(super) fn corrupt(what: impl Into<String>) -> UpdateError {
     UpdateError::Corrupt { what: what.into() }
 }

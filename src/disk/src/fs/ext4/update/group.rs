@@ -6,25 +6,25 @@ use super::super_block::SuperBlock;
 
 /// `struct ext4_group_desc` of 32 or 64 bytes; longer ones keep their rest.
 #[derive(Clone)]
-pub struct Group {
+pub(super) struct Group {
     raw: Vec<u8>,
 }
 
 /// Kind of a bitmap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bitmap {
+pub(super) enum Bitmap {
     Blocks,
     Inodes,
 }
 
 impl Group {
     /// From the bytes of a descriptor.
-    pub fn new(raw: &[u8]) -> Group {
+    pub(super) fn new(raw: &[u8]) -> Group {
         Group { raw: raw.to_vec() }
     }
 
     /// All bytes.
-    pub fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.raw
     }
 
@@ -50,7 +50,7 @@ impl Group {
     }
 
     /// Block of a bitmap.
-    pub fn bitmap(&self, bitmap: Bitmap) -> u64 {
+    pub(super) fn bitmap(&self, bitmap: Bitmap) -> u64 {
         match bitmap {
             Bitmap::Blocks => self.place(0x00, 0x20),
             Bitmap::Inodes => self.place(0x04, 0x24),
@@ -58,12 +58,12 @@ impl Group {
     }
 
     /// First block of the inode table.
-    pub fn inode_table(&self) -> u64 {
+    pub(super) fn inode_table(&self) -> u64 {
         self.place(0x08, 0x28)
     }
 
     /// Blocks or inodes in no use.
-    pub fn free(&self, bitmap: Bitmap) -> u32 {
+    pub(super) fn free(&self, bitmap: Bitmap) -> u32 {
         match bitmap {
             Bitmap::Blocks => self.count(0x0C, 0x2C),
             Bitmap::Inodes => self.count(0x0E, 0x2E),
@@ -71,7 +71,7 @@ impl Group {
     }
 
     /// Sets [`Group::free`].
-    pub fn set_free(&mut self, bitmap: Bitmap, count: u32) {
+    pub(super) fn set_free(&mut self, bitmap: Bitmap, count: u32) {
         match bitmap {
             Bitmap::Blocks => self.set_count(0x0C, 0x2C, count),
             Bitmap::Inodes => self.set_count(0x0E, 0x2E, count),
@@ -79,45 +79,45 @@ impl Group {
     }
 
     /// Inodes that are directories.
-    pub fn used_dirs(&self) -> u32 {
+    pub(super) fn used_dirs(&self) -> u32 {
         self.count(0x10, 0x30)
     }
 
     /// Sets [`Group::used_dirs`].
-    pub fn set_used_dirs(&mut self, count: u32) {
+    pub(super) fn set_used_dirs(&mut self, count: u32) {
         self.set_count(0x10, 0x30, count);
     }
 
     /// Inodes at the end of the table that were never in use.
-    pub fn itable_unused(&self) -> u32 {
+    pub(super) fn itable_unused(&self) -> u32 {
         self.count(0x1C, 0x32)
     }
 
     /// Sets [`Group::itable_unused`].
-    pub fn set_itable_unused(&mut self, count: u32) {
+    pub(super) fn set_itable_unused(&mut self, count: u32) {
         self.set_count(0x1C, 0x32, count);
     }
 
     /// Returns whether a bitmap was never written.
-    pub fn is_uninit(&self, bitmap: Bitmap) -> bool {
+    pub(super) fn is_uninit(&self, bitmap: Bitmap) -> bool {
         get16(&self.raw, 0x12) & uninit(bitmap) != 0
     }
 
     /// Says that a bitmap is written now.
-    pub fn set_init(&mut self, bitmap: Bitmap) {
+    pub(super) fn set_init(&mut self, bitmap: Bitmap) {
         let flags = get16(&self.raw, 0x12) & !uninit(bitmap);
         put16(&mut self.raw, 0x12, flags);
     }
 
     /// Returns whether the stored checksum of a bitmap is that of its bytes.
-    pub fn knows(&self, bitmap: Bitmap, bytes: &[u8], super_block: &SuperBlock) -> bool {
+    pub(super) fn knows(&self, bitmap: Bitmap, bytes: &[u8], super_block: &SuperBlock) -> bool {
         let mut same = self.clone();
         same.seal_bitmap(bitmap, bytes, super_block);
         same.raw == self.raw
     }
 
     /// Stores the checksum of a bitmap.
-    pub fn seal_bitmap(&mut self, bitmap: Bitmap, bytes: &[u8], super_block: &SuperBlock) {
+    pub(super) fn seal_bitmap(&mut self, bitmap: Bitmap, bytes: &[u8], super_block: &SuperBlock) {
         if !super_block.has_metadata_csum() {
             return;
         }
@@ -130,7 +130,7 @@ impl Group {
     }
 
     /// The checksum of the descriptor of `number`; none without the features for that.
-    pub fn checksum(&self, number: u32, super_block: &SuperBlock) -> Option<u16> {
+    pub(super) fn checksum(&self, number: u32, super_block: &SuperBlock) -> Option<u16> {
         let number = number.to_le_bytes();
         if super_block.has_metadata_csum() {
             let crc = crc32c(crc32c(super_block.checksum_seed(), &number), &self.raw[..0x1E]);
@@ -144,12 +144,12 @@ impl Group {
     }
 
     /// Returns whether the stored checksum is right.
-    pub fn is_sound(&self, number: u32, super_block: &SuperBlock) -> bool {
+    pub(super) fn is_sound(&self, number: u32, super_block: &SuperBlock) -> bool {
         self.checksum(number, super_block).is_none_or(|crc| crc == get16(&self.raw, 0x1E))
     }
 
     /// Stores the checksum.
-    pub fn seal(&mut self, number: u32, super_block: &SuperBlock) {
+    pub(super) fn seal(&mut self, number: u32, super_block: &SuperBlock) {
         if let Some(crc) = self.checksum(number, super_block) {
             put16(&mut self.raw, 0x1E, crc);
         }

@@ -19,7 +19,7 @@ const DIRECT: u64 = 12;
 
 /// Consecutive blocks of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
+pub(super) struct Run {
     /// First block of the file.
     pub logical: u64,
     /// Place on the disk.
@@ -32,7 +32,7 @@ pub struct Run {
 
 /// All blocks of a file.
 #[derive(Debug, Default)]
-pub struct Map {
+pub(super) struct Map {
     /// In file order.
     pub runs: Vec<Run>,
     /// Blocks that say where the others are.
@@ -41,7 +41,11 @@ pub struct Map {
 
 impl Map {
     /// The blocks of `inode`, checked to be inside the filesystem.
-    pub fn read(blocks: &dyn Blocks, inode: &Inode, super_block: &SuperBlock) -> Result<Map, UpdateError> {
+    pub(super) fn read(
+        blocks: &dyn Blocks,
+        inode: &Inode,
+        super_block: &SuperBlock,
+    ) -> Result<Map, UpdateError> {
         let mut map = Map::default();
         let reader = MapReader { blocks, inode, super_block };
         match inode.has_extents() {
@@ -52,12 +56,12 @@ impl Map {
     }
 
     /// Blocks of the file and of the map itself.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.runs.iter().map(|run| run.len).sum::<u64>() + self.nodes.len() as u64
     }
 
     /// The block that holds block `logical` of the file, if it was written.
-    pub fn find(&self, logical: u64) -> Option<u64> {
+    pub(super) fn find(&self, logical: u64) -> Option<u64> {
         let after = self.runs.partition_point(|run| run.logical <= logical);
         let run = self.runs[..after].last()?;
         let inside = run.written && logical < run.logical + run.len;
@@ -65,7 +69,7 @@ impl Map {
     }
 
     /// Everything as ranges of blocks.
-    pub fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+    pub(super) fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
         let runs = self.runs.iter().map(|run| run.physical..run.physical + run.len);
         runs.chain(self.nodes.iter().map(|node| *node..node + 1))
     }
@@ -179,7 +183,7 @@ impl MapReader<'_> {
 }
 
 /// A map ready to be written.
-pub struct NewMap {
+pub(super) struct NewMap {
     /// `i_block`.
     pub root: [u8; 60],
     /// Whole blocks of the map.
@@ -187,7 +191,7 @@ pub struct NewMap {
 }
 
 /// Most blocks a map of `blocks` blocks in `runs` runs takes besides them.
-pub fn nodes_for(runs: u64, blocks: u64, super_block: &SuperBlock) -> u64 {
+pub(super) fn nodes_for(runs: u64, blocks: u64, super_block: &SuperBlock) -> u64 {
     if super_block.has_extents() {
         let per_node = (super_block.block_size() - 12) / 12;
         let mut entries = runs + blocks / LONGEST_WRITTEN;
@@ -210,7 +214,7 @@ pub fn nodes_for(runs: u64, blocks: u64, super_block: &SuperBlock) -> u64 {
 
 /// The map of a file without holes that lies in `runs`; `take` gives blocks for the map. The inode says whether it is
 /// an extent tree, and the checksums begin with its number and generation.
-pub fn build(
+pub(super) fn build(
     runs: &[Range<u64>],
     inode: &Inode,
     super_block: &SuperBlock,

@@ -139,6 +139,7 @@ pub enum Change {
 
 /// Free space of a filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Free {
     /// Free blocks, those reserved for root among them.
     pub blocks: u64,
@@ -163,6 +164,7 @@ pub enum Kind {
 
 /// Metadata of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Metadata {
     /// Kind of the node.
     pub kind: Kind,

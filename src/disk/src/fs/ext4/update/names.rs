@@ -9,7 +9,7 @@ use super::transaction::Transaction;
 use crate::tree;
 
 /// A directory before and after.
-pub struct Listing {
+pub(super) struct Listing {
     /// Directory with its names.
     pub directory: Directory,
     /// Its names as they were.
@@ -20,20 +20,20 @@ pub struct Listing {
 
 /// The directories that were looked at, by inode.
 #[derive(Default)]
-pub struct Names {
+pub(super) struct Names {
     /// Their names say which of them changed.
     pub listings: BTreeMap<u32, Listing>,
 }
 
 /// The error about a path.
-pub fn refused(path: &[u8], problem: &'static str) -> UpdateError {
+pub(super) fn refused(path: &[u8], problem: &'static str) -> UpdateError {
     let trimmed = path.strip_prefix(b"/").unwrap_or(path);
     UpdateError::Path { path: format!("/{}", tree::display(trimmed).trim_start_matches('/')), problem }
 }
 
 impl Names {
     /// The names in a directory as they will be.
-    pub fn listing(&mut self, view: &Transaction, inode: u32) -> Result<&mut Listing, UpdateError> {
+    pub(super) fn listing(&mut self, view: &Transaction, inode: u32) -> Result<&mut Listing, UpdateError> {
         if let std::collections::btree_map::Entry::Vacant(e) = self.listings.entry(inode) {
             let directory = Directory::load(view, inode)?;
             let before = directory.names(view)?;
@@ -43,7 +43,7 @@ impl Names {
     }
 
     /// Inode of the directory at `path`.
-    pub fn directory(&mut self, view: &Transaction, path: &[u8]) -> Result<u32, UpdateError> {
+    pub(super) fn directory(&mut self, view: &Transaction, path: &[u8]) -> Result<u32, UpdateError> {
         let mut inode = ROOT_INO;
         for name in tree::components(path) {
             inode = match self.listing(view, inode)?.after.get(name) {
@@ -56,7 +56,11 @@ impl Names {
     }
 
     /// Inode of the directory that `path` is in, and its name there.
-    pub fn parent<'p>(&mut self, view: &Transaction, path: &'p [u8]) -> Result<(u32, &'p [u8]), UpdateError> {
+    pub(super) fn parent<'p>(
+        &mut self,
+        view: &Transaction,
+        path: &'p [u8],
+    ) -> Result<(u32, &'p [u8]), UpdateError> {
         let components: Vec<&[u8]> = tree::components(path).collect();
         let Some((name, parents)) = components.split_last() else {
             return Err(refused(path, "is the root of the filesystem"));
@@ -68,7 +72,7 @@ impl Names {
     }
 
     /// Returns the node `path` leads to; none if there is no such name in a directory that exists.
-    pub fn find(&mut self, view: &Transaction, path: &[u8]) -> Result<Option<Link>, UpdateError> {
+    pub(super) fn find(&mut self, view: &Transaction, path: &[u8]) -> Result<Option<Link>, UpdateError> {
         if tree::components(path).next().is_none() {
             return Ok(Some(Link { inode: ROOT_INO, file_type: TYPE_DIRECTORY }));
         }
@@ -77,7 +81,7 @@ impl Names {
     }
 
     /// Lets `path` lead to a file, instead of what was there unless that was a directory.
-    pub fn set(&mut self, view: &Transaction, path: &[u8], link: Link) -> Result<(), UpdateError> {
+    pub(super) fn set(&mut self, view: &Transaction, path: &[u8], link: Link) -> Result<(), UpdateError> {
         let (parent, name) = self.parent(view, path)?;
         let after = &mut self.listing(view, parent)?.after;
         if after.get(name).is_some_and(|old| old.file_type == TYPE_DIRECTORY && *old != link) {
@@ -88,7 +92,7 @@ impl Names {
     }
 
     /// Gives what is at `from` the name `to`.
-    pub fn rename(&mut self, view: &Transaction, from: &[u8], to: &[u8]) -> Result<(), UpdateError> {
+    pub(super) fn rename(&mut self, view: &Transaction, from: &[u8], to: &[u8]) -> Result<(), UpdateError> {
         let (parent, name) = self.parent(view, from)?;
         let link = self.listing(view, parent)?.after.get(name).copied();
         let link = link.ok_or_else(|| refused(from, "does not exist"))?;
@@ -110,7 +114,7 @@ impl Names {
     }
 
     /// Removes what is at `path`: a file, or a directory without names.
-    pub fn remove(&mut self, view: &Transaction, path: &[u8]) -> Result<(), UpdateError> {
+    pub(super) fn remove(&mut self, view: &Transaction, path: &[u8]) -> Result<(), UpdateError> {
         let (parent, name) = self.parent(view, path)?;
         let link = self.listing(view, parent)?.after.get(name).copied();
         let link = link.ok_or_else(|| refused(path, "does not exist"))?;
@@ -122,7 +126,7 @@ impl Names {
     }
 
     /// By how much the number of names of each inode changes.
-    pub fn link_changes(&self) -> BTreeMap<u32, (i64, u8)> {
+    pub(super) fn link_changes(&self) -> BTreeMap<u32, (i64, u8)> {
         let mut changes = BTreeMap::new();
         for listing in self.listings.values() {
             for (links, by) in [(&listing.before, -1), (&listing.after, 1)] {
@@ -138,7 +142,7 @@ impl Names {
 
 impl Listing {
     /// Directories in it: before, after.
-    pub fn subdirectories(&self) -> (i64, i64) {
+    pub(super) fn subdirectories(&self) -> (i64, i64) {
         let count = |names: &BTreeMap<Vec<u8>, Link>| {
             names.values().filter(|link| link.file_type == TYPE_DIRECTORY).count() as i64
         };
@@ -146,7 +150,7 @@ impl Listing {
     }
 
     /// Returns whether any name changes.
-    pub fn is_changed(&self) -> bool {
+    pub(super) fn is_changed(&self) -> bool {
         self.before != self.after
     }
 }

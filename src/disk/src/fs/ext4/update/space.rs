@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::error::UpdateError;
 
 /// Free blocks and inodes, as they are after all that was promised.
-pub struct Space {
+pub(super) struct Space {
     /// Sorted, disjoint and not adjacent.
     free: Vec<Range<u64>>,
     block_size: u64,
@@ -17,7 +17,7 @@ pub struct Space {
 
 impl Space {
     /// With runs of free blocks in ascending order.
-    pub fn new(runs: impl Iterator<Item = Range<u64>>, block_size: u64, free_inodes: u64) -> Space {
+    pub(super) fn new(runs: impl Iterator<Item = Range<u64>>, block_size: u64, free_inodes: u64) -> Space {
         let mut free: Vec<Range<u64>> = Vec::new();
         for run in runs {
             match free.last_mut() {
@@ -29,22 +29,22 @@ impl Space {
     }
 
     /// Free blocks.
-    pub fn blocks(&self) -> u64 {
+    pub(super) fn blocks(&self) -> u64 {
         self.free.iter().map(|run| run.end - run.start).sum()
     }
 
     /// Number of runs of free blocks.
-    pub fn runs(&self) -> u64 {
+    pub(super) fn runs(&self) -> u64 {
         self.free.len() as u64
     }
 
     /// Free inodes.
-    pub fn inodes(&self) -> u64 {
+    pub(super) fn inodes(&self) -> u64 {
         self.free_inodes
     }
 
     /// Fails unless so many blocks are free.
-    pub fn ensure_blocks(&self, need: u64) -> Result<(), UpdateError> {
+    pub(super) fn ensure_blocks(&self, need: u64) -> Result<(), UpdateError> {
         let have = self.blocks();
         match need <= have {
             true => Ok(()),
@@ -53,13 +53,13 @@ impl Space {
     }
 
     /// Fails unless so many inodes are free.
-    pub fn ensure_inodes(&self, need: u64) -> Result<(), UpdateError> {
+    pub(super) fn ensure_inodes(&self, need: u64) -> Result<(), UpdateError> {
         let have = self.free_inodes;
         if need <= have { Ok(()) } else { Err(UpdateError::NoInodes { need, have }) }
     }
 
     /// Takes `count` blocks: out of the smallest run that has so many, else of the fewest runs.
-    pub fn take(&mut self, count: u64) -> Result<Vec<Range<u64>>, UpdateError> {
+    pub(super) fn take(&mut self, count: u64) -> Result<Vec<Range<u64>>, UpdateError> {
         self.ensure_blocks(count)?;
         if count == 0 {
             return Ok(Vec::new());
@@ -102,7 +102,7 @@ impl Space {
     }
 
     /// Gives blocks back.
-    pub fn give(&mut self, run: Range<u64>) {
+    pub(super) fn give(&mut self, run: Range<u64>) {
         if run.is_empty() {
             return;
         }
@@ -117,14 +117,14 @@ impl Space {
     }
 
     /// Promises an inode.
-    pub fn take_inode(&mut self, inode: u32) {
+    pub(super) fn take_inode(&mut self, inode: u32) {
         if self.inodes_taken.insert(inode) {
             self.free_inodes -= 1;
         }
     }
 
     /// Takes an inode back that was promised, or that is free on the medium now.
-    pub fn give_inode(&mut self, inode: u32) {
+    pub(super) fn give_inode(&mut self, inode: u32) {
         self.inodes_taken.remove(&inode);
         self.free_inodes += 1;
     }

@@ -74,7 +74,7 @@ fn pieces(run: &Range<u64>, count: u64) -> impl Iterator<Item = Range<u64>> {
 }
 
 /// Takes an inode near the root directory.
-pub fn take_inode(
+pub(super) fn take_inode(
     view: &Transaction,
     space: &mut Space,
     kind: u16,
@@ -88,7 +88,7 @@ pub fn take_inode(
 }
 
 /// Writes `content` into free blocks. Zeros are written, too: boot loaders of some ages cannot read holes.
-pub fn stage(
+pub(super) fn stage(
     disk: &Disk,
     view: &Transaction,
     space: &mut Space,
@@ -142,7 +142,7 @@ fn map(
 }
 
 /// A symbolic link to `target`.
-pub fn stage_link(
+pub(super) fn stage_link(
     view: &Transaction,
     space: &mut Space,
     target: &[u8],
@@ -166,10 +166,10 @@ pub fn stage_link(
 }
 
 /// Blocks and what they are to hold.
-pub type Fresh = Vec<(u64, Vec<u8>)>;
+pub(super) type Fresh = Vec<(u64, Vec<u8>)>;
 
 /// Gives an inode one block.
-pub fn one_block(
+pub(super) fn one_block(
     view: &Transaction,
     space: &mut Space,
     inode: &mut Inode,

@@ -1,6 +1,6 @@
 //! The superblock of an existing filesystem: what it says, and changes that a torn write cannot break.
 
-pub use skiff_signatures::ext4::SUPER_BLOCK_OFFSET;
+pub(super) use skiff_signatures::ext4::SUPER_BLOCK_OFFSET;
 use skiff_signatures::ext4::{DIR_PREALLOC, EXT4_SUPER_MAGIC, S_MAGIC, compat, incompat, ro_compat};
 
 use super::super::features::feature_names;
@@ -10,7 +10,7 @@ use super::error::{UpdateError, corrupt};
 use crate::value::Timestamp;
 
 /// The smallest sector; what changes is in the first one.
-pub const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 
 const S_CHECKSUM: usize = 0x3FC;
 /// `s_snapshot_id` belongs to a feature that never came to be: nothing reads it. It is set so that `s_checksum`, which
@@ -48,14 +48,14 @@ const KNOWN_RO_COMPAT: u32 = ro_compat::SPARSE_SUPER
 
 /// The 1024 bytes, checked.
 #[derive(Clone)]
-pub struct SuperBlock {
+pub(super) struct SuperBlock {
     raw: [u8; 1024],
 }
 
 impl SuperBlock {
     /// Checks the bytes of a superblock that was found in a filesystem `offset` bytes into a target of which `len`
     /// bytes are there for it.
-    pub fn parse(raw: [u8; 1024], offset: u64, len: u64) -> Result<SuperBlock, UpdateError> {
+    pub(super) fn parse(raw: [u8; 1024], offset: u64, len: u64) -> Result<SuperBlock, UpdateError> {
         let found = get16(&raw, S_MAGIC);
         if found != EXT4_SUPER_MAGIC {
             return Err(UpdateError::NotExt4 { offset, found });
@@ -125,7 +125,7 @@ impl SuperBlock {
     }
 
     /// Fails if damage is known, or where without a journal only a check can find whether there is some.
-    pub fn ensure_valid(&self) -> Result<(), UpdateError> {
+    pub(super) fn ensure_valid(&self) -> Result<(), UpdateError> {
         let state = get16(&self.raw, 0x3A);
         if state & ERROR_FS != 0 {
             return Err(UpdateError::NeedsCheck { state: "has errors, says its superblock" });
@@ -137,7 +137,7 @@ impl SuperBlock {
     }
 
     /// All bytes.
-    pub fn bytes(&self) -> &[u8; 1024] {
+    pub(super) fn bytes(&self) -> &[u8; 1024] {
         &self.raw
     }
 
@@ -159,42 +159,42 @@ impl SuperBlock {
     }
 
     /// Returns whether block numbers have 48 bits.
-    pub fn is_64bit(&self) -> bool {
+    pub(super) fn is_64bit(&self) -> bool {
         self.incompat() & incompat::IS_64BIT != 0
     }
 
     /// Returns whether new files have extents.
-    pub fn has_extents(&self) -> bool {
+    pub(super) fn has_extents(&self) -> bool {
         self.incompat() & incompat::EXTENTS != 0
     }
 
     /// Returns whether there is a journal.
-    pub fn has_journal(&self) -> bool {
+    pub(super) fn has_journal(&self) -> bool {
         self.compat() & compat::HAS_JOURNAL != 0
     }
 
     /// Returns whether all metadata has CRC-32C.
-    pub fn has_metadata_csum(&self) -> bool {
+    pub(super) fn has_metadata_csum(&self) -> bool {
         self.ro_compat() & ro_compat::METADATA_CSUM != 0
     }
 
     /// Returns whether group descriptors have CRC-16.
-    pub fn has_gdt_csum(&self) -> bool {
+    pub(super) fn has_gdt_csum(&self) -> bool {
         self.ro_compat() & ro_compat::GDT_CSUM != 0 && !self.has_metadata_csum()
     }
 
     /// Returns whether group descriptors may say that bitmaps were never written.
-    pub fn has_uninit_groups(&self) -> bool {
+    pub(super) fn has_uninit_groups(&self) -> bool {
         self.ro_compat() & (ro_compat::GDT_CSUM | ro_compat::METADATA_CSUM) != 0
     }
 
     /// Returns whether the log may hold what is not in place yet.
-    pub fn needs_recovery(&self) -> bool {
+    pub(super) fn needs_recovery(&self) -> bool {
         self.incompat() & incompat::RECOVER != 0
     }
 
     /// Seed of checksums of metadata.
-    pub fn checksum_seed(&self) -> u32 {
+    pub(super) fn checksum_seed(&self) -> u32 {
         match self.incompat() & incompat::CSUM_SEED {
             0 => crc32c(!0, self.uuid()),
             _ => get32(&self.raw, 0x270),
@@ -202,57 +202,57 @@ impl SuperBlock {
     }
 
     /// Identity.
-    pub fn uuid(&self) -> &[u8] {
+    pub(super) fn uuid(&self) -> &[u8] {
         &self.raw[0x68..0x78]
     }
 
     /// Bytes of a block.
-    pub fn block_size(&self) -> u64 {
+    pub(super) fn block_size(&self) -> u64 {
         1024 << get32(&self.raw, 0x18)
     }
 
     /// Blocks of the filesystem.
-    pub fn blocks_count(&self) -> u64 {
+    pub(super) fn blocks_count(&self) -> u64 {
         self.wide(0x04, 0x150)
     }
 
     /// Inodes of the filesystem.
-    pub fn inodes_count(&self) -> u32 {
+    pub(super) fn inodes_count(&self) -> u32 {
         get32(&self.raw, 0x00)
     }
 
     /// Block 0 of group 0.
-    pub fn first_data_block(&self) -> u64 {
+    pub(super) fn first_data_block(&self) -> u64 {
         get32(&self.raw, 0x14).into()
     }
 
     /// Blocks in a group.
-    pub fn blocks_per_group(&self) -> u64 {
+    pub(super) fn blocks_per_group(&self) -> u64 {
         get32(&self.raw, 0x20).into()
     }
 
     /// Inodes in a group.
-    pub fn inodes_per_group(&self) -> u32 {
+    pub(super) fn inodes_per_group(&self) -> u32 {
         get32(&self.raw, 0x28)
     }
 
     /// Number of groups.
-    pub fn groups_count(&self) -> u64 {
+    pub(super) fn groups_count(&self) -> u64 {
         (self.blocks_count() - self.first_data_block()).div_ceil(self.blocks_per_group())
     }
 
     /// Bytes of an inode.
-    pub fn inode_size(&self) -> usize {
+    pub(super) fn inode_size(&self) -> usize {
         get16(&self.raw, 0x58).into()
     }
 
     /// First inode that is not reserved.
-    pub fn first_inode(&self) -> u32 {
+    pub(super) fn first_inode(&self) -> u32 {
         get32(&self.raw, 0x54)
     }
 
     /// Bytes of a new inode behind its first 128.
-    pub fn want_extra_isize(&self) -> u16 {
+    pub(super) fn want_extra_isize(&self) -> u16 {
         match get16(&self.raw, 0x15E) {
             wanted @ 32.. if usize::from(wanted) <= self.inode_size() - 128 => wanted & !3,
             _ => 32,
@@ -260,42 +260,42 @@ impl SuperBlock {
     }
 
     /// Bytes of a group descriptor.
-    pub fn desc_size(&self) -> usize {
+    pub(super) fn desc_size(&self) -> usize {
         if self.is_64bit() { get16(&self.raw, 0xFE).into() } else { 32 }
     }
 
     /// Inode of the journal.
-    pub fn journal_inode(&self) -> u32 {
+    pub(super) fn journal_inode(&self) -> u32 {
         get32(&self.raw, 0xE0)
     }
 
     /// First inode of the list of those that are to be deleted or cut.
-    pub fn last_orphan(&self) -> u32 {
+    pub(super) fn last_orphan(&self) -> u32 {
         get32(&self.raw, 0xE8)
     }
 
     /// Inode of the file that lists orphans, if it lists any.
-    pub fn orphan_file(&self) -> Option<u32> {
+    pub(super) fn orphan_file(&self) -> Option<u32> {
         let present =
             self.compat() & compat::ORPHAN_FILE != 0 && self.ro_compat() & ro_compat::ORPHAN_PRESENT != 0;
         present.then(|| get32(&self.raw, 0x280))
     }
 
     /// Hash of names, and whether their characters are signed.
-    pub fn name_hash(&self) -> ([u8; 16], bool) {
+    pub(super) fn name_hash(&self) -> ([u8; 16], bool) {
         let mut seed = [0; 16];
         seed.copy_from_slice(&self.raw[0xEC..0xFC]);
         (seed, get32(&self.raw, 0x160) & 2 == 0)
     }
 
     /// The blocks of a group.
-    pub fn group_range(&self, group: u64) -> std::ops::Range<u64> {
+    pub(super) fn group_range(&self, group: u64) -> std::ops::Range<u64> {
         let start = self.first_data_block() + group * self.blocks_per_group();
         start..(start + self.blocks_per_group()).min(self.blocks_count())
     }
 
     /// Block and offset in it of the descriptor of a group (`descriptor_loc` of the kernel).
-    pub fn descriptor_place(&self, group: u64) -> (u64, usize) {
+    pub(super) fn descriptor_place(&self, group: u64) -> (u64, usize) {
         let per_block = self.block_size() / self.desc_size() as u64;
         let (number, slot) = (group / per_block, (group % per_block) as usize);
         let block = match self.is_in_meta_group(number) {
@@ -329,7 +329,7 @@ impl SuperBlock {
     }
 
     /// Blocks at the start of a group that copies of superblock and descriptors take (`ext4_num_base_meta_blocks`).
-    pub fn base_blocks(&self, group: u64) -> u64 {
+    pub(super) fn base_blocks(&self, group: u64) -> u64 {
         let per_block = self.block_size() / self.desc_size() as u64;
         let copy = u64::from(self.has_copy(group));
         if self.is_in_meta_group(group / per_block) {
@@ -343,7 +343,7 @@ impl SuperBlock {
     }
 
     /// Sets what is free.
-    pub fn set_free(&mut self, blocks: u64, inodes: u32) {
+    pub(super) fn set_free(&mut self, blocks: u64, inodes: u32) {
         put32(&mut self.raw, 0x0C, blocks as u32);
         if self.is_64bit() {
             put32(&mut self.raw, 0x158, (blocks >> 32) as u32);
@@ -352,24 +352,24 @@ impl SuperBlock {
     }
 
     /// Sets the time of the last write.
-    pub fn set_write_time(&mut self, time: Timestamp) {
+    pub(super) fn set_write_time(&mut self, time: Timestamp) {
         put32(&mut self.raw, 0x30, time as u32);
     }
 
     /// Sets whether the log may hold what is not in place yet.
-    pub fn set_needs_recovery(&mut self, needs: bool) {
+    pub(super) fn set_needs_recovery(&mut self, needs: bool) {
         let incompat = self.incompat() & !incompat::RECOVER | if needs { incompat::RECOVER } else { 0 };
         put32(&mut self.raw, incompat::AT, incompat);
     }
 
     /// Sets whether it counts as cleanly unmounted.
-    pub fn set_valid(&mut self, valid: bool) {
+    pub(super) fn set_valid(&mut self, valid: bool) {
         let state = get16(&self.raw, 0x3A) & !VALID_FS | u16::from(valid);
         put16(&mut self.raw, 0x3A, state);
     }
 
     /// Makes the checksum right without touching any byte behind the first sector.
-    pub fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         if self.has_metadata_csum() {
             let stored = get32(&self.raw, S_CHECKSUM);
             let patch = bytes_that_keep(stored, &self.raw[..S_CHECKSUM], S_SNAPSHOT_ID);
@@ -379,7 +379,7 @@ impl SuperBlock {
 
     /// The same as a change of `disk`, which is what the medium holds now: with its checksum, if the second sectors
     /// are otherwise equal. A torn write is then one of the two.
-    pub fn over(mut self, disk: &[u8; 1024]) -> SuperBlock {
+    pub(super) fn over(mut self, disk: &[u8; 1024]) -> SuperBlock {
         if self.raw[SECTOR..S_CHECKSUM] == disk[SECTOR..S_CHECKSUM] {
             self.raw[S_CHECKSUM..].copy_from_slice(&disk[S_CHECKSUM..]);
             self.seal();

@@ -12,7 +12,7 @@ use crate::value::Timestamp;
 
 /// Time at which a block is written in place: the order of the variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
+pub(super) enum Class {
     /// Was in no use before.
     Fresh,
     /// Bitmaps, descriptors, inodes, attributes.
@@ -24,10 +24,10 @@ pub enum Class {
 }
 
 /// Blocks with what they shall hold.
-pub type Changed = BTreeMap<u64, (Class, Vec<u8>)>;
+pub(super) type Changed = BTreeMap<u64, (Class, Vec<u8>)>;
 
 /// A view of the filesystem with changes that are not written yet.
-pub struct Transaction<'d> {
+pub(super) struct Transaction<'d> {
     disk: &'d Disk<'d>,
     /// As it will be.
     pub super_block: SuperBlock,
@@ -50,7 +50,7 @@ impl Blocks for Transaction<'_> {
 
 impl<'d> Transaction<'d> {
     /// Nothing changed yet.
-    pub fn new(disk: &'d Disk<'d>, super_block: &SuperBlock, groups: &[Group]) -> Transaction<'d> {
+    pub(super) fn new(disk: &'d Disk<'d>, super_block: &SuperBlock, groups: &[Group]) -> Transaction<'d> {
         Transaction {
             disk,
             super_block: super_block.clone(),
@@ -62,12 +62,12 @@ impl<'d> Transaction<'d> {
     }
 
     /// Bytes of a block.
-    pub fn block_size(&self) -> u64 {
+    pub(super) fn block_size(&self) -> u64 {
         self.super_block.block_size()
     }
 
     /// Changes a block.
-    pub fn put(&mut self, number: u64, class: Class, bytes: Vec<u8>) {
+    pub(super) fn put(&mut self, number: u64, class: Class, bytes: Vec<u8>) {
         let class = self.blocks.get(&number).map_or(class, |(known, _)| *known);
         self.blocks.insert(number, (class, bytes));
     }
@@ -88,7 +88,7 @@ impl<'d> Transaction<'d> {
     }
 
     /// An inode in use.
-    pub fn inode(&self, number: u32) -> Result<Inode, UpdateError> {
+    pub(super) fn inode(&self, number: u32) -> Result<Inode, UpdateError> {
         let inode = self.inode_slot(number)?;
         if self.super_block.has_metadata_csum() && !inode.is_sound(&self.super_block) {
             return Err(corrupt(format!("the checksum of inode {number} is wrong")));
@@ -97,13 +97,13 @@ impl<'d> Transaction<'d> {
     }
 
     /// The bytes in the place of an inode, whatever they are.
-    pub fn inode_slot(&self, number: u32) -> Result<Inode, UpdateError> {
+    pub(super) fn inode_slot(&self, number: u32) -> Result<Inode, UpdateError> {
         let (block, at) = self.inode_place(number)?;
         Ok(Inode::new(number, &self.block(block)?[at..at + self.super_block.inode_size()]))
     }
 
     /// Stores an inode with its checksum.
-    pub fn put_inode(&mut self, inode: &mut Inode) -> Result<(), UpdateError> {
+    pub(super) fn put_inode(&mut self, inode: &mut Inode) -> Result<(), UpdateError> {
         inode.seal(&self.super_block);
         let (block, at) = self.inode_place(inode.number)?;
         let mut bytes = self.block(block)?;
@@ -113,7 +113,7 @@ impl<'d> Transaction<'d> {
     }
 
     /// A bitmap, made up if it was never written, else checked.
-    pub fn bitmap(&self, group: u32, bitmap: Bitmap) -> Result<Vec<u8>, UpdateError> {
+    pub(super) fn bitmap(&self, group: u32, bitmap: Bitmap) -> Result<Vec<u8>, UpdateError> {
         let descriptor = &self.groups[group as usize];
         if self.super_block.has_uninit_groups() && descriptor.is_uninit(bitmap) {
             return Ok(self.initial_bitmap(group, bitmap));
@@ -215,22 +215,22 @@ impl<'d> Transaction<'d> {
     }
 
     /// Marks blocks as in use.
-    pub fn allocate(&mut self, run: Range<u64>) -> Result<(), UpdateError> {
+    pub(super) fn allocate(&mut self, run: Range<u64>) -> Result<(), UpdateError> {
         self.mark(run, true)
     }
 
     /// Remembers blocks that readers of the old state may still follow.
-    pub fn release_later(&mut self, run: Range<u64>) {
+    pub(super) fn release_later(&mut self, run: Range<u64>) {
         self.released.push(run);
     }
 
     /// Marks blocks as free. What they hold stays.
-    pub fn release(&mut self, run: Range<u64>) -> Result<(), UpdateError> {
+    pub(super) fn release(&mut self, run: Range<u64>) -> Result<(), UpdateError> {
         self.mark(run, false)
     }
 
     /// Marks an inode as in use.
-    pub fn allocate_inode(&mut self, number: u32, is_directory: bool) -> Result<(), UpdateError> {
+    pub(super) fn allocate_inode(&mut self, number: u32, is_directory: bool) -> Result<(), UpdateError> {
         let (group, index) = self.inode_group(number);
         let mut bytes = self.bitmap_to_change(group, Bitmap::Inodes)?;
         if is_set(&bytes, index.into()) {
@@ -272,7 +272,7 @@ impl<'d> Transaction<'d> {
     }
 
     /// Marks an inode as free, and says so in it. Its map stays, for boot loaders that are about to follow it.
-    pub fn release_inode(&mut self, inode: &mut Inode, time: Timestamp) -> Result<(), UpdateError> {
+    pub(super) fn release_inode(&mut self, inode: &mut Inode, time: Timestamp) -> Result<(), UpdateError> {
         let (group, index) = self.inode_group(inode.number);
         let mut bytes = self.bitmap_to_change(group, Bitmap::Inodes)?;
         if !is_set(&bytes, index.into()) {
@@ -295,7 +295,7 @@ impl<'d> Transaction<'d> {
 
     /// A free inode that is not in `taken`, in the first group from `near` on that has one; those in groups whose
     /// tables were never used come last.
-    pub fn find_inode(&self, near: u32, taken: &BTreeSet<u32>) -> Result<Option<u32>, UpdateError> {
+    pub(super) fn find_inode(&self, near: u32, taken: &BTreeSet<u32>) -> Result<Option<u32>, UpdateError> {
         let count = self.groups.len() as u32;
         for uninit in [false, true] {
             for group in (0..count).map(|index| (near + index) % count) {
@@ -320,7 +320,7 @@ impl<'d> Transaction<'d> {
     }
 
     /// The runs of free blocks of a group.
-    pub fn free_runs(&self, group: u32) -> Result<Vec<Range<u64>>, UpdateError> {
+    pub(super) fn free_runs(&self, group: u32) -> Result<Vec<Range<u64>>, UpdateError> {
         if self.groups[group as usize].free(Bitmap::Blocks) == 0 {
             return Ok(Vec::new());
         }
@@ -343,7 +343,7 @@ impl<'d> Transaction<'d> {
     }
 
     /// Everything that changed so far, with all counts and checksums.
-    pub fn changed(&mut self, time: Timestamp) -> Result<Changed, UpdateError> {
+    pub(super) fn changed(&mut self, time: Timestamp) -> Result<Changed, UpdateError> {
         for group in std::mem::take(&mut self.dirty) {
             let super_block = &self.super_block;
             let descriptor = &mut self.groups[group as usize];

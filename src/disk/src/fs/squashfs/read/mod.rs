@@ -29,6 +29,7 @@ use walk::{Inode, Kind, Walk};
 /// Facts of the superblock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Info {
     /// `gzip`, `xz`, `lz4`, `zstd`, or one that cannot be read here: `lzma`, `lzo`.
     pub codec: &'static str,
@@ -53,6 +54,7 @@ pub struct Info {
 /// A name in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Listed {
     /// See [`tree::display`].
     pub path: String,

@@ -130,7 +130,7 @@ impl Journal {
 
     /// Writes a transaction from the first block of an empty log on, syncs, and reads it back. It is not there before
     /// [`Journal::start`].
-    pub fn write(
+    pub(crate) fn write(
         &self,
         disk: &Disk,
         changed: &Changed,

@@ -7,7 +7,7 @@ mod replay;
 
 use std::ops::Range;
 
-pub use replay::Recovered;
+pub(super) use replay::Recovered;
 
 use super::checksum::crc32c;
 use super::disk::{Blocks, Disk, JOURNAL_MAGIC};
@@ -52,7 +52,7 @@ fn put_be16(bytes: &mut [u8], at: usize, value: u16) {
 }
 
 /// A journal in the filesystem it is for.
-pub struct Journal {
+pub(super) struct Journal {
     raw: [u8; 1024],
     runs: Vec<Range<u64>>,
     block_size: usize,
@@ -60,7 +60,7 @@ pub struct Journal {
 
 impl Journal {
     /// The journal in its inode.
-    pub fn open(view: &Transaction) -> Result<Journal, UpdateError> {
+    pub(super) fn open(view: &Transaction) -> Result<Journal, UpdateError> {
         let number = view.super_block.journal_inode();
         if number == 0 {
             return Err(UpdateError::Unsupported { what: "its journal on another device".into() });
@@ -133,7 +133,7 @@ impl Journal {
     }
 
     /// Returns whether nothing is in the log.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         be32(&self.raw, S_START) == 0
     }
 
@@ -169,17 +169,17 @@ impl Journal {
     }
 
     /// Says that the log is empty and that transactions up to `sequence` are done with.
-    pub fn empty(&mut self, disk: &Disk, sequence: u32) -> Result<(), UpdateError> {
+    pub(super) fn empty(&mut self, disk: &Disk, sequence: u32) -> Result<(), UpdateError> {
         self.mark(disk, sequence, 0)
     }
 
     /// Makes a transaction that [`Journal::write`] wrote the one to be replayed.
-    pub fn start(&mut self, disk: &Disk, sequence: u32) -> Result<(), UpdateError> {
+    pub(super) fn start(&mut self, disk: &Disk, sequence: u32) -> Result<(), UpdateError> {
         self.mark(disk, sequence, self.first())
     }
 
     /// The number of the next transaction of an empty log.
-    pub fn next_sequence(&self) -> u32 {
+    pub(super) fn next_sequence(&self) -> u32 {
         self.sequence().wrapping_add(1)
     }
 }

@@ -9,7 +9,7 @@ use super::*;
 
 /// Work that complete transactions left to be done.
 #[derive(Debug, Default)]
-pub struct Recovered {
+pub(crate) struct Recovered {
     /// The newest version of each block.
     pub logged: BTreeMap<u64, Logged>,
     /// Number of the transaction behind the last complete one.
@@ -38,7 +38,7 @@ fn is_as_new(a: u32, b: u32) -> bool {
 
 impl Journal {
     /// Reads the log up to the last transaction that has a commit block; what follows never happened.
-    pub fn scan(&self, disk: &Disk) -> Result<Recovered, UpdateError> {
+    pub(crate) fn scan(&self, disk: &Disk) -> Result<Recovered, UpdateError> {
         let mut parts = Vec::new();
         let mut sequence = self.sequence();
         let mut cursor = Cursor { journal: self, at: be32(&self.raw, S_START), left: self.capacity() };
