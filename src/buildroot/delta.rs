@@ -21,7 +21,7 @@ const EDITORS: [&str; 5] = ["config", "menuconfig", "nconfig", "gconfig", "xconf
 
 /// A configuration that can be edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Edited {
+pub enum Editable {
     /// Buildroot's own.
     Buildroot,
     /// The kernel's.
@@ -32,44 +32,44 @@ pub enum Edited {
     Busybox,
 }
 
-impl Edited {
+impl Editable {
     /// Returns the configuration that a goal of make edits, if any.
-    pub fn by(goal: &str) -> Option<Edited> {
+    pub fn from_goal(goal: &str) -> Option<Editable> {
         if EDITORS.contains(&goal) {
-            return Some(Edited::Buildroot);
+            return Some(Editable::Buildroot);
         }
         let (package, editor) = goal.rsplit_once('-')?;
-        let packages = [Edited::Linux, Edited::UBoot, Edited::Busybox];
+        let packages = [Editable::Linux, Editable::UBoot, Editable::Busybox];
         packages.into_iter().find(|edited| EDITORS.contains(&editor) && edited.package() == package)
     }
 
     /// The package; empty for Buildroot.
     pub fn package(self) -> &'static str {
         match self {
-            Edited::Buildroot => "",
-            Edited::Linux => "linux",
-            Edited::UBoot => "uboot",
-            Edited::Busybox => "busybox",
+            Editable::Buildroot => "",
+            Editable::Linux => "linux",
+            Editable::UBoot => "uboot",
+            Editable::Busybox => "busybox",
         }
     }
 
     /// Path of the fragment in a layer.
     fn fragment(self) -> &'static str {
         match self {
-            Edited::Buildroot => "buildroot/zz-buildroot-menuconfig-delta",
-            Edited::Linux => "kernel/zz-linux-menuconfig-delta",
-            Edited::UBoot => "uboot/zz-uboot-menuconfig-delta",
-            Edited::Busybox => "busybox/zz-busybox-menuconfig-delta",
+            Editable::Buildroot => "buildroot/zz-buildroot-menuconfig-delta",
+            Editable::Linux => "kernel/zz-linux-menuconfig-delta",
+            Editable::UBoot => "uboot/zz-uboot-menuconfig-delta",
+            Editable::Busybox => "busybox/zz-busybox-menuconfig-delta",
         }
     }
 
     /// Kind of the fragments.
     pub fn kind(self) -> Kind {
         match self {
-            Edited::Buildroot => Kind::Buildroot,
-            Edited::Linux => Kind::Kernel,
-            Edited::UBoot => Kind::UBoot,
-            Edited::Busybox => Kind::Busybox,
+            Editable::Buildroot => Kind::Buildroot,
+            Editable::Linux => Kind::Kernel,
+            Editable::UBoot => Kind::UBoot,
+            Editable::Busybox => Kind::Busybox,
         }
     }
 }
@@ -151,7 +151,7 @@ pub struct Saved {
 
 /// Saves what was changed from `before` to `after` below the overrides of a workspace, with what was saved earlier.
 /// What was saved and is gone from the configuration now is dropped. Nothing that is saved leaves no file.
-pub fn save(edited: Edited, overrides: &Path, before: &Settings, after: &Settings) -> Result<Saved, Io> {
+pub fn save(edited: Editable, overrides: &Path, before: &Settings, after: &Settings) -> Result<Saved, Io> {
     let path = overrides.join(edited.fragment());
     let changes = after.since(before);
     let mut merged = Settings::read(&path)?;
@@ -181,17 +181,17 @@ mod tests {
     #[test]
     fn goals_that_edit_are_known() {
         for (goal, edited) in [
-            ("menuconfig", Some(Edited::Buildroot)),
-            ("config", Some(Edited::Buildroot)),
-            ("linux-menuconfig", Some(Edited::Linux)),
-            ("uboot-nconfig", Some(Edited::UBoot)),
-            ("busybox-xconfig", Some(Edited::Busybox)),
+            ("menuconfig", Some(Editable::Buildroot)),
+            ("config", Some(Editable::Buildroot)),
+            ("linux-menuconfig", Some(Editable::Linux)),
+            ("uboot-nconfig", Some(Editable::UBoot)),
+            ("busybox-xconfig", Some(Editable::Busybox)),
             ("linux-rebuild", None),
             ("at91bootstrap3-menuconfig", None),
             ("savedefconfig", None),
             ("all", None),
         ] {
-            assert_eq!(Edited::by(goal), edited, "{goal}");
+            assert_eq!(Editable::by(goal), edited, "{goal}");
         }
     }
 
@@ -200,7 +200,7 @@ mod tests {
         let overrides = tempfile::tempdir().unwrap();
         let save = |before: &str, after: &str| {
             let (before, after) = (Settings::parse(before), Settings::parse(after));
-            let saved = super::save(Edited::Linux, overrides.path(), &before, &after).unwrap();
+            let saved = super::save(Editable::Linux, overrides.path(), &before, &after).unwrap();
             let text = fs::read_to_string(&saved.path).unwrap_or_default();
             (saved.changed, saved.settings, saved.kept, text)
         };

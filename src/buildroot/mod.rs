@@ -2,8 +2,8 @@
 
 pub mod config;
 pub(crate) mod configure;
-pub(crate) mod configured;
 pub(crate) mod delta;
+pub(crate) mod dot_config;
 pub(crate) mod drive;
 pub mod effective;
 pub(crate) mod hooks;

@@ -8,8 +8,8 @@ use super::compile::prepare;
 use super::configure_args::{ConfigureArgs, Ready};
 use super::layer_program;
 use super::surroundings::System;
-use crate::buildroot::configured::Configured;
-use crate::buildroot::delta::{self, Edited, Saved, Settings};
+use crate::buildroot::delta::{self, Editable, Saved, Settings};
+use crate::buildroot::dot_config::DotConfig;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::process::Program;
@@ -30,7 +30,7 @@ pub struct BuildrootVerb {
 
 /// A configuration that is edited, as it was before.
 struct Before {
-    edited: Edited,
+    edited: Editable,
     settings: Settings,
 }
 
@@ -38,7 +38,7 @@ impl BuildrootVerb {
     pub fn run(self, report: &Report) -> Result<()> {
         let interrupt = Interrupt::listen();
         let ready = self.ready(report, &interrupt)?;
-        let edited = self.goals.iter().filter_map(|goal| Edited::by(goal.to_str()?));
+        let edited = self.goals.iter().filter_map(|goal| Editable::from_goal(goal.to_str()?));
         let before = edited.map(|edited| Before::of(edited, &ready)).collect::<Result<Vec<Before>>>()?;
         on_terminal(&ready.make.goals(&self.goals), &shown(&self.goals))?;
         if before.is_empty() {
@@ -69,8 +69,8 @@ impl BuildrootVerb {
 
 impl Before {
     /// A package that has no configuration yet is configured first.
-    fn of(edited: Edited, ready: &Ready) -> Result<Before> {
-        if Configured::find(&ready.make.output, edited.kind())?.is_none() {
+    fn of(edited: Editable, ready: &Ready) -> Result<Before> {
+        if DotConfig::find(&ready.make.output, edited.kind())?.is_none() {
             let goal = format!("{}-configure", edited.package());
             on_terminal(&ready.make.goals([&goal]), &goal)?;
         }
@@ -83,8 +83,8 @@ impl Before {
     }
 }
 
-fn settings(edited: Edited, ready: &Ready) -> Result<Settings> {
-    let configured = Configured::find(&ready.make.output, edited.kind())?;
+fn settings(edited: Editable, ready: &Ready) -> Result<Settings> {
+    let configured = DotConfig::find(&ready.make.output, edited.kind())?;
     Ok(configured.map(|configured| Settings::read(&configured.file)).transpose()?.unwrap_or_default())
 }
 

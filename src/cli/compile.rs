@@ -12,8 +12,8 @@ use super::configure_args::{ConfigureArgs, Ready};
 use super::hook::{HookArgs, LIMIT_VARIABLE};
 use super::output_args::OutputArgs;
 use super::surroundings::System;
-use crate::buildroot::configured::Configured;
-use crate::buildroot::delta::Edited;
+use crate::buildroot::delta::Editable;
+use crate::buildroot::dot_config::DotConfig;
 use crate::buildroot::drive::{Build, Built};
 use crate::buildroot::effective::{self, Dropped};
 use crate::error::{Io, Result};
@@ -147,10 +147,10 @@ fn target(layers: &[Layer]) -> Result<Vec<String>> {
 /// otherwise is no loss.
 fn dropped(ready: &Ready, built: &Built) -> Result<Vec<Dropped>> {
     let mut found = Vec::new();
-    for edited in [Edited::Linux, Edited::UBoot, Edited::Busybox] {
+    for edited in [Editable::Linux, Editable::UBoot, Editable::Busybox] {
         let kind = edited.kind();
         let is_built = built.packages.iter().any(|(name, _)| name == edited.package());
-        let Some(configured) = Configured::find(&ready.make.output, kind)?.filter(|_| is_built) else {
+        let Some(configured) = DotConfig::find(&ready.make.output, kind)?.filter(|_| is_built) else {
             continue;
         };
         let Some(definitions) = configured.definitions(kind, Some(&ready.source.path)) else { continue };

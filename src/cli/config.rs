@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::args::LayerArgs;
 use crate::buildroot::configure::WHO;
-use crate::buildroot::configured::{Configured, source_tree};
+use crate::buildroot::dot_config::{DotConfig, source_tree};
 use crate::buildroot::effective::{self, Dropped};
 use crate::buildroot::kconfig::Definitions;
 use crate::error::{Io, Result};
-use crate::layer::fragment::{self, Fragment, Kind, TemplateVariables};
+use crate::layer::fragment::{self, Fragment, FragmentVariables, Kind};
 use crate::layer::merge::{self, Assignment, Merged, Setting};
 use crate::layer::symbols::nearest;
 use crate::report::Report;
@@ -121,7 +121,7 @@ impl RequestArgs {
         let of_layer = |fragment: Fragment| {
             let layer = layers.iter().find(|layer| layer.name == fragment.layer);
             let path = layer.and_then(|layer| std::path::absolute(&layer.path).ok()).unwrap_or_default();
-            fragment.expand(&TemplateVariables::default().with_layer(&path.to_string_lossy()))
+            fragment.expand(&FragmentVariables::default().with_layer(&path.to_string_lossy()))
         };
         let fragments = fragment::read(&layers, kind)?;
         let mut merged = Merged::from_fragments(&fragments.into_iter().map(of_layer).collect::<Vec<_>>());
@@ -149,7 +149,7 @@ impl RequestArgs {
         self.layers.below(format!("workspaces/{}", self.layers.workspace()))
     }
 
-    fn definitions(&self, configured: &Configured, kind: Kind) -> Option<Definitions> {
+    fn definitions(&self, configured: &DotConfig, kind: Kind) -> Option<Definitions> {
         let tree = self.buildroot.clone().or_else(|| source_tree(&self.output()));
         configured.definitions(kind, tree.as_deref())
     }
@@ -157,7 +157,7 @@ impl RequestArgs {
     fn explain(&self, symbol: &str, report: &Report) -> Result<()> {
         let kind = self.kind_of(symbol);
         let merged = self.merged(kind, report)?;
-        let configured = Configured::find(&self.output(), kind)?;
+        let configured = DotConfig::find(&self.output(), kind)?;
         let definitions = configured.as_ref().and_then(|configured| self.definitions(configured, kind));
         let effective = configured.as_ref().map(|configured| Effective {
             file: configured.file.display().to_string(),
@@ -191,7 +191,7 @@ impl RequestArgs {
     fn diff(&self, report: &Report) -> Result<()> {
         let (kind, workspace) = (self.kind(), self.layers.workspace());
         let merged = self.merged(kind, report)?;
-        let Some(configured) = Configured::find(&self.output(), kind)? else {
+        let Some(configured) = DotConfig::find(&self.output(), kind)? else {
             return Err(ConfigError::NotConfigured { kind, workspace }.into());
         };
         let Some(definitions) = self.definitions(&configured, kind) else {

@@ -12,7 +12,7 @@ use crate::buildroot::source::{self, NamedBy, Places, Source};
 use crate::buildroot::stamp::{EPOCH_VARIABLE, EpochFrom, Release};
 use crate::error::{Io, Result};
 use crate::interrupt::Interrupt;
-use crate::layer::{self, Chain, Environment, Found, Layer, Order};
+use crate::layer::{self, Chain, Environment, Layer, LayerOrigin, Order};
 use crate::report::Report;
 use crate::workspace::{Asked, Lock, Selection, Used, Workspace};
 
@@ -168,7 +168,7 @@ impl ConfigureArgs {
         let earlier = before.map(|selection| selection.asked.clone()).unwrap_or_default();
         let mut variables = std::collections::BTreeMap::new();
         for layer in layers {
-            if let Found::Variable(name) = &layer.found {
+            if let LayerOrigin::Variable(name) = &layer.found {
                 let path = std::path::absolute(&layer.path).map_err(Io::on("find", &layer.path))?;
                 variables.insert(name.clone(), text(name, path.into_os_string())?);
             }

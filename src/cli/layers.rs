@@ -12,7 +12,7 @@ use super::compat;
 use crate::error::Result;
 use crate::layer::Layer;
 use crate::layer::fragment::Kind;
-use crate::layer::symbols::{self, Checked, Definitions, SymbolError};
+use crate::layer::symbols::{self, Checked, DefinedSymbols, SymbolError};
 use crate::report::Report;
 
 #[derive(Debug, Subcommand)]
@@ -133,13 +133,13 @@ impl Check {
         Ok(registry.layers().chain(registry.overrides()).cloned().collect())
     }
 
-    fn definitions(&self, layers: &[Layer]) -> Result<BTreeMap<Kind, Definitions>> {
+    fn definitions(&self, layers: &[Layer]) -> Result<BTreeMap<Kind, DefinedSymbols>> {
         let given =
             [(Kind::Buildroot, &self.buildroot), (Kind::Kernel, &self.kernel), (Kind::UBoot, &self.uboot)];
         let mut trees = BTreeMap::new();
         for (tree, directory) in given {
             if let Some(directory) = directory {
-                trees.insert(tree, Definitions::read(tree, directory)?);
+                trees.insert(tree, DefinedSymbols::read(tree, directory)?);
             }
         }
         if let Some(definitions) = trees.get_mut(&Kind::Buildroot) {

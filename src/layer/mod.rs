@@ -128,7 +128,7 @@ impl fmt::Display for LayerName {
 /// Place in which a layer was found.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "kind", content = "value", rename_all = "kebab-case")]
-pub enum Found {
+pub enum LayerOrigin {
     /// By this environment variable.
     Variable(String),
     /// Below this entry of `SKIFF_EXTRA_CONFIGS_PATH`.
@@ -141,14 +141,14 @@ pub enum Found {
     Base,
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for LayerOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Found::Variable(variable) => f.write_str(variable),
-            Found::Extra(root) => write!(f, "{}", root.display()),
-            Found::InTree => f.write_str("configs"),
-            Found::Overrides => f.write_str("overrides"),
-            Found::Base => f.write_str("configs-base"),
+            LayerOrigin::Variable(variable) => f.write_str(variable),
+            LayerOrigin::Extra(root) => write!(f, "{}", root.display()),
+            LayerOrigin::InTree => f.write_str("configs"),
+            LayerOrigin::Overrides => f.write_str("overrides"),
+            LayerOrigin::Base => f.write_str("configs-base"),
         }
     }
 }
@@ -165,7 +165,7 @@ pub struct Layer {
     /// True if `metadata/unlisted` hides it in lists; it can be used all the same.
     pub unlisted: bool,
     /// Place in which it was found.
-    pub found: Found,
+    pub found: LayerOrigin,
     /// Directories of the same name that it replaces wholly.
     pub shadows: Vec<PathBuf>,
 }

@@ -6,7 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{
-    AskedBy, Chain, EXTRA_VARIABLE, Environment, Found, Layer, LayerError, LayerName, PATH_LIST, PATH_PREFIX,
+    AskedBy, Chain, EXTRA_VARIABLE, Environment, Layer, LayerError, LayerName, LayerOrigin, PATH_LIST,
+    PATH_PREFIX,
 };
 use crate::error::Io;
 
@@ -57,16 +58,16 @@ pub fn discover(environment: &Environment, roots: &Roots) -> Result<Registry, La
     for root in extra.filter(|root| !root.as_os_str().is_empty()) {
         let root = roots.project.join(root);
         ensure_directory(EXTRA_VARIABLE, &root)?;
-        registry.add_root(&root, &Found::Extra(root.clone()))?;
+        registry.add_root(&root, &LayerOrigin::Extra(root.clone()))?;
         registry.extra.push(root);
     }
     ensure_directory("configs", &roots.configs)?;
-    registry.add_root(&roots.configs, &Found::InTree)?;
+    registry.add_root(&roots.configs, &LayerOrigin::InTree)?;
     registry.forget_what_is_listed();
     registry.reject_ambiguous()?;
     registry.add_overrides(roots, environment)?;
-    registry.pre = implied("configs-base/pre", roots.project.join("configs-base/pre"), Found::Base)?;
-    registry.post = implied("configs-base/post", roots.project.join("configs-base/post"), Found::Base)?;
+    registry.pre = implied("configs-base/pre", roots.project.join("configs-base/pre"), LayerOrigin::Base)?;
+    registry.post = implied("configs-base/post", roots.project.join("configs-base/post"), LayerOrigin::Base)?;
     Ok(registry)
 }
 
@@ -92,7 +93,7 @@ fn ensure_directory(variable: &str, path: &Path) -> Result<(), LayerError> {
 }
 
 /// A layer that nobody has to ask for, if it exists.
-fn implied(name: &str, path: PathBuf, found: Found) -> Result<Option<Layer>, LayerError> {
+fn implied(name: &str, path: PathBuf, found: LayerOrigin) -> Result<Option<Layer>, LayerError> {
     if path.is_dir() {
         return read_layer(name, &path, found).map(Some);
     }
@@ -146,7 +147,7 @@ impl Registry {
         let variable = name.path_variable();
         let listed = self.layers.get(name);
         let Some(path) = self.by_variable.get(&variable) else { return Ok(listed.cloned()) };
-        let mut layer = read_layer(name.as_str(), path, Found::Variable(variable))?;
+        let mut layer = read_layer(name.as_str(), path, LayerOrigin::Variable(variable))?;
         layer.shadows = listed
             .map_or_else(Vec::new, |listed| [std::slice::from_ref(&listed.path), &listed.shadows].concat());
         Ok(Some(layer))
@@ -226,7 +227,7 @@ impl Registry {
     }
 
     /// Adds the directories two levels below `root`.
-    fn add_root(&mut self, root: &Path, found: &Found) -> Result<(), LayerError> {
+    fn add_root(&mut self, root: &Path, found: &LayerOrigin) -> Result<(), LayerError> {
         self.roots.push(root.into());
         for namespace in directories(root)? {
             for name in directories(&root.join(&namespace))? {
@@ -242,7 +243,7 @@ impl Registry {
         Ok(())
     }
 
-    fn add(&mut self, name: LayerName, path: &Path, found: &Found) -> Result<(), LayerError> {
+    fn add(&mut self, name: LayerName, path: &Path, found: &LayerOrigin) -> Result<(), LayerError> {
         if let Some(winner) = self.layers.get_mut(&name) {
             winner.shadows.push(path.into());
             return Ok(());
@@ -254,9 +255,9 @@ impl Registry {
 
     fn add_overrides(&mut self, roots: &Roots, environment: &Environment) -> Result<(), LayerError> {
         let workspace = format!("workspaces/{}", environment.workspace());
-        let all = implied("overrides", roots.overrides.clone(), Found::Overrides)?;
+        let all = implied("overrides", roots.overrides.clone(), LayerOrigin::Overrides)?;
         let path = roots.overrides.join(&workspace);
-        let own = implied(&format!("overrides/{workspace}"), path, Found::Overrides)?;
+        let own = implied(&format!("overrides/{workspace}"), path, LayerOrigin::Overrides)?;
         self.overrides.extend(all.into_iter().chain(own));
         Ok(())
     }
@@ -279,7 +280,7 @@ fn directories(path: &Path) -> Result<Vec<String>, LayerError> {
     Ok(names)
 }
 
-fn read_layer(name: &str, path: &Path, found: Found) -> Result<Layer, LayerError> {
+fn read_layer(name: &str, path: &Path, found: LayerOrigin) -> Result<Layer, LayerError> {
     let text = read_metadata(path, "description")?;
     let line = text.as_deref().and_then(|text| text.lines().next()).map(str::trim);
     Ok(Layer {

@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 
 use crate::harness::skiffos::{CHAINS, skiffos_copy, skiffos_environment, skiffos_tree};
 use crate::harness::tools::oracle;
-use skiff_image::layer::fragment::{self, Fragment, Kind, TemplateVariables, lines};
+use skiff_image::layer::fragment::{self, Fragment, FragmentVariables, Kind, lines};
 use skiff_image::layer::merge::Merged;
-use skiff_image::layer::{Found, Layer};
+use skiff_image::layer::{Layer, LayerOrigin};
 
 /// The script of the kernel, out of Debian's source package; unpacked once.
 fn script_of_the_kernel(test: &str) -> Option<PathBuf> {
@@ -252,7 +252,7 @@ fn buildroot_ends_at_what_the_last_assignments_say() {
 }
 
 fn layer(name: &str, path: &Path) -> Layer {
-    let (found, shadows) = (Found::InTree, Vec::new());
+    let (found, shadows) = (LayerOrigin::InTree, Vec::new());
     Layer { name: name.into(), path: path.into(), description: None, unlisted: false, found, shadows }
 }
 
@@ -285,7 +285,7 @@ fn configured_by_skiffos(environment: &BTreeMap<String, String>, root: &Path) ->
 }
 
 /// What stands for the words in `configs-base/post`, as their script computes it.
-fn words(environment: &BTreeMap<String, String>, layers: &[Layer]) -> TemplateVariables {
+fn words(environment: &BTreeMap<String, String>, layers: &[Layer]) -> FragmentVariables {
     let directory = &environment["SKIFF_FINAL_CONFIG_DIR"];
     let all = |name: &str| {
         let there = layers.iter().filter_map(|layer| layer.file(name)).filter(|path| path.is_dir());
@@ -307,7 +307,7 @@ fn words(environment: &BTreeMap<String, String>, layers: &[Layer]) -> TemplateVa
     .collect()
 }
 
-fn merged_layers(layers: &[Layer], kind: Kind, words: &TemplateVariables) -> Merged {
+fn merged_layers(layers: &[Layer], kind: Kind, words: &FragmentVariables) -> Merged {
     let fragments = fragment::read(layers, kind).unwrap_or_else(|error| panic!("{error}"));
     let of_layer = |fragment: Fragment| {
         let root = fragment.layer.clone();
@@ -332,7 +332,7 @@ fn chains_of_skiffos_are_merged_as_its_scripts_do() {
         let words = words(&environment, &layers);
         let cflags = plain(&fragment::cflags(&layers).unwrap(), " ");
         for kind in Kind::ALL {
-            let words = if kind == Kind::Buildroot { words.clone() } else { TemplateVariables::default() };
+            let words = if kind == Kind::Buildroot { words.clone() } else { FragmentVariables::default() };
             let mut ours = merged_layers(&layers, kind, &words);
             if kind == Kind::Buildroot {
                 ours.append("ccache", &format!("BR2_CCACHE_DIR=\"{}\"", environment["BR2_CCACHE_DIR"]));
@@ -370,7 +370,7 @@ fn every_layer_of_skiffos_can_be_read() {
         for entry in fs::read_dir(namespace.path()).unwrap().flatten() {
             let layers = [layer("a/layer", &entry.path())];
             for kind in Kind::ALL {
-                let merged = merged_layers(&layers, kind, &TemplateVariables::default());
+                let merged = merged_layers(&layers, kind, &FragmentVariables::default());
                 for line in merged.ignored() {
                     eprintln!("{line}");
                 }

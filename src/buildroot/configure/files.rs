@@ -9,7 +9,7 @@ use super::external::External;
 use super::paths::{Located, link, locate};
 use super::{Inputs, patches};
 use crate::error::{Io, Result};
-use crate::layer::fragment::{self, Fragment, Kind, TemplateVariables};
+use crate::layer::fragment::{self, Fragment, FragmentVariables, Kind};
 use crate::layer::merge::Merged;
 use crate::workspace::{Workspace, write_changed};
 
@@ -67,7 +67,7 @@ impl Configuration {
             located,
         };
         for kind in [Kind::Kernel, Kind::UBoot, Kind::Busybox] {
-            let merged = merged(inputs, &configuration.located, kind, &TemplateVariables::default())?;
+            let merged = merged(inputs, &configuration.located, kind, &FragmentVariables::default())?;
             configuration.note_ignored(&merged);
             configuration.add(fragment_file(kind), merged.text());
         }
@@ -132,14 +132,14 @@ fn merged(
     inputs: &Inputs<'_>,
     located: &[Located],
     kind: Kind,
-    variables: &TemplateVariables,
+    variables: &FragmentVariables,
 ) -> Result<Merged> {
     let fragments = fragment::read(inputs.layers, kind)?.into_iter();
     let fragments: Vec<_> = fragments.map(|fragment| expanded(fragment, located, variables)).collect();
     Ok(Merged::from_fragments(&fragments))
 }
 
-fn expanded(fragment: Fragment, located: &[Located], variables: &TemplateVariables) -> Fragment {
+fn expanded(fragment: Fragment, located: &[Located], variables: &FragmentVariables) -> Fragment {
     let layer = located.iter().find(|layer| layer.name == fragment.layer);
     let path = layer.map(|layer| layer.path.to_string_lossy().into_owned()).unwrap_or_default();
     fragment.expand(&variables.with_layer(&path))
@@ -172,7 +172,7 @@ fn parts(located: &[Located], name: &str) -> Vec<PathBuf> {
 }
 
 /// Variables of `configs-base/` of SkiffOS with their values.
-fn variables(inputs: &Inputs<'_>, closing: &Closing) -> TemplateVariables {
+fn variables(inputs: &Inputs<'_>, closing: &Closing) -> FragmentVariables {
     const OF_SYMBOLS: [(&str, &str); 7] = [
         ("REPLACEME_BR_PATCHES", "BR2_GLOBAL_PATCH_DIR"),
         ("REPLACEME_BUSYBOX_FRAGMENTS", "BR2_PACKAGE_BUSYBOX_CONFIG_FRAGMENT_FILES"),

@@ -7,8 +7,8 @@
 
 mod line;
 mod plain;
-mod template;
 mod value;
+mod variables;
 
 use std::fmt;
 use std::fs;
@@ -19,8 +19,8 @@ use serde::{Serialize, Serializer};
 
 pub use line::{Line, lines};
 pub use plain::{Plain, cflags, users};
-pub use template::TemplateVariables;
 pub use value::{Value, quoted};
+pub use variables::FragmentVariables;
 
 pub(crate) use line::is_symbol;
 
@@ -94,7 +94,7 @@ pub struct Fragment {
 impl Fragment {
     /// Replaces the variables; lines keep their numbers.
     #[must_use]
-    pub fn expand(mut self, variables: &TemplateVariables) -> Fragment {
+    pub fn expand(mut self, variables: &FragmentVariables) -> Fragment {
         self.text = variables.replace(&self.text);
         self
     }

@@ -16,19 +16,19 @@ const LEGACY: &str = "Config.in.legacy";
 
 /// Symbols that a source tree defines.
 #[derive(Clone, Debug, Default)]
-pub struct Definitions {
+pub struct DefinedSymbols {
     known: BTreeSet<String>,
     /// Symbols that were removed, with what the tree says about them.
     removed: BTreeMap<String, String>,
 }
 
-impl Definitions {
+impl DefinedSymbols {
     /// Reads all Kconfig files below `directory`, which must be the top of a source tree.
-    pub fn read(tree: Kind, directory: &Path) -> Result<Definitions, SymbolError> {
+    pub fn read(tree: Kind, directory: &Path) -> Result<DefinedSymbols, SymbolError> {
         if !directory.join(tree.top()).is_file() {
             return Err(SymbolError::NoTree { tree, path: directory.into() });
         }
-        let mut definitions = Definitions::default();
+        let mut definitions = DefinedSymbols::default();
         definitions.add(tree, directory)?;
         Ok(definitions)
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use definitions::Definitions;
+pub use definitions::DefinedSymbols;
 
 use super::Layer;
 use super::fragment::{self, FOREIGN_HINT, FragmentError, Kind};
@@ -126,7 +126,7 @@ pub struct Checked {
 }
 
 /// Looks up every symbol that the layers set, as far as there are definitions of its tree.
-pub fn check(layers: &[Layer], trees: &BTreeMap<Kind, Definitions>) -> Result<Checked, SymbolError> {
+pub fn check(layers: &[Layer], trees: &BTreeMap<Kind, DefinedSymbols>) -> Result<Checked, SymbolError> {
     let mut checked = Checked::default();
     for layer in layers {
         for (tree, definitions) in trees {
@@ -140,7 +140,7 @@ pub fn check(layers: &[Layer], trees: &BTreeMap<Kind, Definitions>) -> Result<Ch
 }
 
 impl Checked {
-    fn add(&mut self, tree: Kind, definitions: &Definitions, file: &Path, text: &str) {
+    fn add(&mut self, tree: Kind, definitions: &DefinedSymbols, file: &Path, text: &str) {
         self.fragments += 1;
         for line in fragment::lines(text) {
             self.settings += 1;
@@ -152,7 +152,7 @@ impl Checked {
     }
 }
 
-fn problem(tree: Kind, definitions: &Definitions, symbol: Option<&str>) -> Option<Problem> {
+fn problem(tree: Kind, definitions: &DefinedSymbols, symbol: Option<&str>) -> Option<Problem> {
     let Some(symbol) = symbol else { return Some(Problem::NoSetting) };
     let named = String::from(symbol);
     if tree.is_foreign(symbol) {

@@ -7,22 +7,22 @@ const LAYER_VARIABLE: &str = "SKIFF_CONFIG_ROOT";
 
 /// Variables with their values.
 #[derive(Clone, Debug, Default)]
-pub struct TemplateVariables(Vec<(String, String)>);
+pub struct FragmentVariables(Vec<(String, String)>);
 
-impl<W: Into<String>, V: Into<String>> FromIterator<(W, V)> for TemplateVariables {
-    fn from_iter<I: IntoIterator<Item = (W, V)>>(variables: I) -> TemplateVariables {
+impl<W: Into<String>, V: Into<String>> FromIterator<(W, V)> for FragmentVariables {
+    fn from_iter<I: IntoIterator<Item = (W, V)>>(variables: I) -> FragmentVariables {
         let mut variables: Vec<_> =
             variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         // One name can be the beginning of another.
         variables.sort_by_key(|(name, _): &(String, String)| std::cmp::Reverse(name.len()));
-        TemplateVariables(variables)
+        FragmentVariables(variables)
     }
 }
 
-impl TemplateVariables {
+impl FragmentVariables {
     /// These and the directory of the layer, as fragments get it. It must not contain a newline.
     #[must_use]
-    pub fn with_layer(&self, root: &str) -> TemplateVariables {
+    pub fn with_layer(&self, root: &str) -> FragmentVariables {
         self.0.iter().cloned().chain([(LAYER_VARIABLE.into(), root.into())]).collect()
     }
 
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn words_are_replaced_by_any_text() {
-        let variables: TemplateVariables = [
+        let variables: FragmentVariables = [
             ("REPLACEME_SKIFF_VERSION", "1@2#3&4 REPLACEME_SKIFF_VERSION_COMMIT"),
             ("REPLACEME_SKIFF_VERSION_COMMIT", "a\\1\"b$"),
         ]

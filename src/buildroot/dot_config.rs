@@ -12,7 +12,7 @@ use crate::layer::fragment::Kind;
 
 /// A `.config` that is there.
 #[derive(Clone, Debug)]
-pub struct Configured {
+pub struct DotConfig {
     /// The file.
     pub file: PathBuf,
     /// Symbols in the file.
@@ -21,11 +21,11 @@ pub struct Configured {
     arch: String,
 }
 
-impl Configured {
+impl DotConfig {
     /// The `.config` of `kind` below an output directory (`O=`), if it was made already: Linux, U-Boot and BusyBox are
     /// configured when they are built.
-    pub fn find(output: &Path, kind: Kind) -> Result<Option<Configured>, Io> {
-        let Some(buildroot) = Configured::read(output.join(".config"))? else { return Ok(None) };
+    pub fn find(output: &Path, kind: Kind) -> Result<Option<DotConfig>, Io> {
+        let Some(buildroot) = DotConfig::read(output.join(".config"))? else { return Ok(None) };
         let (package, version) = match kind {
             Kind::Buildroot => return Ok(Some(buildroot)),
             Kind::Kernel => ("linux", "BR2_LINUX_KERNEL_VERSION"),
@@ -33,12 +33,12 @@ impl Configured {
             Kind::Busybox => ("busybox", ""),
         };
         match directory(output, package, buildroot.config.get(version))? {
-            Some(directory) => Configured::read(directory.join(".config")),
+            Some(directory) => DotConfig::read(directory.join(".config")),
             None => Ok(None),
         }
     }
 
-    fn read(file: PathBuf) -> Result<Option<Configured>, Io> {
+    fn read(file: PathBuf) -> Result<Option<DotConfig>, Io> {
         let bytes = match fs::read(&file) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -47,7 +47,7 @@ impl Configured {
         let text = String::from_utf8_lossy(&bytes);
         let title = text.lines().find_map(|line| line.strip_prefix("# Linux/"));
         let arch = title.and_then(|title| title.split(' ').next()).unwrap_or_default().into();
-        Ok(Some(Configured { config: Config::parse(&text), file, arch }))
+        Ok(Some(DotConfig { config: Config::parse(&text), file, arch }))
     }
 
     /// Reads the definitions of the Kconfig files that this was made from. `tree` is Buildroot's source tree, if it is
