@@ -191,7 +191,7 @@ mod tests {
             ("savedefconfig", None),
             ("all", None),
         ] {
-            assert_eq!(Editable::by(goal), edited, "{goal}");
+            assert_eq!(Editable::from_goal(goal), edited, "{goal}");
         }
     }
 

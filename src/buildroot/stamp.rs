@@ -64,11 +64,11 @@ pub enum StampError {
     #[diagnostic(transparent)]
     Io(#[from] Io),
     /// The time is none.
-    #[error("`{EPOCH_VARIABLE}` is `{0}`, which is no number of seconds")]
+    #[error("`{EPOCH_VARIABLE}` is `{0}`, which is not a number of seconds")]
     #[diagnostic(hint = "give whole seconds since 1970, as `date +%s` prints them")]
     Epoch(String),
     /// A version is more than a word.
-    #[error("`{variable}` is `{value}`, which is no version: scripts read it without quotes")]
+    #[error("`{variable}` is `{value}`, which is not a version: scripts read it without quotes")]
     #[diagnostic(hint = "use letters, digits, `.`, `_`, `+`, `~` and `-`")]
     Version {
         /// The variable it is from.

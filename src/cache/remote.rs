@@ -25,7 +25,7 @@ use crate::error::Diagnostic;
 #[diagnostic(kind = Input, hint = "the store itself, if it is not Amazon's, is named by AWS_ENDPOINT_URL")]
 pub enum RemoteError {
     /// Not the URL of a store, or of nothing in one.
-    #[error("`{url}` is no shared cache: expected `s3://BUCKET` or `s3://BUCKET/PREFIX`")]
+    #[error("`{url}` is not a shared cache: expected `s3://BUCKET` or `s3://BUCKET/PREFIX`")]
     Url {
         /// Given text, without what may be secret.
         url: String,
@@ -52,7 +52,7 @@ pub enum RemoteError {
         url: String,
     },
     /// Not the address of a store.
-    #[error("`{variable}` is `{url}`, which is no address: expected `https://HOST` or `http://HOST`")]
+    #[error("`{variable}` is `{url}`, which is not an address: expected `https://HOST` or `http://HOST`")]
     #[diagnostic(hint = None)]
     Endpoint {
         /// Environment variable.
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn what_is_no_url_is_refused() {
         let hint = "the store itself, if it is not Amazon's, is named by AWS_ENDPOINT_URL";
-        let no_cache = "is no shared cache: expected `s3://BUCKET` or `s3://BUCKET/PREFIX`";
+        let no_cache = "is not a shared cache: expected `s3://BUCKET` or `s3://BUCKET/PREFIX`";
         for url in
             ["https://host/bucket", "s3://", "s3:///prefix", "s3://bucket/a//b", "s3://bucket/../b", ""]
         {
@@ -325,7 +325,7 @@ mod tests {
         let refusal = |variables| access(variables).expect_err("refused");
         assert_eq!(
             refusal(&[("AWS_ENDPOINT_URL", "localhost:9000")]).to_string(),
-            "`AWS_ENDPOINT_URL` is `localhost:9000`, which is no address: expected `https://HOST` or `http://HOST`"
+            "`AWS_ENDPOINT_URL` is `localhost:9000`, which is not an address: expected `https://HOST` or `http://HOST`"
         );
         let plain = refusal(&[("AWS_ENDPOINT_URL_S3", "http://host")]);
         assert_eq!(plain.to_string(), "`AWS_ENDPOINT_URL_S3` is `http://host`, which is not encrypted");

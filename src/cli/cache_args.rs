@@ -180,7 +180,7 @@ mod tests {
     fn what_is_no_url_is_refused() {
         assert_eq!(
             with_remote("/var/cache").expect_err("refused").to_string(),
-            "`/var/cache` is no shared cache: expected `s3://BUCKET` or `s3://BUCKET/PREFIX`"
+            "`/var/cache` is not a shared cache: expected `s3://BUCKET` or `s3://BUCKET/PREFIX`"
         );
     }
 

@@ -40,7 +40,7 @@ pub enum RemovalError {
     #[diagnostic(transparent)]
     Selection(#[from] SelectionError),
     /// It was not made by configuring.
-    #[error("`{}` is no workspace: nothing was configured there", path.display())]
+    #[error("`{}` is not a workspace: nothing was configured there", path.display())]
     #[diagnostic(hint = "look at what is in it, and remove it by hand if it is not needed")]
     NoWorkspace {
         /// Path that is there.

@@ -339,8 +339,8 @@ fn the_last_part_of_a_filesystem_is_left_for_images() {
     assert!(full.image == work.expected);
     let told = |left: &str| {
         format!(
-            "warning: new blocks are not kept in the block cache: the filesystem of `cache/v1` has {left} left, \
-             and the last 8 KiB are not for it"
+            "warning: new blocks are not kept in the block cache: the filesystem of `cache/v1` has {left} free, \
+             and the last 8 KiB are kept for others"
         )
     };
     assert!(full.warnings == [told("12 KiB")] || full.warnings == [told("8 KiB")], "{:?}", full.warnings);

@@ -334,7 +334,7 @@ fn a_system_states_its_version_and_the_date_of_its_sources() {
     expect_failure(
         built.compile(&["--quiet"]).env("SKIFF_VERSION", "1 2"),
         1,
-        "error: `SKIFF_VERSION` is `1 2`, which is no version: scripts read it without quotes\n\
+        "error: `SKIFF_VERSION` is `1 2`, which is not a version: scripts read it without quotes\n\
          hint: use letters, digits, `.`, `_`, `+`, `~` and `-`",
     );
 }

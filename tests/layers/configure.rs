@@ -966,7 +966,7 @@ fn what_is_no_workspace_is_not_removed() {
         &mut project.command(&["clean", "--yes"]),
         4,
         &format!(
-            "refused: `{}` is no workspace: nothing was configured there\n\
+            "refused: `{}` is not a workspace: nothing was configured there\n\
              hint: look at what is in it, and remove it by hand if it is not needed",
             path.display()
         ),

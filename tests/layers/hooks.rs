@@ -164,7 +164,7 @@ fn called_alone_they_end_with_the_program_and_need_a_time_that_is_one() {
     expect_failure(
         post().env("SOURCE_DATE_EPOCH", "soon"),
         1,
-        "error: `SOURCE_DATE_EPOCH` is `soon`, which is no number of seconds\n\
+        "error: `SOURCE_DATE_EPOCH` is `soon`, which is not a number of seconds\n\
          hint: give whole seconds since 1970, as `date +%s` prints them",
     );
     let child = post().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -152,7 +152,7 @@ impl Local {
             self.keeps.store(false, Ordering::Relaxed);
             let (path, left, reserved) = (directory.path().display(), ByteSize(left), ByteSize(reserved));
             return Err(format!(
-                "the filesystem of `{path}` has {left} left, and the last {reserved} are not for it"
+                "the filesystem of `{path}` has {left} free, and the last {reserved} are kept for others"
             ));
         }
         directory.write(id, entry).map_err(|error| {
