@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::storage::Stall;
+use crate::storage::SlowIo;
 
 /// A part of a run, in the order they happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -90,8 +90,8 @@ pub enum Event {
     },
 }
 
-impl From<Stall> for Event {
-    fn from(Stall { verb, offset, len, seconds }: Stall) -> Event {
+impl From<SlowIo> for Event {
+    fn from(SlowIo { verb, offset, len, seconds }: SlowIo) -> Event {
         Event::Stall { verb, offset, len, seconds }
     }
 }

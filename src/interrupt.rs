@@ -3,7 +3,7 @@
 //! of the signal, as one that does not listen.
 //!
 //! Who writes files only needs none of this: they have no name before they are complete, see
-//! [`crate::storage::Draft`].
+//! [`crate::storage::AtomicFile`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

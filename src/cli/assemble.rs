@@ -18,7 +18,7 @@ use crate::fs::compress::Compression;
 use crate::manifest::Manifest;
 use crate::report::Report;
 use crate::stage::Inputs;
-use crate::storage::{Draft, ImageFile, sync_directory};
+use crate::storage::{AtomicFile, ImageFile, sync_directory};
 use crate::value::ByteSize;
 
 #[derive(Debug, Args)]
@@ -179,7 +179,7 @@ fn remove_stale(path: &Path) -> Result<()> {
 }
 
 /// Writes a manifest under a temporary name beside its own.
-pub fn prepare_manifest(path: &Path, manifest: &Manifest) -> Result<Draft> {
+pub fn prepare_manifest(path: &Path, manifest: &Manifest) -> Result<AtomicFile> {
     let mut temporary = temporary_beside(path)?;
     manifest.write(BufWriter::new(&mut temporary)).map_err(Io::on("write", path))?;
     temporary.as_file().sync_all().map_err(Io::on("write", path))?;
@@ -187,7 +187,7 @@ pub fn prepare_manifest(path: &Path, manifest: &Manifest) -> Result<Draft> {
 }
 
 /// Writes a text under a temporary name beside its own.
-pub fn prepare_text(path: &Path, text: &str) -> Result<Draft> {
+pub fn prepare_text(path: &Path, text: &str) -> Result<AtomicFile> {
     let mut temporary = temporary_beside(path)?;
     temporary.write_all(text.as_bytes()).map_err(Io::on("write", path))?;
     temporary.as_file().sync_all().map_err(Io::on("write", path))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::error::Result;
-use crate::storage::{Simulation, Target, Watches};
+use crate::storage::{Simulation, Target, WatchdogOptions};
 
 /// A rehearsal.
 #[derive(Debug, Args)]
@@ -30,14 +30,14 @@ impl SimulateArgs {
 #[derive(Debug, Args)]
 pub struct StallArgs {
     /// Give up when the medium has not done an operation after this time.
-    #[arg(long, value_name = "SECONDS", default_value_t = Watches::default().bound.as_secs(),
+    #[arg(long, value_name = "SECONDS", default_value_t = WatchdogOptions::default().timeout.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..))]
     pub stall_timeout: u64,
 }
 
 impl StallArgs {
-    /// What a [`crate::storage::Watched`] wants to know.
-    pub fn watches(&self) -> Watches {
-        Watches { bound: Duration::from_secs(self.stall_timeout), ..Watches::default() }
+    /// What a [`crate::storage::Watchdog`] wants to know.
+    pub fn options(&self) -> WatchdogOptions {
+        WatchdogOptions { timeout: Duration::from_secs(self.stall_timeout), ..WatchdogOptions::default() }
     }
 }

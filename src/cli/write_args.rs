@@ -14,7 +14,7 @@ use crate::flash::journal::{Header, Medium};
 use crate::flash::{Fit, FlashError, Journal, JournalError, Meter, Options, Summary, Unwritten};
 use crate::interrupt::Interrupt;
 use crate::report::Report;
-use crate::storage::{CacheBypass, Device, Target, Watched};
+use crate::storage::{CacheBypass, Device, Target, Watchdog};
 use crate::value::Digest;
 
 /// How a medium is written.
@@ -146,10 +146,10 @@ impl WriteArgs {
             fit: run.fit,
             interrupt: Some(run.interrupt),
         };
-        let watched = Watched::new(Arc::clone(&lane.target), self.stall.watches(), |stall| {
+        let watchdog = Watchdog::new(Arc::clone(&lane.target), self.stall.options(), |stall| {
             listener.event(Event::from(stall));
         });
-        let meter = Meter::new(&watched, listener);
+        let meter = Meter::new(&watchdog, listener);
         let written = write(&meter, options).map_err(|error| lane.about(error));
         match (&written, journal) {
             (Ok(_), Some(journal)) => {

@@ -9,7 +9,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::error::{Error, Io};
-use crate::storage::{Draft, Record};
+use crate::storage::{AtomicFile, Record};
 
 /// Bytes of the image in one frame.
 const FRAME: u64 = 16 << 20;
@@ -53,12 +53,12 @@ fn holds_data(record: &Record, start: u64, end: u64) -> bool {
 }
 
 /// A file without a name in the directory of `path`, with the permissions that a new file has under the user's umask.
-pub fn temporary_beside(path: &Path) -> Result<Draft, Io> {
-    Draft::beside(path)
+pub fn temporary_beside(path: &Path) -> Result<AtomicFile, Io> {
+    AtomicFile::beside(path)
 }
 
 /// Gives a finished temporary file its name, safely on disk first.
-pub fn publish(temporary: Draft, path: &Path) -> Result<(), Io> {
+pub fn publish(temporary: AtomicFile, path: &Path) -> Result<(), Io> {
     temporary.publish(path, true)
 }
 

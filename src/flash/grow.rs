@@ -1,8 +1,8 @@
-//! Makes an image fit the medium it was copied to: the backup of its GPT goes to the medium's end, and on demand its last
-//! partition and the ext4 in it take what is free behind them.
+//! Makes an image fit the medium it was copied to: the backup of its GPT goes to the medium's end, and on demand its
+//! last partition and the ext4 in it take what is free behind them.
 //!
-//! All of it is worked out in a [`Pending`] over the medium, where the body of the image is already and its critical bytes
-//! are not yet, so that nothing is written before all is known to work:
+//! All of it is worked out in a [`CowOverlay`] over the medium, where the body of the image is already and its critical
+//! bytes are not yet, so that nothing is written before all is known to work:
 //!
 //! ```text
 //! source.write -> read back -> Growth::plan -> amend, write, sync, read back -> critical bytes -> sector 0
@@ -16,7 +16,7 @@ use skiff_signatures::{Class, Format};
 
 use crate::error::Result;
 use crate::fs::ext4::{self, GrowError};
-use crate::storage::{Change, ChangeData, Extent, LARGEST_EXTENT, Pending, Record, Target, TargetError};
+use crate::storage::{Change, ChangeData, CowOverlay, Extent, LARGEST_EXTENT, Record, Target, TargetError};
 use crate::table::{self, Kept, Partition, Table, TableBytes};
 use crate::value::{ByteSize, Digest, is_zero};
 
@@ -133,13 +133,13 @@ impl fmt::Display for Fitted {
 }
 
 impl Growth {
-    /// What is to change of an image whose body is on `target` and whose critical bytes are still to be written, so that
-    /// its table fits the medium; with `extend` the last partition and its filesystem take all of it.
+    /// What is to change of an image whose body is on `target` and whose critical bytes are still to be written, so
+    /// that its table fits the medium; with `extend` the last partition and its filesystem take all of it.
     ///
     /// # Errors
     /// Only if the medium cannot be read. What cannot grow is told in [`Fitted::kept`].
     pub fn plan(target: &dyn Target, critical: &[TableBytes], extend: bool) -> Result<Growth, TargetError> {
-        let image = draft_of(target, critical)?;
+        let image = overlay_of(target, critical)?;
         let mut fitted = Fitted::default();
         let (table, partition) = match table::read(&image)? {
             Some(table) => fit_table(&image, &table, extend, &mut fitted)?,
@@ -147,8 +147,8 @@ impl Growth {
         };
         // The filesystem may have something where the old backup was, so it comes after the table.
         let critical = with_table(critical, table);
-        let image = draft_of(target, &critical)?;
-        let grown = Pending::new(&image);
+        let image = overlay_of(target, &critical)?;
+        let grown = CowOverlay::new(&image);
         if let Some((number, partition)) = partition.filter(|_| extend)
             && filesystem(&grown, &partition)? == EXT4
         {
@@ -297,10 +297,10 @@ fn range(piece: &TableBytes) -> Range<u64> {
 }
 
 /// What the medium holds when the critical bytes are there.
-fn draft_of<'t>(target: &'t dyn Target, critical: &[TableBytes]) -> Result<Pending<'t>, TargetError> {
-    let pending = Pending::new(target);
-    critical.iter().try_for_each(|piece| pending.write_at(&piece.bytes, piece.offset))?;
-    Ok(pending)
+fn overlay_of<'t>(target: &'t dyn Target, critical: &[TableBytes]) -> Result<CowOverlay<'t>, TargetError> {
+    let overlay = CowOverlay::new(target);
+    critical.iter().try_for_each(|piece| overlay.write_at(&piece.bytes, piece.offset))?;
+    Ok(overlay)
 }
 
 /// The critical bytes with the table in them, and in addition what of the table is elsewhere.
@@ -322,7 +322,7 @@ type Last = (u32, Range<u64>);
 
 /// The bytes of the table for the medium, and the last partition in it, unless nothing is known of that.
 fn fit_table(
-    image: &Pending<'_>,
+    image: &CowOverlay<'_>,
     table: &Table,
     extend: bool,
     fitted: &mut Fitted,
@@ -350,11 +350,11 @@ fn fit_table(
 
 /// Where the last partition is to end up, if what it holds is grown.
 fn extension(
-    pending: &Pending<'_>,
+    overlay: &CowOverlay<'_>,
     table: &Table,
     fitted: &mut Fitted,
 ) -> Result<Option<Range<u64>>, TargetError> {
-    let room = match table::room(pending, table)? {
+    let room = match table::room(overlay, table)? {
         Ok(room) => room,
         Err(Kept::NoSpace { .. }) => return Ok(None),
         Err(kept) => {
@@ -363,7 +363,7 @@ fn extension(
         }
     };
     let Some(Partition { number, .. }) = table.last() else { return Ok(None) };
-    match filesystem(pending, &room)? {
+    match filesystem(overlay, &room)? {
         EXT4 => Ok(Some(room)),
         what => {
             fitted.kept.push(Stays::Content { number: *number, what });
@@ -373,12 +373,12 @@ fn extension(
 }
 
 fn grow_filesystem(
-    pending: &Pending<'_>,
+    overlay: &CowOverlay<'_>,
     number: u32,
     partition: &Range<u64>,
     fitted: &mut Fitted,
 ) -> Result<(), TargetError> {
-    match ext4::grow(pending, partition) {
+    match ext4::grow(overlay, partition) {
         Ok(ext4::Grown { from, to, limit }) => {
             if to > from {
                 fitted.filesystem = Some(Grown { number, from: ByteSize(from), to: ByteSize(to) });

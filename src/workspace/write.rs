@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::error::Io;
-use crate::storage::Draft;
+use crate::storage::AtomicFile;
 
 /// Writes a file whose contents or executability would change; says whether it did. The directories that lead to it
 /// are made.
@@ -28,7 +28,7 @@ pub fn replace(path: &Path, bytes: &[u8], executable: bool) -> Result<(), Io> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(Io::on("make the directory", directory))?;
     }
-    let mut draft = Draft::beside(path)?;
+    let mut draft = AtomicFile::beside(path)?;
     draft.write_all(bytes).map_err(Io::on("write", path))?;
     if executable {
         let mode = fs::Permissions::from_mode(0o755);

@@ -77,7 +77,7 @@ fn programs_are_started_in_one_place_and_no_clock_or_chance_is_asked() {
         "/src/report/events.rs",
         "/src/report/progress.rs",
         "/src/report/steps.rs",
-        "/src/disk/src/storage/watched.rs",
+        "/src/disk/src/storage/watchdog.rs",
     ];
     lines.retain(|line| !waits.iter().any(|file| line.contains(file)) || !line.contains("Instant::now"));
     assert_eq!(lines, Vec::<String>::new());

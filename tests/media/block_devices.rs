@@ -610,7 +610,7 @@ fn refusals_of_other_kernels_and_containers_are_worded() {
         told(DeviceError::Locked { path: "/dev/sdb".into(), holder: None }),
         (
             "`/dev/sdb` is locked by another program".into(),
-            "`lsof /dev/sdb` may tell which program it is".into(),
+            "`lsof /dev/sdb` may show which program it is".into(),
             4
         )
     );

@@ -11,7 +11,7 @@ use skiff_image::flash::journal::{Header, Medium};
 use skiff_image::flash::{Commit, Done, Journal, Options, Unwritten};
 use skiff_image::source::Source;
 use skiff_image::storage::{
-    Fault, Faulty, Geometry, Kind, Layer, Memory, Place, ReadFrom, Target, TargetError, WriteOp,
+    Fault, FaultKind, FaultLocation, Faulty, Geometry, Layer, Memory, ReadFrom, Target, TargetError, WriteOp,
 };
 use skiff_image::table::TableBytes;
 use skiff_image::table::{self, Partition, PartitionKind, mbr};
@@ -291,8 +291,8 @@ fn zeros_that_do_not_stay_are_noticed() {
     let faulty = Faulty::new(
         &memory,
         Fault::Local {
-            place: Place::At { offset: 200 * MIB, len: 512 },
-            kind: Kind::Stick(None),
+            location: FaultLocation::At { offset: 200 * MIB, len: 512 },
+            kind: FaultKind::Stick(None),
             times: u64::MAX,
         },
     );

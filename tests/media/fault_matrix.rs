@@ -11,7 +11,7 @@ use skiff_image::event::Silent;
 use skiff_image::flash::{Commit, Options};
 use skiff_image::readback::Code;
 use skiff_image::storage::{
-    Fault, Faulty, Geometry, Kind, Layer, Memory, Place, ReadFrom, Target, TargetError, Tear,
+    Fault, FaultKind, FaultLocation, Faulty, Geometry, Layer, Memory, ReadFrom, Target, TargetError, Tear,
 };
 use skiff_image::table::TableBytes;
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
@@ -150,19 +150,19 @@ struct Trial {
     must_succeed: bool,
 }
 
-fn kind(name: &str, random: &mut Random) -> Kind {
+fn kind(name: &str, random: &mut Random) -> FaultKind {
     match name {
-        "flip" => Kind::Flip { bit: random.next(), bits: 1 },
-        "flips" => Kind::Flip { bit: random.next(), bits: 2 + random.below(60) },
-        "drop" => Kind::Lose,
-        "torn" => Kind::Tear(Tear::Prefix),
-        "scattered" => Kind::Tear(Tear::Subset(random.next())),
-        "misplace" => Kind::Misplace { by: 512 * (1 + random.below(400)) },
-        "stuck-old" => Kind::Stick(None),
-        "stuck" => Kind::Stick(Some(random.of(&[0, 0xff, 0x5a]))),
-        "unstable" => Kind::Unstable,
-        "eio-read" => Kind::ReadError,
-        _ => Kind::WriteError,
+        "flip" => FaultKind::Flip { bit: random.next(), bits: 1 },
+        "flips" => FaultKind::Flip { bit: random.next(), bits: 2 + random.below(60) },
+        "drop" => FaultKind::Lose,
+        "torn" => FaultKind::Tear(Tear::Prefix),
+        "scattered" => FaultKind::Tear(Tear::Subset(random.next())),
+        "misplace" => FaultKind::Misplace { by: 512 * (1 + random.below(400)) },
+        "stuck-old" => FaultKind::Stick(None),
+        "stuck" => FaultKind::Stick(Some(random.of(&[0, 0xff, 0x5a]))),
+        "unstable" => FaultKind::Unstable,
+        "eio-read" => FaultKind::ReadError,
+        _ => FaultKind::WriteError,
     }
 }
 
@@ -185,14 +185,17 @@ fn trial(class: Class, seed: u64) -> Trial {
         Class::Full => Fault::Full { after: random.below(written + 40 * KIB) },
         Class::Local(name, passes) => {
             let times = if passes { 1 + random.below(3) } else { ALWAYS };
-            let at = Place::At { offset: random.below(layout.len), len: random.of(&[1, 512, 4096, 20_000]) };
-            let in_body = Place::Written(random.below(written));
-            let write = Place::Write(random.below(body.len() as u64 + 6));
-            let place = random.of(&[at, in_body, write]);
+            let at = FaultLocation::At {
+                offset: random.below(layout.len),
+                len: random.of(&[1, 512, 4096, 20_000]),
+            };
+            let in_body = FaultLocation::Written(random.below(written));
+            let write = FaultLocation::Write(random.below(body.len() as u64 + 6));
+            let location = random.of(&[at, in_body, write]);
             // What an I/O error stops is not tried again, and a misplaced write can meet anything.
-            let mendable = !matches!(name, "eio-write" | "misplace") && place == in_body && !only_changed;
+            let mendable = !matches!(name, "eio-write" | "misplace") && location == in_body && !only_changed;
             must_succeed = passes && mendable && u64::from(retries) >= times;
-            Fault::Local { place, kind: kind(name, random), times }
+            Fault::Local { location, kind: kind(name, random), times }
         }
     };
     Trial { layout, body, fault, retries, only_changed, must_succeed }

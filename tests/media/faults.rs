@@ -11,16 +11,16 @@ use skiff_image::flash::CapacityError;
 use skiff_image::flash::probe::{capacity, places};
 use skiff_image::readback::{Code, Diagnosis, Evidence};
 use skiff_image::storage::{
-    Fault, Faulty, Geometry, Kind, Layer, Memory, Place, ReadFrom, Simulation, Stall, Target, TargetError,
-    Tear, Watched, Watches, WriteOp,
+    Fault, FaultKind, FaultLocation, Faulty, Geometry, Layer, Memory, ReadFrom, Simulation, SlowIo, Target,
+    TargetError, Tear, Watchdog, WatchdogOptions, WriteOp,
 };
 
 const MIB: u64 = 1 << 20;
 const KIB: usize = 1 << 10;
 const ALWAYS: u64 = u64::MAX;
 
-fn local(offset: u64, len: u64, kind: Kind, times: u64) -> Fault {
-    Fault::Local { place: Place::At { offset, len }, kind, times }
+fn local(offset: u64, len: u64, kind: FaultKind, times: u64) -> Fault {
+    Fault::Local { location: FaultLocation::At { offset, len }, kind, times }
 }
 
 /// What the medium and what the cache says.
@@ -57,13 +57,13 @@ fn overwritten(fault: Fault, len: usize) -> [Vec<u8>; 4] {
 #[test]
 fn the_cache_has_what_was_written_whatever_the_medium_does() {
     for kind in [
-        Kind::Flip { bit: 77, bits: 3 },
-        Kind::Lose,
-        Kind::Tear(Tear::Prefix),
-        Kind::Tear(Tear::Subset(5)),
-        Kind::Misplace { by: MIB },
-        Kind::Stick(None),
-        Kind::Stick(Some(0xff)),
+        FaultKind::Flip { bit: 77, bits: 3 },
+        FaultKind::Lose,
+        FaultKind::Tear(Tear::Prefix),
+        FaultKind::Tear(Tear::Subset(5)),
+        FaultKind::Misplace { by: MIB },
+        FaultKind::Stick(None),
+        FaultKind::Stick(Some(0xff)),
     ] {
         for len in [512, 20_000, 3 * 4096] {
             let [_, new, medium, cache] = overwritten(local(MIB + 100, 8, kind, ALWAYS), len);
@@ -79,32 +79,32 @@ fn each_kind_does_what_its_name_says() {
     let bits = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
     let spot = |kind| local(MIB + 5000, 100, kind, ALWAYS);
 
-    let [_, new, medium, _] = overwritten(spot(Kind::Flip { bit: 9, bits: 5 }), len);
+    let [_, new, medium, _] = overwritten(spot(FaultKind::Flip { bit: 9, bits: 5 }), len);
     assert_eq!(bits(&new, &medium), 5);
     assert_eq!((bits(&new[5000..5100], &medium[5000..5100]), new[5001] ^ medium[5001]), (5, 2));
 
-    let [old, _, medium, _] = overwritten(spot(Kind::Lose), len);
+    let [old, _, medium, _] = overwritten(spot(FaultKind::Lose), len);
     assert!(medium == old);
 
-    let [old, new, medium, _] = overwritten(spot(Kind::Tear(Tear::Prefix)), len);
+    let [old, new, medium, _] = overwritten(spot(FaultKind::Tear(Tear::Prefix)), len);
     assert!(medium[..4608] == new[..4608] && medium[4608..] == old[4608..]);
 
-    let [old, new, medium, _] = overwritten(spot(Kind::Tear(Tear::Subset(1))), len);
+    let [old, new, medium, _] = overwritten(spot(FaultKind::Tear(Tear::Subset(1))), len);
     let kept = medium.chunks(512).zip(new.chunks(512)).filter(|(a, b)| a == b).count();
     let lost = medium.chunks(512).zip(old.chunks(512)).filter(|(a, b)| a == b).count();
     assert!(kept > 4 && lost > 4 && kept + lost == 32, "{kept} {lost}");
 
-    let [old, new, medium, _] = overwritten(spot(Kind::Stick(None)), len);
+    let [old, new, medium, _] = overwritten(spot(FaultKind::Stick(None)), len);
     assert!(medium[5000..5100] == old[5000..5100] && medium[5100..] == new[5100..]);
 
-    let [_, new, medium, _] = overwritten(spot(Kind::Stick(Some(7))), len);
+    let [_, new, medium, _] = overwritten(spot(FaultKind::Stick(Some(7))), len);
     assert!(medium[5000..5100] == [7; 100] && medium[..5000] == new[..5000]);
 }
 
 #[test]
 fn a_misplaced_write_goes_around_the_end() {
     let memory = Memory::new(4 * MIB);
-    let target = Faulty::new(&memory, local(3 * MIB, 1, Kind::Misplace { by: MIB - 8192 }, 1));
+    let target = Faulty::new(&memory, local(3 * MIB, 1, FaultKind::Misplace { by: MIB - 8192 }, 1));
     let new = noise(16 * KIB, 3);
     target.write_at(&new, 3 * MIB).expect("nobody is told");
     let bytes = memory.to_vec();
@@ -117,12 +117,12 @@ fn a_misplaced_write_goes_around_the_end() {
 #[test]
 fn a_fault_that_passes_is_right_the_next_time() {
     for kind in [
-        Kind::Flip { bit: 3, bits: 1 },
-        Kind::Lose,
-        Kind::Tear(Tear::Prefix),
-        Kind::Misplace { by: 2 * MIB },
-        Kind::Stick(None),
-        Kind::Stick(Some(1)),
+        FaultKind::Flip { bit: 3, bits: 1 },
+        FaultKind::Lose,
+        FaultKind::Tear(Tear::Prefix),
+        FaultKind::Misplace { by: 2 * MIB },
+        FaultKind::Stick(None),
+        FaultKind::Stick(Some(1)),
     ] {
         let memory = Memory::new(4 * MIB);
         let target = Faulty::new(&memory, local(MIB, 1, kind, 2));
@@ -139,7 +139,8 @@ fn a_fault_that_passes_is_right_the_next_time() {
 #[test]
 fn a_place_can_be_found_by_what_is_written() {
     let memory = Memory::new(4 * MIB);
-    let fault = Fault::Local { place: Place::Written(10_000), kind: Kind::Lose, times: ALWAYS };
+    let fault =
+        Fault::Local { location: FaultLocation::Written(10_000), kind: FaultKind::Lose, times: ALWAYS };
     let target = Faulty::new(&memory, fault);
     for offset in [2 * MIB, MIB, 3 * MIB] {
         target.write_at(&noise(8192, offset), offset).expect("write");
@@ -154,7 +155,12 @@ fn a_place_can_be_found_by_what_is_written() {
 
 #[test]
 fn zeros_are_writes_too() {
-    for kind in [Kind::Lose, Kind::Stick(None), Kind::Stick(Some(0xff)), Kind::Flip { bit: 0, bits: 1 }] {
+    for kind in [
+        FaultKind::Lose,
+        FaultKind::Stick(None),
+        FaultKind::Stick(Some(0xff)),
+        FaultKind::Flip { bit: 0, bits: 1 },
+    ] {
         let memory = Memory::new(4 * MIB);
         memory.write_at(&noise(4 << 20, 1), 0).expect("write");
         let target = Faulty::new(&memory, local(MIB, 512, kind, ALWAYS));
@@ -203,12 +209,12 @@ fn reads_fail_or_differ() {
         let mut bytes = vec![0; 4096];
         target.read_back(&mut bytes, MIB).map(|()| bytes)
     };
-    let target = Faulty::new(&memory, local(MIB, 512, Kind::Unstable, 2));
+    let target = Faulty::new(&memory, local(MIB, 512, FaultKind::Unstable, 2));
     target.write_at(&new, MIB).expect("write");
     let readings = [0, 1, 2].map(|_| read(&target).expect("read"));
     assert!(readings[0] != new && readings[1] != new && readings[0] != readings[1] && readings[2] == new);
 
-    let target = Faulty::new(&memory, local(MIB, 512, Kind::ReadError, 1));
+    let target = Faulty::new(&memory, local(MIB, 512, FaultKind::ReadError, 1));
     let error = Error::from(read(&target).expect_err("fails"));
     assert_eq!(
         error.to_string(),
@@ -217,7 +223,7 @@ fn reads_fail_or_differ() {
     assert_eq!((error.kind(), error.code()), (ErrorKind::Io, Some("unreadable")));
     assert!(read(&target).expect("the second time") == new);
 
-    let target = Faulty::new(&memory, local(MIB, 512, Kind::WriteError, 1));
+    let target = Faulty::new(&memory, local(MIB, 512, FaultKind::WriteError, 1));
     let error = target.write_at(&noise(4096, 2), MIB).expect_err("fails");
     assert_eq!(error.code(), Some("write-error"));
     assert!(read(&target).expect("read") == new, "nothing was written");
@@ -404,12 +410,12 @@ fn other_faults_are_no_false_size() {
     assert!(sound(Fault::Full { after: u64::MAX }));
     for at in (0..len).step_by(3 << 18) {
         for (kind, times) in [
-            (Kind::Flip { bit: 5, bits: 1 }, ALWAYS),
-            (Kind::Lose, 1),
-            (Kind::Stick(Some(0)), ALWAYS),
-            (Kind::Misplace { by: 8 * MIB }, 1),
-            (Kind::Unstable, ALWAYS),
-            (Kind::ReadError, ALWAYS),
+            (FaultKind::Flip { bit: 5, bits: 1 }, ALWAYS),
+            (FaultKind::Lose, 1),
+            (FaultKind::Stick(Some(0)), ALWAYS),
+            (FaultKind::Misplace { by: 8 * MIB }, 1),
+            (FaultKind::Unstable, ALWAYS),
+            (FaultKind::ReadError, ALWAYS),
         ] {
             assert!(sound(local(at, 4096, kind, times)), "{kind:?} at {at}");
         }
@@ -461,7 +467,7 @@ fn a_false_size_is_told_with_both_numbers() {
             Some(hint.into())
         )
     );
-    let (message, code, hint) = said(local(0, 64 * MIB, Kind::Lose, ALWAYS));
+    let (message, code, hint) = said(local(0, 64 * MIB, FaultKind::Lose, ALWAYS));
     assert_eq!(
         (message.as_str(), code),
         ("`memory` keeps nothing of what is written to it", Some("dropped-write"))
@@ -504,46 +510,46 @@ fn a_diagnosis_says_what_was_wrong() {
     let number = |at: usize| format!("{:#04x}", noise(MIB as usize, 2)[at]);
     let flipped = |at: usize, bit: u8| format!("{:#04x}", noise(MIB as usize, 2)[at] ^ bit);
     assert_eq!(
-        said(Kind::Flip { bit: 8 * 10 + 1, bits: 1 }, true, 1),
+        said(FaultKind::Flip { bit: 8 * 10 + 1, bits: 1 }, true, 1),
         format!(
             "bit-flip 1118586: one bit of byte 1118586 is wrong: it is {}, not {}",
             flipped(70_010, 2),
             number(70_010)
         )
     );
-    let several = said(Kind::Flip { bit: 0, bits: 40 }, true, 1);
+    let several = said(FaultKind::Flip { bit: 0, bits: 40 }, true, 1);
     assert!(
         several.starts_with("bit-flip 1118576: 40 bits are wrong, the first in byte 1118576: it is "),
         "{several}"
     );
     assert_eq!(
-        said(Kind::Lose, true, 1),
+        said(FaultKind::Lose, true, 1),
         "dropped-write 1048576: a write to byte 1048576 was lost: it has what was there before"
     );
     assert_eq!(
-        said(Kind::Lose, false, 1),
+        said(FaultKind::Lose, false, 1),
         "dropped-write 1048576: a write to byte 1048576 was lost: it has zeros"
     );
     assert_eq!(
-        said(Kind::Lose, true, 3),
+        said(FaultKind::Lose, true, 3),
         "stuck-region 1048576: byte 1048576 has what was there before, though it was written 3 times"
     );
     assert_eq!(
-        said(Kind::Tear(Tear::Prefix), true, 1),
+        said(FaultKind::Tear(Tear::Prefix), true, 1),
         "torn-write 1118208: a write ended at byte 1118208: behind it is what was there before"
     );
-    let torn = said(Kind::Tear(Tear::Subset(4)), true, 1);
+    let torn = said(FaultKind::Tear(Tear::Subset(4)), true, 1);
     assert!(
         torn.starts_with("torn-write ")
             && torn.contains(" of 2048 sectors were not written, the first one at byte "),
         "{torn}"
     );
-    assert_eq!(said(Kind::Unstable, true, 1).split(' ').next(), Some("unstable-read"));
-    assert!(said(Kind::Unstable, true, 1).contains(": two readings differ, first in byte "));
-    assert_eq!(said(Kind::ReadError, true, 1), "unreadable 1048576: byte 1048576 cannot be read");
+    assert_eq!(said(FaultKind::Unstable, true, 1).split(' ').next(), Some("unstable-read"));
+    assert!(said(FaultKind::Unstable, true, 1).contains(": two readings differ, first in byte "));
+    assert_eq!(said(FaultKind::ReadError, true, 1), "unreadable 1048576: byte 1048576 cannot be read");
     assert_eq!(
         {
-            let stuck = local(MIB + 8192, 8192, Kind::Stick(Some(0xff)), ALWAYS);
+            let stuck = local(MIB + 8192, 8192, FaultKind::Stick(Some(0xff)), ALWAYS);
             diagnosed(stuck, true, 1).to_string()
         },
         "every byte is 0xff, from byte 1056768 on"
@@ -678,9 +684,9 @@ fn hanging(hangs_at: u64) -> Arc<Hanging> {
 #[test]
 fn a_target_that_hangs_is_given_up() {
     let card = hanging(MIB);
-    let watches = Watches { notice: Duration::from_millis(20), bound: Duration::from_millis(300) };
+    let options = WatchdogOptions { notice: Duration::from_millis(20), timeout: Duration::from_millis(300) };
     let told = Mutex::new(Vec::new());
-    let watched = Watched::new(card.clone(), watches, |stall| told.lock().expect("lock").push(stall));
+    let watched = Watchdog::new(card.clone(), options, |stall| told.lock().expect("lock").push(stall));
     watched.write_at(&[1; 512], 0).expect("it answers there");
     let error = Error::from(watched.write_at(&[2; 4096], MIB).expect_err("it hangs there"));
     assert_eq!(
@@ -694,7 +700,7 @@ fn a_target_that_hangs_is_given_up() {
     );
     let seen = told.lock().expect("lock").clone();
     assert!(seen.len() > 2, "{seen:?}");
-    assert_eq!(seen[0], Stall { verb: "write", offset: MIB, len: 4096, seconds: 0 });
+    assert_eq!(seen[0], SlowIo { verb: "write", offset: MIB, len: 4096, seconds: 0 });
     // Everything else hangs for a shorter time.
     for error in [
         watched.read_back(&mut [0; 16], MIB).expect_err("hangs"),
@@ -712,16 +718,16 @@ fn a_target_that_hangs_is_given_up() {
 #[test]
 fn a_target_that_is_only_slow_is_waited_for() {
     let card = hanging(0);
-    let watches = Watches { notice: Duration::from_millis(5), bound: Duration::from_secs(600) };
+    let options = WatchdogOptions { notice: Duration::from_millis(5), timeout: Duration::from_secs(600) };
     let release = card.clone();
-    let watched = Watched::new(card, watches, |_| release.go_on.store(true, Ordering::SeqCst));
+    let watched = Watchdog::new(card, options, |_| release.go_on.store(true, Ordering::SeqCst));
     watched.sync().expect("it answers in the end");
 }
 
 #[test]
 fn what_is_watched_has_the_same_bytes_from_many_threads() {
     let memory = Arc::new(Memory::new(16 * MIB));
-    let watched = Watched::new(memory.clone(), Watches::default(), |stall| panic!("{stall:?}"));
+    let watched = Watchdog::new(memory.clone(), WatchdogOptions::default(), |stall| panic!("{stall:?}"));
     std::thread::scope(|scope| {
         for thread in 0..4_u64 {
             let watched = &watched;

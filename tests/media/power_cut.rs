@@ -15,7 +15,7 @@ use skiff_image::flash::journal::{self, Header, Journal};
 use skiff_image::flash::{Options, Unwritten};
 use skiff_image::source::Image;
 use skiff_image::storage::cut::State;
-use skiff_image::storage::{Layer, Medium, PowerCut, Record, Target, TargetError, WriteOp};
+use skiff_image::storage::{CowMemory, Layer, PowerCut, Record, Target, TargetError, WriteOp};
 use systems::{EXT4, FAT, GPT, MBR, Version, alone, compose, flash, flash_with, older};
 use verdict::Run;
 
@@ -160,7 +160,7 @@ fn a_run_with_a_journal_is_never_half_there_and_is_resumed() {
 
 /// Copies a ready image of the newer version of a board onto a medium with the older version of another one.
 fn judge_copied(name: &str, board: &str, before: &str) {
-    let finished = Medium::new(LEN - MIB, 512);
+    let finished = CowMemory::new(LEN - MIB, 512);
     flash(&compose(board, Version::New, LEN - MIB), &finished).expect("flashes");
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("disk.img");
@@ -226,7 +226,7 @@ fn a_sync_that_is_left_out_is_noticed() {
 }
 
 /// Has `write` write a finished system in its own order.
-fn can_fail(write: impl FnOnce(&PowerCut, &Medium, &Record)) -> bool {
+fn can_fail(write: impl FnOnce(&PowerCut, &CowMemory, &Record)) -> bool {
     let finished = older(MBR, LEN);
     let record = flash(&compose(MBR, Version::New, LEN), &finished).expect("flashes");
     let power = PowerCut::over(&older(MBR, LEN));
@@ -237,7 +237,7 @@ fn can_fail(write: impl FnOnce(&PowerCut, &Medium, &Record)) -> bool {
 }
 
 /// Copies what is in a range, and begins there.
-fn copy(from: &Medium, to: &PowerCut, record: &Record, begin: std::ops::Range<u64>) {
+fn copy(from: &CowMemory, to: &PowerCut, record: &Record, begin: std::ops::Range<u64>) {
     for extent in record.within(begin) {
         let mut bytes = vec![0; extent.len as usize];
         from.read_at(&mut bytes, extent.offset).expect("inside");

@@ -11,8 +11,8 @@ use skiff_image::event::Silent;
 use skiff_image::flash::Meter;
 use skiff_image::interrupt::Interruptible;
 use skiff_image::storage::{
-    CacheBypass, Device, Fault, Faulty, Geometry, ImageFile, Layer, Memory, Pending, ReadOnly, Recorder,
-    Target, TargetError, Watched, Watches,
+    CacheBypass, CowOverlay, Device, Fault, Faulty, Geometry, ImageFile, Layer, Memory, ReadOnly, Recorder,
+    Target, TargetError, Watchdog, WatchdogOptions,
 };
 
 const MIB: u64 = 1 << 20;
@@ -351,8 +351,8 @@ fn what_is_read_back_through_a_layer_comes_from_the_medium() {
         ("a box", Box::new(Box::new(Stale))),
         ("an arc", Box::new(Arc::new(Stale))),
         ("recorder", Box::new(Recorder::new(&Stale))),
-        ("overlay", Box::new(Pending::new(&Stale))),
-        ("watchdog", Box::new(Watched::new(Arc::new(Stale), Watches::default(), |_| {}))),
+        ("overlay", Box::new(CowOverlay::new(&Stale))),
+        ("watchdog", Box::new(Watchdog::new(Arc::new(Stale), WatchdogOptions::default(), |_| {}))),
         ("fault", Box::new(Faulty::new(Stale, never))),
         ("interrupt", Box::new(Interruptible::new(&Stale, None))),
         ("meter", Box::new(Meter::new(&Stale, &Silent))),

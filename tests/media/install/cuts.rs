@@ -19,7 +19,7 @@ use skiff_image::persist::PreSeed;
 use skiff_image::plan::KnownIds;
 use skiff_image::rootfs::{Handoff, Output};
 use skiff_image::stage::{Inputs, TemplateVariables};
-use skiff_image::storage::{Cursor, Layer, Medium, PowerCut, Target, TargetError, WriteOp};
+use skiff_image::storage::{CowMemory, Cursor, Layer, PowerCut, Target, TargetError, WriteOp};
 use skiff_image::tree::{self, Content, Stat};
 use skiff_image::value::{Digest, Seed};
 
@@ -140,8 +140,8 @@ impl System {
     }
 
     /// A new medium of this system, with a file of the user.
-    fn medium(&self, len: u64) -> Medium {
-        let medium = Medium::new(len, 512);
+    fn medium(&self, len: u64) -> CowMemory {
+        let medium = CowMemory::new(len, 512);
         let inputs = (self.inputs)(self.board.clone(), KnownIds::default());
         let staged = inputs.stage().expect("stages");
         let composition = Composition::new(&inputs, staged, Some(len)).expect("fits");
@@ -377,7 +377,7 @@ fn files_beside_the_users_are_never_half_there() {
 
 /// A medium that loses all writes from one on, or flips a bit of it.
 struct Failing {
-    medium: Medium,
+    medium: CowMemory,
     from: u64,
     flips: bool,
     writes: std::sync::atomic::AtomicU64,
@@ -409,8 +409,8 @@ impl Layer for Failing {
 }
 
 /// What a run says whose `from`th write goes wrong, and the medium after it.
-fn failing(new: &System, before: &Medium, from: u64, flips: bool) -> (String, Arc<dyn Target>) {
-    let medium = Medium::from_bytes(&before.to_vec(), 512);
+fn failing(new: &System, before: &CowMemory, from: u64, flips: bool) -> (String, Arc<dyn Target>) {
+    let medium = CowMemory::from_bytes(&before.to_vec(), 512);
     let target: Arc<dyn Target> = Arc::new(Failing { medium, from, flips, writes: 0.into() });
     let error = new.install(&target).expect_err("it fails");
     (format!("{error}\nhint: {}", error.hint().unwrap_or_default()), target)
@@ -432,7 +432,7 @@ fn a_failure_says_what_the_medium_is_and_a_second_run_finishes() {
     let healed: Arc<dyn Target> = {
         let bytes = &mut vec![0; 12 << 20];
         medium.read_at(bytes, 0).expect("reads");
-        Arc::new(Medium::from_bytes(bytes, 512))
+        Arc::new(CowMemory::from_bytes(bytes, 512))
     };
     let prepared = new.prepare(&healed).expect("prepares");
     assert!(prepared.to_string().contains("\n  an earlier update is unfinished, and is finished now\n"));

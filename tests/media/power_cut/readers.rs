@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use ext4_view::{Ext4, Ext4Read};
 use gpt::disk::LogicalBlockSize;
-use skiff_image::storage::{Medium, Target};
+use skiff_image::storage::{CowMemory, Target};
 use skiff_image::table;
 
 /// Somebody who looks at media.
 pub struct Reader {
     pub name: &'static str,
     /// What it finds, in words that are equal for the same system; none if it finds nothing to boot or mount.
-    pub find: fn(&Arc<Medium>) -> Option<String>,
+    pub find: fn(&Arc<CowMemory>) -> Option<String>,
     /// First bytes that an old system needs not have any more for this reader: it does not look at them.
     pub spares_of_old: u64,
     /// The same of a new one: bytes at the start and at the end.
@@ -34,12 +34,12 @@ pub const READERS: [Reader; 7] = [
     Reader { name: "squashfs", find: squashfs, spares_of_old: 0, spares_of_new: (0, 0) },
 ];
 
-fn own(medium: &Arc<Medium>) -> Option<String> {
+fn own(medium: &Arc<CowMemory>) -> Option<String> {
     let table = table::read(&**medium).expect("memory is read")?;
     Some(format!("{:?}", table.partitions))
 }
 
-fn gpt(medium: &Arc<Medium>) -> Option<String> {
+fn gpt(medium: &Arc<CowMemory>) -> Option<String> {
     let size = match medium.geometry().sector_size {
         4096 => LogicalBlockSize::Lb4096,
         _ => LogicalBlockSize::Lb512,
@@ -49,30 +49,30 @@ fn gpt(medium: &Arc<Medium>) -> Option<String> {
     Some(format!("{} {:?}", disk.guid(), disk.partitions()))
 }
 
-fn mbr(medium: &Arc<Medium>) -> Option<String> {
+fn mbr(medium: &Arc<CowMemory>) -> Option<String> {
     let sector_size = medium.geometry().sector_size;
     let mbr = mbrman::MBR::read_from(&mut Cursor::new(medium), sector_size).ok()?;
     Some(format!("{:?}", mbr.header))
 }
 
 /// All of the first 512 bytes, if they are what a BIOS runs.
-fn signature(medium: &Arc<Medium>) -> Option<String> {
+fn signature(medium: &Arc<CowMemory>) -> Option<String> {
     let mut sector = [0; 512];
     medium.read_at(&mut sector, 0).expect("memory is read");
     sector.ends_with(&[0x55, 0xaa]).then(|| blake3::hash(&sector).to_string())
 }
 
-fn ext4(medium: &Arc<Medium>) -> Option<String> {
+fn ext4(medium: &Arc<CowMemory>) -> Option<String> {
     let filesystem = Ext4::load(Box::new(Cursor::new(medium))).ok()?;
     Some(format!("{:?} {:?}", filesystem.label(), filesystem.uuid()))
 }
 
-fn fat(medium: &Arc<Medium>) -> Option<String> {
+fn fat(medium: &Arc<CowMemory>) -> Option<String> {
     let filesystem = fatfs::FileSystem::new(Cursor::new(medium), fatfs::FsOptions::new()).ok()?;
     Some(format!("{} {:x}", filesystem.volume_label(), filesystem.volume_id()))
 }
 
-fn squashfs(medium: &Arc<Medium>) -> Option<String> {
+fn squashfs(medium: &Arc<CowMemory>) -> Option<String> {
     let mut start = [0; 96];
     medium.read_at(&mut start, 0).expect("memory is read");
     start.starts_with(b"hsqs").then(|| format!("{start:?}"))
@@ -81,7 +81,7 @@ fn squashfs(medium: &Arc<Medium>) -> Option<String> {
 /// A medium as other crates read it.
 #[derive(Clone)]
 struct Cursor {
-    medium: Arc<Medium>,
+    medium: Arc<CowMemory>,
     at: u64,
 }
 
@@ -92,7 +92,7 @@ impl std::fmt::Debug for Cursor {
 }
 
 impl Cursor {
-    fn new(medium: &Arc<Medium>) -> Cursor {
+    fn new(medium: &Arc<CowMemory>) -> Cursor {
         Cursor { medium: Arc::clone(medium), at: 0 }
     }
 

@@ -13,7 +13,7 @@ use skiff_image::layer::{self, Environment};
 use skiff_image::persist::PreSeed;
 use skiff_image::rootfs::{Handoff, Output};
 use skiff_image::stage::{Inputs, TemplateVariables};
-use skiff_image::storage::{Medium, Record, Target};
+use skiff_image::storage::{CowMemory, Record, Target};
 use skiff_image::value::Seed;
 
 /// A table, and blobs before it, in it and behind it, as boot ROMs want them.
@@ -210,9 +210,9 @@ pub fn alone<T: Send>(run: impl FnOnce() -> T + Send) -> T {
 }
 
 /// A medium of `len` bytes that was used for other things before `board`'s older version was written to it.
-pub fn older(board: &str, len: u64) -> Medium {
+pub fn older(board: &str, len: u64) -> CowMemory {
     let sector_size = if board.contains("sector-size = 4096") { 4096 } else { 512 };
-    let medium = Medium::new(len, sector_size);
+    let medium = CowMemory::new(len, sector_size);
     let garbage: Vec<u8> = (0..1 << 20).map(|at: u32| (at % 241) as u8 | 0x80).collect();
     for at in (0..len).step_by(garbage.len()) {
         let count = garbage.len().min((len - at) as usize);

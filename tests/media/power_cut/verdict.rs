@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use skiff_image::storage::cut::{Cut, State};
-use skiff_image::storage::{Medium, PowerCut, Record, Target};
+use skiff_image::storage::{CowMemory, PowerCut, Record, Target};
 
 use super::readers::READERS;
 
@@ -24,7 +24,7 @@ pub enum Verdict {
 
 /// A system on a medium.
 struct System {
-    medium: Arc<Medium>,
+    medium: Arc<CowMemory>,
     /// What of it matters.
     ranges: Vec<Range<u64>>,
     /// What each reader finds.
@@ -32,14 +32,14 @@ struct System {
 }
 
 impl System {
-    fn new(medium: Medium, ranges: Vec<Range<u64>>) -> System {
+    fn new(medium: CowMemory, ranges: Vec<Range<u64>>) -> System {
         let medium = Arc::new(medium);
         let found = READERS.iter().map(|reader| (reader.find)(&medium)).collect();
         System { medium, ranges, found }
     }
 
     /// Whether all that matters is on a medium, but for some bytes at its start and its end.
-    fn is_on(&self, medium: &Medium, (start, end): (u64, u64)) -> bool {
+    fn is_on(&self, medium: &CowMemory, (start, end): (u64, u64)) -> bool {
         let end = medium.geometry().len - end;
         let inside = |range: &Range<u64>| range.start.clamp(start, end)..range.end.clamp(start, end);
         self.ranges.iter().map(inside).all(|range| medium.is_same(&self.medium, range))
@@ -69,7 +69,7 @@ pub struct Tally {
 
 impl Run {
     /// What `flash`, which returns what it wrote, does to a medium that holds a system.
-    pub fn record(before: &Medium, flash: impl FnOnce(&dyn Target) -> Record) -> Run {
+    pub fn record(before: &CowMemory, flash: impl FnOnce(&dyn Target) -> Record) -> Run {
         let power = PowerCut::over(before);
         let record = flash(&power);
         Run::new(power, &record)
@@ -90,7 +90,7 @@ impl Run {
     }
 
     /// What a medium is, or why it must not be that.
-    pub fn judge(&self, medium: &Arc<Medium>) -> Result<Verdict, String> {
+    pub fn judge(&self, medium: &Arc<CowMemory>) -> Result<Verdict, String> {
         let mut verdict = Verdict::Unfinished;
         for (index, reader) in READERS.iter().enumerate() {
             match (reader.find)(medium) {
@@ -113,7 +113,7 @@ impl Run {
     }
 
     /// Whether a medium holds all of the new system.
-    pub fn is_finished(&self, medium: &Medium) -> bool {
+    pub fn is_finished(&self, medium: &CowMemory) -> bool {
         self.new.is_on(medium, (0, 0))
     }
 

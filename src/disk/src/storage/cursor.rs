@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::Target;
 
-/// What is read at once behind a range that could not be read as a whole.
+/// Bytes that are tried alone when a longer range cannot be read.
 const PIECE: u64 = 4096;
 
 /// Reads a range of a target as [`Target::read_at`] does; behind its end there is nothing.
@@ -74,7 +74,7 @@ impl<T: Target> fmt::Debug for Cursor<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Fault, Faulty, Kind, Memory, Place};
+    use super::super::Memory;
     use super::*;
 
     #[test]
@@ -93,10 +93,13 @@ mod tests {
         assert_eq!(message.to_string(), "more would have to be read than is allowed");
     }
 
+    #[cfg(feature = "simulation")]
     #[test]
     fn what_is_before_a_bad_sector_can_be_read() {
-        let (place, kind) = (Place::At { offset: 5000, len: 10 }, Kind::ReadError);
-        let faulty = Faulty::new(Memory::new(16384), Fault::Local { place, kind, times: u64::MAX });
+        use super::super::{Fault, FaultKind, FaultLocation, Faulty};
+
+        let (location, kind) = (FaultLocation::At { offset: 5000, len: 10 }, FaultKind::ReadError);
+        let faulty = Faulty::new(Memory::new(16384), Fault::Local { location, kind, times: u64::MAX });
         let mut bytes = Vec::new();
         let error = Cursor::new(&faulty, 100, 16000).read_to_end(&mut bytes).expect_err("a bad sector");
         assert!(error.to_string().starts_with("cannot read back "), "{error}");

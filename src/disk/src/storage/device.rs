@@ -9,9 +9,9 @@ use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 use rustix::ioctl::{NoArg, Opcode, Setter, opcode};
 
+use super::buffered_direct::BufferedAndDirect;
 use super::direct::{CacheBypass, Direct};
 use super::lock::{Holder, lock, sysfs_directory, user};
-use super::twice::Twice;
 use super::{Geometry, Target, TargetError, write_zeros};
 use crate::error::{Diagnostic, Io};
 
@@ -32,7 +32,7 @@ pub struct Device {
     _lock: File,
 }
 
-/// What the device says about how it is used best, in bytes; 0 where it says nothing.
+/// Hints of the device for its best use, in bytes; 0 where it says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// `optimal_io_size`: what is best written at once, and in multiples of it.
@@ -49,7 +49,7 @@ pub struct Limits {
 
 impl Limits {
     /// As `/sys/block/DISK/queue` has them (Documentation/ABI/stable/sysfs-block of Linux).
-    fn of(device: u64) -> Limits {
+    fn for_device(device: u64) -> Limits {
         let Some(directory) = sysfs_directory(device) else { return Limits::default() };
         let disk = match directory.join("partition").exists() {
             true => directory.parent().unwrap_or(&directory),
@@ -91,12 +91,12 @@ pub enum DeviceError {
     #[error("`{}` is locked by {}", path.display(), named(holder.as_ref(), "another program"))]
     #[diagnostic(
         hint = wait_for(holder)
-            .unwrap_or_else(|| format!("`lsof {}` may tell which program it is", path.display()))
+            .unwrap_or_else(|| format!("`lsof {}` may show which program it is", path.display()))
     )]
     Locked {
         /// The disk.
         path: PathBuf,
-        /// Who has the lock, where the kernel tells it.
+        /// The program that has the lock, where the kernel says it.
         holder: Option<Holder>,
     },
     /// A kernel that protects what is mounted even from root.
@@ -158,7 +158,7 @@ impl Device {
             .map_err(Io::on("find the sector size of", path))?;
         let physical_sector_size = sector(rustix::fs::ioctl_blkpbszget(&buffered)).unwrap_or(sector_size);
         let geometry = Geometry { len, sector_size };
-        let (name, limits) = (path.display().to_string(), Limits::of(found.rdev()));
+        let (name, limits) = (path.display().to_string(), Limits::for_device(found.rdev()));
         Ok(Device { name, buffered, direct, geometry, physical_sector_size, limits, _lock: lock })
     }
 
@@ -179,12 +179,12 @@ impl Device {
         self.physical_sector_size
     }
 
-    /// What it says about how it is used best.
+    /// Hints for its best use.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// How [`Target::read_back`] gets past the page cache.
+    /// Way of [`Target::read_back`] past the page cache.
     pub fn cache_bypass(&self) -> CacheBypass {
         self.direct.bypass()
     }
@@ -201,11 +201,16 @@ impl Device {
         // On a block device this is `BLKZEROOUT` with the page cache kept right (`block/fops.c`). One that others use,
         // too, is busy for it.
         let unable = [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::BUSY];
-        self.twice().zero(self, FallocateFlags::ZERO_RANGE, &unable, (offset, len))
+        self.both().zero(self, FallocateFlags::ZERO_RANGE, &unable, (offset, len))
     }
 
-    fn twice(&self) -> Twice<'_> {
-        Twice { name: &self.name, buffered: &self.buffered, direct: &self.direct, geometry: self.geometry }
+    fn both(&self) -> BufferedAndDirect<'_> {
+        BufferedAndDirect {
+            name: &self.name,
+            buffered: &self.buffered,
+            direct: &self.direct,
+            geometry: self.geometry,
+        }
     }
 }
 
@@ -239,15 +244,15 @@ impl Target for Device {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.twice().read_at(buf, offset)
+        self.both().read_at(buf, offset)
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.twice().read_back(buf, offset)
+        self.both().read_back(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.twice().write_at(buf, offset)
+        self.both().write_at(buf, offset)
     }
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
@@ -274,18 +279,18 @@ impl Target for Device {
             return Ok(false);
         }
         // SAFETY: `BLKDISCARD` reads two 64-bit numbers and touches no other memory of this process (`linux/fs.h`).
-        let told = unsafe {
+        let answer = unsafe {
             rustix::ioctl::ioctl(&self.buffered, Setter::<BLKDISCARD, [u64; 2]>::new([start, stop - start]))
         };
-        match told {
+        match answer {
             Ok(()) => Ok((start, stop) == (offset, offset + len)),
             // A device that others use, too, is busy for this.
             Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::BUSY) => Ok(false),
-            Err(errno) => Err(self.twice().error("discard", offset, len)(errno.into())),
+            Err(errno) => Err(self.both().error("discard", offset, len)(errno.into())),
         }
     }
 
     fn sync(&self) -> Result<(), TargetError> {
-        self.buffered.sync_all().map_err(self.twice().error("sync", 0, self.geometry.len))
+        self.buffered.sync_all().map_err(self.both().error("sync", 0, self.geometry.len))
     }
 }

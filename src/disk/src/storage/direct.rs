@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::fs::{Advice, OFlags};
 
-/// What `O_DIRECT` wants offsets, lengths and addresses to be multiples of: the largest logical sector there is.
+/// Alignment that `O_DIRECT` wants of offsets, lengths and addresses: the largest logical sector there is.
 pub(super) const ALIGNMENT: u64 = 4096;
 
 /// Pages on some architectures are 64 KiB; only whole pages can be dropped from the cache.
@@ -18,7 +18,7 @@ const LARGEST_PAGE: u64 = 64 << 10;
 /// Below this size a write goes through the page cache, which joins it with its neighbours.
 const SMALLEST_DIRECT_WRITE: u64 = 64 << 10;
 
-/// How [`super::Target::read_back`] gets past the page cache.
+/// Way of [`super::Target::read_back`] past the page cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheBypass {
     /// `O_DIRECT`: what is read comes from the medium.
@@ -64,7 +64,7 @@ impl AlignedBuffer {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -5,19 +5,20 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use super::atomic_file::AtomicFile;
+use super::buffered_direct::BufferedAndDirect;
 use super::direct::{CacheBypass, Direct};
-use super::draft::Draft;
-use super::twice::Twice;
 use super::{Geometry, Target, TargetError};
 use crate::error::{Diagnostic, Io};
 use crate::value::ByteSize;
 
-/// An image file. Until [`ImageFile::finish`] it has no name (see [`Draft`]), so that an interrupted run leaves nothing.
+/// An image file. Until [`ImageFile::finish`] it has no name (see [`AtomicFile`]), so that an interrupted run leaves
+/// nothing.
 pub struct ImageFile {
     name: String,
     path: PathBuf,
     overwrite: bool,
-    draft: Draft,
+    file: AtomicFile,
     direct: Direct,
     geometry: Geometry,
 }
@@ -41,7 +42,7 @@ pub enum ImageFileError {
     NotAFile {
         /// The final name.
         path: PathBuf,
-        /// What it is, with its article.
+        /// Kind of file that it is, with an article.
         what: &'static str,
     },
     /// The operating system failed.
@@ -62,11 +63,11 @@ impl ImageFile {
     /// `overwrite` a file of that name is an error, now and in [`ImageFile::finish`].
     pub fn create(path: &Path, geometry: Geometry, overwrite: bool) -> Result<ImageFile, ImageFileError> {
         ImageFile::ensure_free(path, overwrite)?;
-        let draft = Draft::beside(path)?;
-        draft.as_file().set_len(geometry.len).map_err(Io::on("set the length of", path))?;
-        let direct = Direct::open(&draft.path(), true).map_err(Io::on("open", path))?;
+        let file = AtomicFile::beside(path)?;
+        file.as_file().set_len(geometry.len).map_err(Io::on("set the length of", path))?;
+        let direct = Direct::open(&file.path(), true).map_err(Io::on("open", path))?;
         let (name, path) = (path.display().to_string(), path.to_path_buf());
-        Ok(ImageFile { name, path, overwrite, draft, direct, geometry })
+        Ok(ImageFile { name, path, overwrite, file, direct, geometry })
     }
 
     /// Fails unless a file may get this name: there is nothing, or a regular file that may be replaced.
@@ -90,26 +91,26 @@ impl ImageFile {
         Err(ImageFileError::NotAFile { path, what })
     }
 
-    /// How [`Target::read_back`] gets past the page cache.
+    /// Way of [`Target::read_back`] past the page cache.
     pub fn cache_bypass(&self) -> CacheBypass {
         self.direct.bypass()
     }
 
     /// The file as long as it has no final name, for reading.
     pub fn file(&self) -> &File {
-        self.draft.as_file()
+        self.file.as_file()
     }
 
     /// Makes the bytes durable, gives the file its name and makes that durable.
     pub fn finish(self) -> Result<(), ImageFileError> {
         ImageFile::ensure_free(&self.path, self.overwrite)?;
-        Ok(self.draft.publish(&self.path, self.overwrite)?)
+        Ok(self.file.publish(&self.path, self.overwrite)?)
     }
 
-    fn twice(&self) -> Twice<'_> {
-        Twice {
+    fn both(&self) -> BufferedAndDirect<'_> {
+        BufferedAndDirect {
             name: &self.name,
-            buffered: self.draft.as_file(),
+            buffered: self.file.as_file(),
             direct: &self.direct,
             geometry: self.geometry,
         }
@@ -126,20 +127,20 @@ impl Target for ImageFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.twice().read_at(buf, offset)
+        self.both().read_at(buf, offset)
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.twice().read_back(buf, offset)
+        self.both().read_back(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.twice().write_at(buf, offset)
+        self.both().write_at(buf, offset)
     }
 
     /// Leaves or makes a hole, so that a fresh file stays sparse and a used range is zero all the same.
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.twice().punch(self, offset, len)
+        self.both().punch(self, offset, len)
     }
 
     fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
@@ -147,6 +148,6 @@ impl Target for ImageFile {
     }
 
     fn sync(&self) -> Result<(), TargetError> {
-        self.draft.as_file().sync_data().map_err(self.twice().error("sync", 0, self.geometry.len))
+        self.file.as_file().sync_data().map_err(self.both().error("sync", 0, self.geometry.len))
     }
 }

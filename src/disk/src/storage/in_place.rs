@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
+use super::buffered_direct::BufferedAndDirect;
 use super::direct::Direct;
-use super::twice::Twice;
 use super::{Geometry, Target, TargetError};
 use crate::error::{Diagnostic, Io};
 
@@ -30,7 +30,7 @@ pub enum InPlaceError {
     NotAFile {
         /// The path.
         path: PathBuf,
-        /// What it is, with its article.
+        /// Kind of file that it is, with an article.
         what: &'static str,
     },
     /// Another program has locked it.
@@ -69,8 +69,13 @@ impl InPlace {
         Ok(InPlace { name: path.display().to_string(), file, direct, geometry })
     }
 
-    fn twice(&self) -> Twice<'_> {
-        Twice { name: &self.name, buffered: &self.file, direct: &self.direct, geometry: self.geometry }
+    fn both(&self) -> BufferedAndDirect<'_> {
+        BufferedAndDirect {
+            name: &self.name,
+            buffered: &self.file,
+            direct: &self.direct,
+            geometry: self.geometry,
+        }
     }
 }
 
@@ -84,20 +89,20 @@ impl Target for InPlace {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.twice().read_at(buf, offset)
+        self.both().read_at(buf, offset)
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.twice().read_back(buf, offset)
+        self.both().read_back(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.twice().write_at(buf, offset)
+        self.both().write_at(buf, offset)
     }
 
     /// Makes a hole where the filesystem can.
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.twice().punch(self, offset, len)
+        self.both().punch(self, offset, len)
     }
 
     fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {
@@ -105,6 +110,6 @@ impl Target for InPlace {
     }
 
     fn sync(&self) -> Result<(), TargetError> {
-        self.file.sync_data().map_err(self.twice().error("sync", 0, self.geometry.len))
+        self.file.sync_data().map_err(self.both().error("sync", 0, self.geometry.len))
     }
 }

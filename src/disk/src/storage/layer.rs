@@ -95,21 +95,21 @@ pub enum WriteOp<'b> {
     Bytes {
         /// First byte.
         offset: u64,
-        /// What goes there.
+        /// Their new values.
         bytes: &'b [u8],
     },
     /// [`Target::zero`].
     Zero {
         /// First byte.
         offset: u64,
-        /// How many.
+        /// Number of bytes.
         len: u64,
     },
     /// [`Target::discard`].
     Discard {
         /// First byte.
         offset: u64,
-        /// How many.
+        /// Number of bytes.
         len: u64,
     },
 }
@@ -146,7 +146,7 @@ impl<'b> WriteOp<'b> {
         }
     }
 
-    /// Whether the range has no bytes.
+    /// Returns whether the range has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,8 +1,8 @@
-//! Who may use a disk: the lock that udev and partitioning tools keep to, and who holds a device.
+//! Locks and users of a disk: the lock that udev and partitioning tools keep to, and the programs that hold a device.
 //!
 //! A lock is `flock(LOCK_EX)` on the node of the whole disk, also where a partition is written: "Locking Block Device
 //! Access" of systemd (systemd.io/BLOCK_DEVICE_LOCKING). udev does not look at a disk that is locked so, and does when
-//! it is not any more. Another program that asks for the lock is told no; one that does not ask is stopped by `O_EXCL`.
+//! it is not any more. Another program that asks for the lock is refused; one that does not ask is stopped by `O_EXCL`.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -59,13 +59,13 @@ fn whole_disk(node: &Path, device: u64) -> PathBuf {
     name.map_or_else(|| node.into(), |name| Path::new("/dev").join(name.to_string_lossy().replace('!', "/")))
 }
 
-/// Where the kernel tells about a device.
+/// Directory in which the kernel describes a device.
 pub(super) fn sysfs_directory(device: u64) -> Option<PathBuf> {
     let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
     fs::canonicalize(Path::new("/sys/dev/block").join(number)).ok()
 }
 
-/// Who has a lock on the file, by `/proc/locks` (proc_locks(5)): a process of another container is not told.
+/// Finds who has a lock on the file, by `/proc/locks` (proc_locks(5)), which leaves out processes of other containers.
 fn lock_holder(file: &File) -> Option<Holder> {
     let metadata = file.metadata().ok()?;
     let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
@@ -83,7 +83,7 @@ fn holder(pid: u32) -> Option<Holder> {
     Some(Holder { name, pid })
 }
 
-/// Who has the device open, writers first; only what this process may see of others.
+/// Finds a program that has the device open, writers first, among those that this process may see.
 pub(super) fn user(device: u64) -> Option<Holder> {
     let own = std::process::id();
     let pids = fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -92,7 +92,7 @@ pub(super) fn user(device: u64) -> Option<Holder> {
     holder(pid)
 }
 
-/// Whether a process that has the device open may write; none if it has not.
+/// Returns whether a process that has the device open may write; none if it has not.
 fn opened(pid: u32, device: u64) -> Option<bool> {
     let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.filter_map(io::Result::ok);
     let ours = files.filter(|entry| {

@@ -1,55 +1,55 @@
-//! Where bytes go: an image file, a block device, memory. Nothing else in the crate touches a device.
+//! Targets of bytes: an image file, a block device, memory. Nothing else in the crate touches a device.
 //!
 //! A formatter gets a [`Region`] of a target. Its contract: each byte is written at most once; a range that
-//! must read as zero is told with [`Region::zero`]; what is neither written nor zeroed is "don't care" (free
+//! must read as zero is zeroed with [`Region::zero`]; what is neither written nor zeroed is "don't care" (free
 //! blocks of a filesystem) and keeps whatever the target holds.
 
+mod atomic_file;
+mod buffered_direct;
+#[cfg(feature = "simulation")]
+mod cow_memory;
+mod cow_overlay;
 mod cursor;
 #[cfg(feature = "simulation")]
 pub mod cut;
 mod device;
 mod direct;
-mod draft;
 #[cfg(feature = "simulation")]
 pub mod faulty;
 mod file;
 mod in_place;
 mod layer;
 mod lock;
-#[cfg(feature = "simulation")]
-mod medium;
 mod memory;
-mod pending;
 mod read_only;
 #[cfg(feature = "recorder")]
 mod recorder;
 mod region;
 mod scratch;
-mod twice;
-mod watched;
+mod watchdog;
 
+pub use atomic_file::{AtomicFile, sync_directory};
+#[cfg(feature = "simulation")]
+pub use cow_memory::CowMemory;
+pub use cow_overlay::{Change, ChangeData, CowOverlay};
 pub use cursor::Cursor;
 #[cfg(feature = "simulation")]
 pub use cut::PowerCut;
 pub use device::{Device, DeviceError, Limits};
 pub use direct::{AlignedBuffer, CacheBypass};
-pub use draft::{Draft, sync_directory};
 #[cfg(feature = "simulation")]
-pub use faulty::{Fault, Faulty, Kind, Place, Simulation, SimulationError, Tear};
+pub use faulty::{Fault, FaultKind, FaultLocation, Faulty, Simulation, SimulationError, Tear};
 pub use file::{ImageFile, ImageFileError};
 pub use in_place::{InPlace, InPlaceError};
 pub use layer::{Layer, ReadFrom, WriteOp};
 pub use lock::Holder;
-#[cfg(feature = "simulation")]
-pub use medium::Medium;
 pub use memory::Memory;
-pub use pending::{Change, ChangeData, Pending};
 pub use read_only::ReadOnly;
 #[cfg(feature = "recorder")]
 pub use recorder::{Extent, LARGEST_EXTENT, Log, Record, Recorder};
 pub use region::{Region, RegionWriter};
 pub use scratch::Scratch;
-pub use watched::{Stall, Watched, Watches};
+pub use watchdog::{SlowIo, Watchdog, WatchdogOptions};
 
 use std::ops::Range;
 
@@ -149,9 +149,9 @@ pub trait Target: Send + Sync {
     /// Makes a range read as zero, as cheaply as the target can.
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError>;
 
-    /// Says to the medium that the bytes of a range do not matter any more, as far as it can be said: only whole units of
-    /// the medium are discarded. Returns whether all of the range was. What the range reads as then is the medium's own
-    /// affair, to be looked at with [`Target::read_back`].
+    /// Says to the medium that the bytes of a range do not matter any more, as far as it can be said: only whole units
+    /// of the medium are discarded. Returns whether all of the range was. What the range reads as then is the medium's
+    /// own affair, to be looked at with [`Target::read_back`].
     fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError>;
 
     /// Returns when all that was written is on stable storage.
@@ -174,7 +174,7 @@ pub enum TargetError {
         offset: u64,
         /// Length of the range.
         len: u64,
-        /// What the system said.
+        /// Answer of the system.
         source: std::io::Error,
     },
     /// The target does not answer.
@@ -186,7 +186,7 @@ pub enum TargetError {
         hint = "try another reader, cable or port; `--stall-timeout` waits longer if the medium is only slow",
         code = "stalled"
     )]
-    Stalled {
+    TimedOut {
         /// `read`, `write`, `zero`, `sync`.
         verb: &'static str,
         /// [`Target::name`].
@@ -195,7 +195,7 @@ pub enum TargetError {
         offset: u64,
         /// Length of the range.
         len: u64,
-        /// How long was waited.
+        /// Time that was waited.
         seconds: u64,
     },
     /// The user wants the run to end.
@@ -221,7 +221,7 @@ pub enum TargetError {
         need: u64,
         /// Bytes there are.
         have: u64,
-        /// What follows: a region or the end of the target.
+        /// The next thing: a region or the end of the target.
         neighbour: String,
     },
     /// Two parts of an image claim the same bytes.
@@ -233,9 +233,9 @@ pub enum TargetError {
     WrittenTwice {
         /// [`Target::name`].
         target: String,
-        /// What was written before.
+        /// The range that was written before.
         first: Range<u64>,
-        /// What was to be written now.
+        /// The range that was to be written now.
         second: Range<u64>,
     },
 }

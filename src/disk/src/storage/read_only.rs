@@ -6,8 +6,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::buffered_direct::BufferedAndDirect;
 use super::direct::{CacheBypass, Direct};
-use super::twice::Twice;
 use super::{Geometry, Target, TargetError};
 use crate::error::Io;
 
@@ -42,27 +42,33 @@ impl ReadOnly {
         Ok(ReadOnly { name: path.display().to_string(), file, direct, geometry, is_device })
     }
 
-    /// Whether it is a block device, not a file.
+    /// Returns whether it is a block device, not a file.
     pub fn is_device(&self) -> bool {
         self.is_device
     }
 
-    /// How [`Target::read_back`] gets past the page cache.
+    /// Way of [`Target::read_back`] past the page cache.
     pub fn cache_bypass(&self) -> CacheBypass {
         self.direct.bypass()
     }
 
-    /// Has the kernel drop what it has cached, so that [`Target::read_at`] reads from the medium again. It may keep some.
+    /// Asks the kernel to drop what it has cached, so that [`Target::read_at`] reads the medium again. It may keep
+    /// some.
     pub fn drop_cache(&self) {
         let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
     }
 
-    fn twice(&self) -> Twice<'_> {
-        Twice { name: &self.name, buffered: &self.file, direct: &self.direct, geometry: self.geometry }
+    fn both(&self) -> BufferedAndDirect<'_> {
+        BufferedAndDirect {
+            name: &self.name,
+            buffered: &self.file,
+            direct: &self.direct,
+            geometry: self.geometry,
+        }
     }
 
     fn refuse(&self, verb: &'static str, offset: u64, len: u64) -> Result<(), TargetError> {
-        Err(self.twice().error(verb, offset, len)(io::ErrorKind::ReadOnlyFilesystem.into()))
+        Err(self.both().error(verb, offset, len)(io::ErrorKind::ReadOnlyFilesystem.into()))
     }
 }
 
@@ -76,11 +82,11 @@ impl Target for ReadOnly {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.twice().read_at(buf, offset)
+        self.both().read_at(buf, offset)
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.twice().read_back(buf, offset)
+        self.both().read_back(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {

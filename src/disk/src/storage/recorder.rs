@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Layer, Target, TargetError, WriteOp};
 use crate::value::Digest;
 
-/// No extent of a [`Record`] with a digest is longer than this, so that damage is told to within 4 MiB.
+/// No extent of a [`Record`] with a digest is longer than this, so that damage is located to within 4 MiB.
 pub const LARGEST_EXTENT: u64 = 4 << 20;
 
 /// Passes everything on to a target and records it.
@@ -21,9 +21,9 @@ pub struct Recorder<'a> {
     extents: Mutex<BTreeMap<u64, Recorded>>,
 }
 
-/// Is told what is written, and knows what needs not be.
+/// A log of what is written, which knows what needs not be.
 pub trait Log: Sync {
-    /// Whether the target has all of these already.
+    /// Returns whether the target has all of these already.
     fn holds(&self, extents: &[Extent]) -> bool;
 
     /// These were written to `target`.
@@ -36,7 +36,7 @@ struct Recorded {
     digests: Option<Vec<Digest>>,
 }
 
-/// What a range of a target holds when all went well.
+/// Expected contents of a range of a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
     /// First byte on the target.
@@ -68,7 +68,7 @@ impl Record {
         self.extents.iter().map(|extent| extent.len).sum()
     }
 
-    /// Whether nothing was written.
+    /// Returns whether nothing was written.
     pub fn is_empty(&self) -> bool {
         self.extents.is_empty()
     }
@@ -80,7 +80,7 @@ impl Record {
         &self.extents[start..end.max(start)]
     }
 
-    /// What of `range` was not written, in order.
+    /// Parts of `range` that were not written, in order.
     pub fn gaps(&self, range: Range<u64>) -> Vec<Range<u64>> {
         let mut gaps = Vec::new();
         let mut at = range.start;
@@ -118,12 +118,12 @@ impl<'a> Recorder<'a> {
         Recorder { target, log: None, extents: Mutex::default() }
     }
 
-    /// Records what goes to `target`, tells it to `log`, and does not write what that has already.
+    /// Records what goes to `target`, reports it to `log`, and does not write what that has already.
     pub fn with_log(target: &'a dyn Target, log: Option<&'a dyn Log>) -> Recorder<'a> {
         Recorder { log, ..Recorder::new(target) }
     }
 
-    /// What was written so far; the same whatever the order and the number of threads.
+    /// Returns what was written so far; the same whatever the order and the number of threads.
     pub fn into_record(self) -> Record {
         let recorded = self.extents.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut extents: Vec<Extent> = Vec::with_capacity(recorded.len());

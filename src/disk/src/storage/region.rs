@@ -55,7 +55,7 @@ impl<'a> Region<'a> {
         self.len
     }
 
-    /// Whether the region has no bytes.
+    /// Returns whether the region has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -106,7 +106,7 @@ impl<'a> Region<'a> {
     /// next bytes are read while the last ones are on their way. All is written when this returns.
     ///
     /// # Errors
-    /// What went wrong first: writing concerns bytes that came before those that `body` failed at.
+    /// The one that happened first: writing concerns bytes that came before those that `body` failed at.
     pub fn stream<T, E: From<TargetError>>(
         &self,
         at: u64,
@@ -144,7 +144,7 @@ impl<'a> Region<'a> {
 /// past the page cache. Call [`RegionWriter::finish`]: dropping it loses the buffered tail.
 pub struct RegionWriter<'a> {
     region: &'a Region<'a>,
-    /// Where `buffer` begins.
+    /// Position at which `buffer` begins.
     at: u64,
     buffer: AlignedBuffer,
     /// Bytes in `buffer`.
@@ -163,12 +163,12 @@ impl<'a> RegionWriter<'a> {
         AlignedBuffer::new(Self::CAPACITY as usize)
     }
 
-    /// Where the next byte goes.
+    /// Position of the next byte.
     pub fn position(&self) -> u64 {
         self.at + self.filled as u64
     }
 
-    /// Space for the next bytes, at least one and at most `most`: what is put there and told with
+    /// Space for the next bytes, at least one and at most `most`: what is put there and counted with
     /// [`RegionWriter::advance`] is written without being copied again.
     pub fn spare(&mut self, most: u64) -> Result<&mut [u8], TargetError> {
         if self.filled == self.room() {
@@ -231,7 +231,7 @@ impl<'a> RegionWriter<'a> {
         Ok(self.at)
     }
 
-    /// How much the buffer holds when it is written.
+    /// Bytes that the buffer holds when it is written.
     fn room(&self) -> usize {
         (Self::CAPACITY - (self.region.offset + self.at) % Self::CAPACITY) as usize
     }
@@ -264,7 +264,7 @@ impl Write for RegionWriter<'_> {
     }
 }
 
-/// What is on its way to the target, in order.
+/// Data on its way to the target, in order.
 enum Piece {
     /// The first `filled` bytes of a buffer.
     Bytes { buffer: AlignedBuffer, filled: usize, at: u64 },
@@ -292,8 +292,7 @@ impl Queue {
     }
 }
 
-/// What the thread that fills buffers is told when the one that writes has failed; the failure itself is what
-/// the caller gets.
+/// Error for the thread that fills buffers when the one that writes has failed; the failure itself goes to the caller.
 fn ended() -> TargetError {
     let source = io::ErrorKind::BrokenPipe.into();
     TargetError::Io { verb: "write", target: "queue".into(), offset: 0, len: 0, source }

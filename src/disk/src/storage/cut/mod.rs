@@ -1,4 +1,4 @@
-//! A medium whose power can fail: it remembers every operation of a run, and tells afterwards every state that the
+//! A medium whose power can fail: it remembers every operation of a run, and lists afterwards every state that the
 //! medium could be in if the power had failed at some moment of it.
 //!
 //! The model is that of a disk or card with a volatile cache. A sector is written as a whole or not at all;
@@ -29,7 +29,7 @@ mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::medium::{Medium, Page, Pages};
+use super::cow_memory::{CowMemory, Page, Pages};
 use super::{Geometry, Target, TargetError};
 use crate::value::ByteSize;
 pub use order::{Cut, Sectors};
@@ -37,24 +37,24 @@ pub use state::{State, States};
 
 /// A target in memory that remembers what is done to it.
 pub struct PowerCut {
-    base: Medium,
+    base: CowMemory,
     recording: Mutex<Recording>,
 }
 
 struct Recording {
-    /// What is read: the cache of the device.
+    /// The cache of the device, which is read.
     view: Pages,
     operations: Vec<Operation>,
 }
 
-/// What was done.
+/// An operation of a run.
 #[derive(Clone)]
 enum Operation {
     Change(Change),
     Sync,
 }
 
-/// What a write or zero does to whole sectors.
+/// Effect of a write or zero on whole sectors.
 #[derive(Clone)]
 struct Change {
     verb: &'static str,
@@ -67,23 +67,23 @@ struct Change {
 impl PowerCut {
     /// A medium with these bytes, in sectors of `sector_size`.
     pub fn new(bytes: &[u8], sector_size: u32) -> PowerCut {
-        PowerCut::over(&Medium::from_bytes(bytes, sector_size))
+        PowerCut::over(&CowMemory::from_bytes(bytes, sector_size))
     }
 
     /// A medium with the bytes of another one, which stays as it is.
-    pub fn over(base: &Medium) -> PowerCut {
+    pub fn over(base: &CowMemory) -> PowerCut {
         let recording = Recording { view: base.pages(), operations: Vec::new() };
         PowerCut { base: base.clone(), recording: Mutex::new(recording) }
     }
 
-    /// What was on it before.
-    pub fn before(&self) -> &Medium {
+    /// Contents before the run.
+    pub fn before(&self) -> &CowMemory {
         &self.base
     }
 
-    /// What is on it when the power does not fail.
-    pub fn after(&self) -> Medium {
-        Medium::of(self.lock().view.clone(), self.geometry().sector_size)
+    /// Contents when the power does not fail.
+    pub fn after(&self) -> CowMemory {
+        CowMemory::from_pages(self.lock().view.clone(), self.geometry().sector_size)
     }
 
     /// Writes, zeros and syncs so far.
@@ -107,7 +107,7 @@ impl PowerCut {
         self.recording.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has `change` change the cache, and remembers the sectors that hold the range.
+    /// Lets `change` change the cache, and remembers the sectors that hold the range.
     fn record(
         &self,
         verb: &'static str,

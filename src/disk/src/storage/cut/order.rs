@@ -9,13 +9,13 @@ const TORN_EVERYWHERE: u64 = 64;
 /// Of longer ones these many boundaries at both ends, and as many chosen ones between.
 const TORN_AT_ENDS: u64 = 16;
 const TORN_BETWEEN: u64 = 8;
-/// How often sectors of a write are chosen one by one.
+/// Number of times that sectors of a write are chosen one by one.
 const SCATTERED: u64 = 4;
 /// Up to so many unsynced operations every subset is looked at; of more, that many chosen ones.
 const EVERY_SUBSET: usize = 6;
 const CHOSEN_SUBSETS: usize = 32;
 
-/// How the power failed. Operations are counted from 0 in the order in which they were asked for.
+/// A way in which the power failed. Operations are counted from 0 in the order in which they were asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// Between two operations; everything before has reached the medium. This is the state before the first
@@ -32,7 +32,7 @@ pub enum Cut {
         operation: usize,
         /// Which of its sectors.
         sectors: Sectors,
-        /// Whether nothing else since the last sync has reached the medium.
+        /// Set if nothing else since the last sync has reached the medium.
         alone: bool,
     },
     /// Of the operations since the last sync some have reached the medium: for up to six of them every subset, for

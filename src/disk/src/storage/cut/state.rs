@@ -1,4 +1,4 @@
-//! What is on the medium after a cut.
+//! The contents of the medium after a cut.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,21 +6,21 @@ use std::sync::Arc;
 use super::order::{Cut, Sectors, cuts};
 use super::{Change, Operation};
 use crate::storage::Target as _;
-use crate::storage::medium::{Medium, Pages};
+use crate::storage::cow_memory::{CowMemory, Pages};
 
 /// The medium after the power failed.
 pub struct State {
-    /// How it failed.
+    /// The way it failed.
     pub cut: Cut,
-    /// What is on the medium. It is a target, and can be written without touching another state; shared, because many
-    /// readers want to own what they read.
-    pub medium: Arc<Medium>,
+    /// The contents of the medium. It is a target, and can be written without touching another state; shared, because
+    /// many readers want to own what they read.
+    pub medium: Arc<CowMemory>,
     operations: Arc<Vec<Operation>>,
 }
 
 impl State {
-    /// How many operations had returned: the program can have noted elsewhere that they have, but not yet that the
-    /// next one has.
+    /// Number of operations that had returned: the program can have noted elsewhere that they have, but not yet that
+    /// the next one has.
     pub fn returned(&self) -> usize {
         match self.cut {
             Cut::Between { operations } => operations,
@@ -68,7 +68,7 @@ pub struct States {
 }
 
 impl States {
-    pub(super) fn new(base: &Medium, operations: Arc<Vec<Operation>>, seed: u64) -> States {
+    pub(super) fn new(base: &CowMemory, operations: Arc<Vec<Operation>>, seed: u64) -> States {
         let cuts = cuts(&operations, seed).into_iter();
         let (durable, sector_size) = (base.pages(), base.geometry().sector_size);
         States { cuts, operations, sector_size, synced: 0, current: durable.clone(), durable, done: 0 }
@@ -130,7 +130,7 @@ impl Iterator for States {
 
     fn next(&mut self) -> Option<State> {
         let cut = self.cuts.next()?;
-        let medium = Arc::new(Medium::of(self.medium(&cut), self.sector_size));
+        let medium = Arc::new(CowMemory::from_pages(self.medium(&cut), self.sector_size));
         Some(State { cut, medium, operations: Arc::clone(&self.operations) })
     }
 

@@ -1,4 +1,4 @@
-//! What an operating system remembers of a medium that did something else than it was told.
+//! The cache of an operating system over a medium that did something else than it was asked for.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -79,7 +79,7 @@ impl Cache {
         });
     }
 
-    /// Has `visit` see the pages that hold some of `range`, with what of it is there.
+    /// Shows `visit` the pages that hold some of `range`, with what of it is there.
     fn each_page(&self, range: &Range<u64>, mut visit: impl FnMut(&mut [u8], u64, &Range<u64>)) {
         let first = range.start / PAGE * PAGE;
         for (&page, bytes) in self.lock().range_mut(first..range.end.max(first)) {

@@ -1,8 +1,8 @@
-//! What can go wrong with a medium.
+//! Faults of a medium.
 
 use std::time::Duration;
 
-/// What goes wrong. Everything is deterministic: the same operations in the same order have the same faults.
+/// A fault of a medium. Everything is deterministic: the same operations in the same order have the same faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// After this many written bytes every operation answers `ENODEV`, as if the device was pulled.
@@ -15,7 +15,7 @@ pub enum Fault {
         /// Bytes that are written before.
         after: u64,
     },
-    /// One bit of the medium is wrong; nobody is told, and the cache still has the right one.
+    /// One bit of the medium is wrong without an error, and the cache still has the right one.
     Flip {
         /// The write it happens to, counted from 0.
         write: u64,
@@ -37,7 +37,7 @@ pub enum Fault {
     Short {
         /// The real size in bytes.
         size: u64,
-        /// What every byte behind the end reads as.
+        /// Value that every byte behind the end reads as.
         reads: u8,
     },
     /// Operations take as long as the medium needs at this speed.
@@ -49,39 +49,39 @@ pub enum Fault {
     },
     /// One place is bad.
     Local {
-        /// Where.
-        place: Place,
-        /// What happens there.
-        kind: Kind,
-        /// To how many operations it happens; those that follow go well.
+        /// The bad place.
+        location: FaultLocation,
+        /// The effect there.
+        kind: FaultKind,
+        /// Number of operations that it happens to; those that follow go well.
         times: u64,
     },
 }
 
-/// Where a [`Fault::Local`] is.
+/// Place of a [`Fault::Local`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum FaultLocation {
     /// At these bytes of the medium.
     At {
         /// The first of them.
         offset: u64,
-        /// How many.
+        /// Number of bytes.
         len: u64,
     },
     /// In the sector that this byte of all that are written goes to, counted from 0.
     Written(u64),
-    /// Where this write goes, counted from 0.
+    /// The range of this write, counted from 0.
     Write(u64),
 }
 
-/// What happens to operations that touch a [`Place`].
+/// Effect on operations that touch a [`FaultLocation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Bits of the medium are wrong; nobody is told.
+pub enum FaultKind {
+    /// Bits of the medium are wrong without an error.
     Flip {
         /// The first of them, taken modulo the bits of the place.
         bit: u64,
-        /// How many.
+        /// Number of bytes.
         bits: u64,
     },
     /// A write is acknowledged and never reaches the medium.
@@ -114,13 +114,13 @@ pub enum Tear {
     Subset(u64),
 }
 
-impl Kind {
+impl FaultKind {
     pub(super) fn is_of_writes(self) -> bool {
-        !matches!(self, Kind::Unstable | Kind::ReadError)
+        !matches!(self, FaultKind::Unstable | FaultKind::ReadError)
     }
 
     pub(super) fn is_of_reads(self) -> bool {
-        matches!(self, Kind::Unstable | Kind::ReadError | Kind::Stall(_))
+        matches!(self, FaultKind::Unstable | FaultKind::ReadError | FaultKind::Stall(_))
     }
 }
 

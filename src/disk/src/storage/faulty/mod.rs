@@ -19,10 +19,10 @@ use rustix::io::Errno;
 use super::{Layer, ReadFrom, Target, TargetError, WriteOp};
 use cache::Cache;
 use fault::mix;
-pub use fault::{Fault, Kind, Place, Tear};
+pub use fault::{Fault, FaultKind, FaultLocation, Tear};
 pub use simulation::{Simulation, SimulationError};
 
-/// What a range that is bad in part is zeroed in.
+/// Bytes that are zeroed at once in a range that is bad in part.
 const PIECE: u64 = 1 << 20;
 
 /// Wraps a target, the medium, and has one [`Fault`]. Like an operating system it answers
@@ -41,7 +41,7 @@ pub struct Faulty<M> {
     busy: Mutex<()>,
 }
 
-/// A write as the medium is told.
+/// A write as the medium gets it.
 #[derive(Clone, Copy)]
 struct Order<'a> {
     buf: &'a [u8],
@@ -53,7 +53,7 @@ impl Order<'_> {
         self.offset..self.offset + self.buf.len() as u64
     }
 
-    /// What of it goes to `range`, which is a part of it.
+    /// The part of it that goes to `range`, which is inside.
     fn part(&self, range: &Range<u64>) -> Order<'_> {
         let within = (range.start - self.offset) as usize..(range.end - self.offset) as usize;
         Order { buf: &self.buf[within], offset: range.start }
@@ -82,10 +82,10 @@ impl<M: Target> Faulty<M> {
     /// # Panics
     /// If a medium has no bytes at all, or no speed.
     pub fn new(medium: M, fault: Fault) -> Faulty<M> {
-        let once = |write, kind| Fault::Local { place: Place::Write(write), kind, times: 1 };
+        let once = |write, kind| Fault::Local { location: FaultLocation::Write(write), kind, times: 1 };
         let fault = match fault {
-            Fault::Flip { write, bit } => once(write, Kind::Flip { bit, bits: 1 }),
-            Fault::Lose { write } => once(write, Kind::Lose),
+            Fault::Flip { write, bit } => once(write, FaultKind::Flip { bit, bits: 1 }),
+            Fault::Lose { write } => once(write, FaultKind::Lose),
             other => other,
         };
         let some = !matches!(
@@ -139,21 +139,21 @@ impl<M: Target> Faulty<M> {
             Fault::Full { after } if before + len > after => {
                 return Err(self.error(verb, offset, len, Errno::NOSPC));
             }
-            Fault::Local { place, .. } => self.bind(place, order, number, before),
+            Fault::Local { location, .. } => self.bind(location, order, number, before),
             _ => {}
         }
         self.ensure_present(verb, offset, len)
     }
 
-    /// Finds out which bytes the place of the fault is, if this write tells.
-    fn bind(&self, place: Place, order: Order<'_>, number: u64, before: u64) {
+    /// Finds out which bytes the place of the fault is, if this write shows it.
+    fn bind(&self, location: FaultLocation, order: Order<'_>, number: u64, before: u64) {
         let (range, sector) = (order.range(), u64::from(self.geometry().sector_size));
-        match place {
-            Place::Written(byte) if (before..before + (range.end - range.start)).contains(&byte) => {
+        match location {
+            FaultLocation::Written(byte) if (before..before + (range.end - range.start)).contains(&byte) => {
                 let start = (range.start + byte - before) / sector * sector;
                 self.bound.get_or_init(|| start.max(range.start)..(start + sector).min(range.end));
             }
-            Place::Write(write) if write == number && !range.is_empty() => {
+            FaultLocation::Write(write) if write == number && !range.is_empty() => {
                 self.bound.get_or_init(|| range);
             }
             _ => {}
@@ -163,20 +163,22 @@ impl<M: Target> Faulty<M> {
     /// The bytes of the place that is bad, if there is one and it is known.
     fn spot(&self) -> Option<Range<u64>> {
         match self.fault {
-            Fault::Local { place: Place::At { offset, len }, .. } => Some(offset..offset.saturating_add(len)),
+            Fault::Local { location: FaultLocation::At { offset, len }, .. } => {
+                Some(offset..offset.saturating_add(len))
+            }
             _ => self.bound.get().cloned(),
         }
     }
 
-    /// What the fault does to an operation on `range`, and to which of its bytes. It counts as done.
-    fn strike(&self, range: &Range<u64>, concerns: fn(Kind) -> bool) -> Option<(Kind, Range<u64>)> {
+    /// Effect of the fault on an operation on `range`, and the bytes concerned. It counts as done.
+    fn strike(&self, range: &Range<u64>, concerns: fn(FaultKind) -> bool) -> Option<(FaultKind, Range<u64>)> {
         let Fault::Local { kind, times, .. } = self.fault else { return None };
         let part = self.spot().and_then(|spot| overlap(&spot, range)).filter(|_| concerns(kind))?;
         let hit = |hits| (hits < times).then_some(hits + 1);
         self.hits.fetch_update(Ordering::SeqCst, Ordering::SeqCst, hit).is_ok().then_some((kind, part))
     }
 
-    /// Whether a range can be zeroed by the medium itself.
+    /// Returns whether a range can be zeroed by the medium itself.
     fn is_sound(&self, range: &Range<u64>) -> bool {
         match self.fault {
             Fault::Wrap { size } | Fault::Short { size, .. } => range.end <= size,
@@ -203,7 +205,7 @@ impl<M: Target> Faulty<M> {
                 self.take_time(order.buf.len() as u64, write);
                 self.right(order)
             }
-            _ => match self.strike(&range, Kind::is_of_writes) {
+            _ => match self.strike(&range, FaultKind::is_of_writes) {
                 Some((kind, part)) => self.wrong(order, kind, &part),
                 None => self.right(order),
             },
@@ -237,25 +239,27 @@ impl<M: Target> Faulty<M> {
     }
 
     /// Writes something else; `part` are the bad bytes of the order.
-    fn wrong(&self, order: Order<'_>, kind: Kind, part: &Range<u64>) -> Result<(), TargetError> {
+    fn wrong(&self, order: Order<'_>, kind: FaultKind, part: &Range<u64>) -> Result<(), TargetError> {
         let within = (part.start - order.offset) as usize..(part.end - order.offset) as usize;
         match kind {
-            Kind::WriteError => Err(self.error("write", order.offset, order.buf.len() as u64, Errno::IO)),
-            Kind::Stall(time) => {
+            FaultKind::WriteError => {
+                Err(self.error("write", order.offset, order.buf.len() as u64, Errno::IO))
+            }
+            FaultKind::Stall(time) => {
                 std::thread::sleep(time);
                 self.right(order)
             }
-            Kind::Flip { bit, bits } => self.write_instead(order, |bytes| {
+            FaultKind::Flip { bit, bits } => self.write_instead(order, |bytes| {
                 let bytes = &mut bytes[within];
                 (0..bits).for_each(|index| flip(bytes, bit.wrapping_add(index * 7919)));
             }),
-            Kind::Stick(Some(byte)) => self.write_instead(order, |bytes| bytes[within].fill(byte)),
-            Kind::Stick(None) => {
+            FaultKind::Stick(Some(byte)) => self.write_instead(order, |bytes| bytes[within].fill(byte)),
+            FaultKind::Stick(None) => {
                 self.write_only(order, &[order.offset..part.start, part.end..order.range().end])
             }
-            Kind::Lose => self.write_only(order, &[]),
-            Kind::Tear(tear) => self.write_only(order, &self.kept(order, tear, part)),
-            Kind::Misplace { by } => {
+            FaultKind::Lose => self.write_only(order, &[]),
+            FaultKind::Tear(tear) => self.write_only(order, &self.kept(order, tear, part)),
+            FaultKind::Misplace { by } => {
                 let len = self.geometry().len;
                 let to = (order.offset + by % len) % len;
                 let end = order.buf.len().min((len - to) as usize) as u64 + order.offset;
@@ -263,7 +267,7 @@ impl<M: Target> Faulty<M> {
                 self.divert(order.part(&(end..order.range().end)), 0)
             }
             // These concern no writes.
-            Kind::Unstable | Kind::ReadError => self.right(order),
+            FaultKind::Unstable | FaultKind::ReadError => self.right(order),
         }
     }
 
@@ -344,14 +348,14 @@ impl<M: Target> Faulty<M> {
         if let Fault::Slow { read, .. } = self.fault {
             self.take_time(len, read);
         }
-        let struck = self.strike(&(offset..offset + len), Kind::is_of_reads);
+        let struck = self.strike(&(offset..offset + len), FaultKind::is_of_reads);
         match &struck {
-            Some((Kind::ReadError, _)) => return Err(self.error("read back", offset, len, Errno::IO)),
-            Some((Kind::Stall(time), _)) => std::thread::sleep(*time),
+            Some((FaultKind::ReadError, _)) => return Err(self.error("read back", offset, len, Errno::IO)),
+            Some((FaultKind::Stall(time), _)) => std::thread::sleep(*time),
             _ => {}
         }
         self.translated(buf, offset)?;
-        if let Some((Kind::Unstable, part)) = struck {
+        if let Some((FaultKind::Unstable, part)) = struck {
             let bytes = &mut buf[(part.start - offset) as usize..(part.end - offset) as usize];
             flip(bytes, mix(self.hits()));
         }

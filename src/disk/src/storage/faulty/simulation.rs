@@ -25,7 +25,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::store::Store;
-use super::{Fault, Faulty, Kind, Place, Tear, mix};
+use super::{Fault, FaultKind, FaultLocation, Faulty, Tear, mix};
 use crate::error::{Diagnostic, Io};
 use crate::storage::Target;
 use crate::value::{ByteSize, ParseByteSizeError, nearest};
@@ -34,9 +34,9 @@ use crate::value::{ByteSize, ParseByteSizeError, nearest};
 const SIZE: u64 = 8 << 30;
 /// Among so many written bytes a seed chooses.
 const CHOICE: u64 = 4 << 20;
-/// What every simulation can be told.
+/// Settings of every simulation.
 const COMMON: [&str; 3] = ["size", "sector", "file"];
-/// What a fault in one place can be told.
+/// Settings of a fault in one place.
 const LOCAL: [&str; 3] = ["seed", "at", "times"];
 
 /// Kinds of faults with their own options.
@@ -95,7 +95,7 @@ pub enum SimulationError {
     #[error("there is no fault `{found}`; there are {}", names())]
     #[diagnostic(suggestion = nearest(found, KINDS.iter().map(|(name, _)| *name)))]
     Kind {
-        /// What was given.
+        /// The given value.
         found: String,
     },
     /// An option that is not one.
@@ -104,9 +104,9 @@ pub enum SimulationError {
     Option {
         /// The kind.
         of: &'static str,
-        /// What was given.
+        /// The given value.
         found: String,
-        /// What there is.
+        /// The values that there are.
         known: Vec<&'static str>,
     },
     /// A value that is not one.
@@ -114,9 +114,9 @@ pub enum SimulationError {
     Value {
         /// The option.
         option: String,
-        /// What was given.
+        /// The given value.
         value: String,
-        /// What could be.
+        /// The values that are possible.
         expected: &'static str,
     },
     /// A size that is not one.
@@ -124,16 +124,16 @@ pub enum SimulationError {
     Size {
         /// The option.
         option: String,
-        /// What is wrong.
+        /// The mistake.
         source: ParseByteSizeError,
     },
     /// The medium is not smaller than it says.
     #[error("the real size, {}, is not below that of the medium, {}", ByteSize(*real), ByteSize(*size))]
     #[diagnostic(kind = Fit, hint = "give a smaller `real` or a larger `size`")]
     Real {
-        /// What was given.
+        /// The given value.
         real: u64,
-        /// What the medium has.
+        /// Bytes of the medium.
         size: u64,
     },
     /// The file has another length.
@@ -142,9 +142,9 @@ pub enum SimulationError {
     Length {
         /// The file.
         path: PathBuf,
-        /// What it has.
+        /// Bytes that it has.
         found: u64,
-        /// What was asked for.
+        /// Bytes that were asked for.
         wanted: u64,
     },
     /// The operating system failed.
@@ -278,7 +278,7 @@ impl Simulation {
         }
     }
 
-    /// What goes wrong with a medium of `len` bytes.
+    /// The fault of a medium of `len` bytes.
     fn fault(&self, len: u64, sector: u32) -> Result<Option<Fault>, SimulationError> {
         let options = &self.options;
         let Some(kind) = self.kind else { return Ok(None) };
@@ -293,9 +293,9 @@ impl Simulation {
             "vanish" => Fault::Vanish { after },
             "full" => Fault::Full { after },
             _ => Fault::Local {
-                place: match options.at {
-                    Some(at) => Place::At { offset: at, len: sector.into() },
-                    None => Place::Written(after),
+                location: match options.at {
+                    Some(at) => FaultLocation::At { offset: at, len: sector.into() },
+                    None => FaultLocation::Written(after),
                 },
                 kind: self.local(kind),
                 times: options.times.unwrap_or(if kind == "stall" { 1 } else { u64::MAX }),
@@ -311,21 +311,21 @@ impl Simulation {
         }
     }
 
-    /// What goes wrong in one place.
-    fn local(&self, kind: &str) -> Kind {
+    /// The fault in one place.
+    fn local(&self, kind: &str) -> FaultKind {
         let options = &self.options;
         let number = mix(!options.seed);
         match kind {
-            "flip" => Kind::Flip { bit: number, bits: options.bits.unwrap_or(1) },
-            "drop" => Kind::Lose,
-            "torn" if number.is_multiple_of(2) => Kind::Tear(Tear::Prefix),
-            "torn" => Kind::Tear(Tear::Subset(number)),
-            "misplace" => Kind::Misplace { by: options.by.unwrap_or(8 << 20) },
-            "stuck" => Kind::Stick(options.with),
-            "unstable" => Kind::Unstable,
-            "eio-read" => Kind::ReadError,
-            "eio-write" => Kind::WriteError,
-            "stall" => Kind::Stall(options.seconds.unwrap_or(Duration::from_secs(30))),
+            "flip" => FaultKind::Flip { bit: number, bits: options.bits.unwrap_or(1) },
+            "drop" => FaultKind::Lose,
+            "torn" if number.is_multiple_of(2) => FaultKind::Tear(Tear::Prefix),
+            "torn" => FaultKind::Tear(Tear::Subset(number)),
+            "misplace" => FaultKind::Misplace { by: options.by.unwrap_or(8 << 20) },
+            "stuck" => FaultKind::Stick(options.with),
+            "unstable" => FaultKind::Unstable,
+            "eio-read" => FaultKind::ReadError,
+            "eio-write" => FaultKind::WriteError,
+            "stall" => FaultKind::Stall(options.seconds.unwrap_or(Duration::from_secs(30))),
             _ => unreachable!("`{kind}` is a kind in one place"),
         }
     }

@@ -39,7 +39,7 @@ pub struct Grown {
 ///
 /// # Errors
 /// Nothing is written if the filesystem cannot be grown. If the target fails, the filesystem may be damaged: it is to
-/// be written again, or worked on in a [`crate::storage::Pending`].
+/// be written again, or worked on in a [`crate::storage::CowOverlay`].
 ///
 /// ```
 /// # use skiff_disk::fs::ext4::{self, Journal};

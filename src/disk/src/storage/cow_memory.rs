@@ -15,7 +15,7 @@ const PAGE: u64 = 4096;
 /// Bytes that any number of media share.
 pub(super) type Page = Arc<[u8; PAGE as usize]>;
 
-/// What every page is that nothing was written to.
+/// The page that stands for all that nothing was written to.
 static ZEROS: LazyLock<Page> = LazyLock::new(|| Arc::new([0; PAGE as usize]));
 
 /// The pages of a medium.
@@ -102,19 +102,19 @@ impl Pages {
 }
 
 /// A target in memory like [`super::Memory`], made to be copied.
-pub struct Medium {
+pub struct CowMemory {
     pages: RwLock<Pages>,
     geometry: Geometry,
 }
 
-impl Medium {
+impl CowMemory {
     /// `len` zero bytes in sectors of `sector_size`.
-    pub fn new(len: u64, sector_size: u32) -> Medium {
-        Medium::of(Pages::new(len), sector_size)
+    pub fn new(len: u64, sector_size: u32) -> CowMemory {
+        CowMemory::from_pages(Pages::new(len), sector_size)
     }
 
     /// These bytes in sectors of `sector_size`.
-    pub fn from_bytes(bytes: &[u8], sector_size: u32) -> Medium {
+    pub fn from_bytes(bytes: &[u8], sector_size: u32) -> CowMemory {
         let mut pages = Pages::new(bytes.len() as u64);
         for (index, chunk) in bytes.chunks(PAGE as usize).enumerate() {
             // What is zero already is shared.
@@ -122,12 +122,12 @@ impl Medium {
                 pages.write(chunk, index as u64 * PAGE);
             }
         }
-        Medium::of(pages, sector_size)
+        CowMemory::from_pages(pages, sector_size)
     }
 
-    pub(super) fn of(pages: Pages, sector_size: u32) -> Medium {
+    pub(super) fn from_pages(pages: Pages, sector_size: u32) -> CowMemory {
         let geometry = Geometry { len: pages.len(), sector_size };
-        Medium { pages: RwLock::new(pages), geometry }
+        CowMemory { pages: RwLock::new(pages), geometry }
     }
 
     pub(super) fn pages(&self) -> Pages {
@@ -141,8 +141,8 @@ impl Medium {
         bytes
     }
 
-    /// Whether `range` has the same bytes in both; what they share is not even looked at.
-    pub fn is_same(&self, other: &Medium, range: Range<u64>) -> bool {
+    /// Returns whether `range` has the same bytes in both; what they share is not even looked at.
+    pub fn is_same(&self, other: &CowMemory, range: Range<u64>) -> bool {
         if range.end > self.geometry.len.min(other.geometry.len) {
             return false;
         }
@@ -171,13 +171,13 @@ impl Medium {
     }
 }
 
-impl Clone for Medium {
-    fn clone(&self) -> Medium {
-        Medium::of(self.pages(), self.geometry.sector_size)
+impl Clone for CowMemory {
+    fn clone(&self) -> CowMemory {
+        CowMemory::from_pages(self.pages(), self.geometry.sector_size)
     }
 }
 
-impl Target for Medium {
+impl Target for CowMemory {
     fn name(&self) -> &str {
         "memory"
     }
@@ -225,7 +225,7 @@ mod tests {
     fn copies_do_not_see_each_other_and_every_length_is_right() {
         let len = 5 * PAGE + 512;
         let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
-        let first = Medium::from_bytes(&bytes, 512);
+        let first = CowMemory::from_bytes(&bytes, 512);
         let second = first.clone();
         second.write_at(&[0xee; 5000], 4000).expect("write");
         second.zero(2 * PAGE + 3, 2 * PAGE).expect("zero");
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_file_of_it_has_its_bytes() {
-        let medium = Medium::new(3 * PAGE + 7, 512);
+        let medium = CowMemory::new(3 * PAGE + 7, 512);
         medium.write_at(b"end", 3 * PAGE + 4).expect("write");
         let file = tempfile::tempfile().expect("a file");
         medium.write_to(&file).expect("write");

@@ -10,12 +10,12 @@ use super::{Layer, ReadFrom, Target, TargetError, WriteOp};
 const PAGE: u64 = 4096;
 
 /// A target that keeps what is written to it in memory; the target below is only read.
-pub struct Pending<'a> {
+pub struct CowOverlay<'a> {
     target: &'a dyn Target,
     changes: Mutex<Changes>,
 }
 
-/// What differs from the target below.
+/// Differences from the target below.
 #[derive(Default)]
 struct Changes {
     /// By number; the last one of a target may be short.
@@ -29,11 +29,11 @@ struct Changes {
 pub struct Change {
     /// First byte.
     pub offset: u64,
-    /// What goes there.
+    /// Its new contents.
     pub data: ChangeData,
 }
 
-/// What a [`Change`] writes.
+/// Contents of a [`Change`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChangeData {
     /// These bytes.
@@ -76,13 +76,13 @@ impl Change {
     }
 }
 
-impl<'a> Pending<'a> {
-    /// A pending without changes.
-    pub fn new(target: &'a dyn Target) -> Pending<'a> {
-        Pending { target, changes: Mutex::default() }
+impl<'a> CowOverlay<'a> {
+    /// An overlay without changes.
+    pub fn new(target: &'a dyn Target) -> CowOverlay<'a> {
+        CowOverlay { target, changes: Mutex::default() }
     }
 
-    /// What was changed, by offset and disjoint.
+    /// Returns the changes, by offset and disjoint.
     pub fn into_changes(self) -> Vec<Change> {
         let Changes { pages, zeros } = self.changes.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut changes = Vec::new();
@@ -185,7 +185,7 @@ fn pages(offset: u64, len: u64) -> impl Iterator<Item = (u64, Range<u64>)> {
     })
 }
 
-impl Layer for Pending<'_> {
+impl Layer for CowOverlay<'_> {
     fn inner(&self) -> &(impl Target + ?Sized) {
         self.target
     }
@@ -229,19 +229,19 @@ mod tests {
     fn the_target_below_stays_as_it_is_until_the_changes_are_written() {
         let memory = Memory::new(1 << 20);
         memory.write_at(&[7; 1 << 20], 0).expect("write");
-        let pending = Pending::new(&memory);
-        pending.write_at(&[1; 100], 4090).expect("write");
-        pending.zero(10_000, 50_000).expect("zero");
-        pending.write_at(&[2; 10], 20_000).expect("into zeros");
+        let overlay = CowOverlay::new(&memory);
+        overlay.write_at(&[1; 100], 4090).expect("write");
+        overlay.zero(10_000, 50_000).expect("zero");
+        overlay.write_at(&[2; 10], 20_000).expect("into zeros");
         let mut seen = vec![0; 1 << 20];
-        pending.read_at(&mut seen, 0).expect("read");
+        overlay.read_at(&mut seen, 0).expect("read");
         let mut meant = vec![7; 1 << 20];
         meant[4090..4190].fill(1);
         meant[10_000..60_000].fill(0);
         meant[20_000..20_010].fill(2);
         assert!(seen == meant);
         assert!(memory.to_vec().iter().all(|byte| *byte == 7));
-        let changes = pending.into_changes();
+        let changes = overlay.into_changes();
         assert!(changes.windows(2).all(|pair| pair[0].range().end <= pair[1].offset), "disjoint");
         assert!(changes.iter().any(|change| matches!(change.data, ChangeData::Zeros(_))), "{changes:?}");
         changes.iter().try_for_each(|change| change.write(&memory)).expect("write");

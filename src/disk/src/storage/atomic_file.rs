@@ -14,7 +14,7 @@ use crate::error::Io;
 /// A file in the directory of its later name. It has none yet (`O_TMPFILE`), or a temporary one where the filesystem
 /// cannot do that; that one is removed when this is dropped.
 #[derive(Debug)]
-pub struct Draft {
+pub struct AtomicFile {
     file: File,
     /// Its temporary name.
     named: Option<tempfile::TempPath>,
@@ -23,21 +23,21 @@ pub struct Draft {
 /// As any other new file; the umask is applied by the system.
 const MODE: u32 = 0o666;
 
-impl Draft {
+impl AtomicFile {
     /// An empty file for reading and writing in the directory of `path`.
-    pub fn beside(path: &Path) -> Result<Draft, Io> {
+    pub fn beside(path: &Path) -> Result<AtomicFile, Io> {
         let directory = directory_of(path);
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::open(directory, flags, Mode::from_raw_mode(MODE)).map(File::from) {
             // Without `/proc` it could never get a name.
-            Ok(file) if path_of(&file).exists() => Ok(Draft { file, named: None }),
-            Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => Draft::named(path),
+            Ok(file) if path_of(&file).exists() => Ok(AtomicFile { file, named: None }),
+            Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => AtomicFile::named(path),
             Err(errno) => Err(Io::on("create a file in", directory)(errno.into())),
         }
     }
 
     /// The same with a temporary name.
-    fn named(path: &Path) -> Result<Draft, Io> {
+    fn named(path: &Path) -> Result<AtomicFile, Io> {
         let directory = directory_of(path);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let made = tempfile::Builder::new()
@@ -46,7 +46,7 @@ impl Draft {
             .permissions(Permissions::from_mode(MODE))
             .tempfile_in(directory);
         let (file, named) = made.map_err(Io::on("create a file in", directory))?.into_parts();
-        Ok(Draft { file, named: Some(named) })
+        Ok(AtomicFile { file, named: Some(named) })
     }
 
     /// The file.
@@ -54,7 +54,7 @@ impl Draft {
         &self.file
     }
 
-    /// Where the file can be opened a second time, as long as this is not dropped.
+    /// Path by which the file can be opened a second time, as long as this is not dropped.
     pub fn path(&self) -> PathBuf {
         self.named.as_ref().map_or_else(|| path_of(&self.file), |named| named.to_path_buf())
     }
@@ -95,7 +95,7 @@ impl Draft {
     }
 }
 
-impl Write for Draft {
+impl Write for AtomicFile {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.file.write(buf)
     }
@@ -143,7 +143,7 @@ mod tests {
     /// Makes a file each way, and gives it its name.
     #[test]
     fn with_and_without_a_temporary_name_it_is_the_same() {
-        for make in [Draft::beside, Draft::named] {
+        for make in [AtomicFile::beside, AtomicFile::named] {
             let directory = tempfile::tempdir().expect("a directory");
             let path = directory.path().join("file");
             let count = || std::fs::read_dir(directory.path()).expect("lists").count();
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_file_without_a_name_can_be_opened_again() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut draft = Draft::beside(&directory.path().join("file")).expect("creates");
+        let mut draft = AtomicFile::beside(&directory.path().join("file")).expect("creates");
         draft.write_all(b"bytes").expect("writes");
         assert_eq!(std::fs::read(draft.path()).expect("reads"), b"bytes");
         if draft.named.is_none() {

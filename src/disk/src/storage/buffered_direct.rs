@@ -12,14 +12,14 @@ use super::direct::Direct;
 use super::{Geometry, Target, TargetError, write_zeros};
 
 /// The two, with what messages need.
-pub(super) struct Twice<'a> {
+pub(super) struct BufferedAndDirect<'a> {
     pub name: &'a str,
     pub buffered: &'a File,
     pub direct: &'a Direct,
     pub geometry: Geometry,
 }
 
-impl Twice<'_> {
+impl BufferedAndDirect<'_> {
     pub fn error(&self, verb: &'static str, offset: u64, len: u64) -> impl FnOnce(io::Error) -> TargetError {
         let target = self.name.into();
         move |source| TargetError::Io { verb, target, offset, len, source }

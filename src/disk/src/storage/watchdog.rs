@@ -1,4 +1,5 @@
-//! A target that does not wait for ever: media hang for minutes when they die, and the system calls with them.
+//! A watchdog for input and output that takes too long: media hang for minutes when they die, and the system calls with
+//! them.
 //!
 //! This is one of the few places that measure time; nothing that is written depends on it.
 
@@ -11,54 +12,55 @@ use std::time::{Duration, Instant};
 
 use super::{AlignedBuffer, Layer, ReadFrom, Target, TargetError, WriteOp};
 
-/// What a range is zeroed in: a time only says something about a bounded number of bytes.
+/// Bytes that are zeroed at once: a time only says something about a bounded number of bytes.
 const LARGEST_ZERO: u64 = 64 << 20;
 
-/// What was written since the last sync may take this long besides, in bytes of a second.
+/// Speed that a sync is given for what was written since the last one, in bytes of a second.
 const SLOWEST: u64 = 1 << 20;
 
-/// How long a target is waited for.
+/// Times that a [`Watchdog`] waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watches {
-    /// After this time, and each time it has passed again, whoever looks is told.
+pub struct WatchdogOptions {
+    /// After this time, and each time it has passed again, the operation is reported.
     pub notice: Duration,
     /// After this time an operation has failed. A sync also has a second for each MiB that was written since the
     /// last one.
-    pub bound: Duration,
+    pub timeout: Duration,
 }
 
-impl Default for Watches {
+impl Default for WatchdogOptions {
     /// 10 seconds and two minutes: cards that are being worn out pause for up to a minute and then go on.
-    fn default() -> Watches {
-        Watches { notice: Duration::from_secs(10), bound: Duration::from_secs(120) }
+    fn default() -> WatchdogOptions {
+        WatchdogOptions { notice: Duration::from_secs(10), timeout: Duration::from_secs(120) }
     }
 }
 
 /// An operation that takes long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stall {
+pub struct SlowIo {
     /// `read`, `write`, `zero`, `sync`.
     pub verb: &'static str,
     /// First byte of the range.
     pub offset: u64,
     /// Length of the range.
     pub len: u64,
-    /// How long it has taken so far.
+    /// Time that it has taken so far.
     pub seconds: u64,
 }
 
-/// Has another thread do each operation of a target, waits for it, and gives up in the end.
+/// A layer that lets another thread do each operation, waits for it, and fails with [`TargetError::TimedOut`] in the
+/// end.
 ///
 /// Nobody can end a system call that hangs: its thread is left alone, holding the target, and the process ends when
-/// the kernel lets go of it. A target that once did not answer is not waited for longer than [`Watches::notice`]
-/// any more.
-pub struct Watched<'a> {
+/// the kernel lets go of it. A target that once did not answer is not waited for longer than
+/// [`WatchdogOptions::notice`] any more.
+pub struct Watchdog<'a> {
     inner: Arc<dyn Target>,
-    watches: Watches,
-    tell: Box<dyn Fn(Stall) + Send + Sync + 'a>,
+    options: WatchdogOptions,
+    notify: Box<dyn Fn(SlowIo) + Send + Sync + 'a>,
     idle: Mutex<Vec<Worker>>,
     unsynced: AtomicU64,
-    stalled: AtomicBool,
+    timed_out: AtomicBool,
 }
 
 /// A thread that has nothing to do, with a buffer that nobody else has.
@@ -86,7 +88,7 @@ struct Job {
 }
 
 struct Done {
-    /// Whether it was done; only what is discarded may be not.
+    /// `true` if all was done; only what is discarded may be not.
     result: Result<bool, TargetError>,
     buffer: AlignedBuffer,
 }
@@ -135,15 +137,15 @@ impl Worker {
     }
 }
 
-impl<'a> Watched<'a> {
-    /// Watches over `inner`; `tell` is called by whoever waits.
+impl<'a> Watchdog<'a> {
+    /// WatchdogOptions over `inner`; `notify` is called by whoever waits.
     pub fn new(
         inner: Arc<dyn Target>,
-        watches: Watches,
-        tell: impl Fn(Stall) + Send + Sync + 'a,
-    ) -> Watched<'a> {
-        let (idle, unsynced, stalled) = (Mutex::default(), AtomicU64::new(0), AtomicBool::new(false));
-        Watched { inner, watches, tell: Box::new(tell), idle, unsynced, stalled }
+        options: WatchdogOptions,
+        notify: impl Fn(SlowIo) + Send + Sync + 'a,
+    ) -> Watchdog<'a> {
+        let (idle, unsynced, timed_out) = (Mutex::default(), AtomicU64::new(0), AtomicBool::new(false));
+        Watchdog { inner, options, notify: Box::new(notify), idle, unsynced, timed_out }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Worker>> {
@@ -155,7 +157,7 @@ impl<'a> Watched<'a> {
         idle.unwrap_or_else(|| Worker::start(Arc::clone(&self.inner)))
     }
 
-    /// Has a worker do something; `fill` and `take` see the buffer before and after.
+    /// Lets a worker do something; `fill` and `take` see the buffer before and after.
     fn run(
         &self,
         task: Task,
@@ -171,7 +173,7 @@ impl<'a> Watched<'a> {
         let Some(Done { result, mut buffer }) = done else {
             // It has panicked, and so does whoever asked it.
             std::panic::resume_unwind(
-                worker.thread.join().expect_err("a thread ends when it is told, or panics"),
+                worker.thread.join().expect_err("a thread ends with its jobs, or panics"),
             );
         };
         take(&mut buffer);
@@ -182,34 +184,34 @@ impl<'a> Watched<'a> {
 
     /// Waits for a worker; none if it has panicked.
     fn wait(&self, worker: &Worker, task: Task, offset: u64, len: u64) -> Result<Option<Done>, TargetError> {
-        let (start, bound) = (Instant::now(), self.bound(task));
+        let (start, timeout) = (Instant::now(), self.timeout(task));
         loop {
-            let rest = bound.saturating_sub(start.elapsed());
-            match worker.results.recv_timeout(rest.min(self.watches.notice)) {
+            let rest = timeout.saturating_sub(start.elapsed());
+            match worker.results.recv_timeout(rest.min(self.options.notice)) {
                 Ok(done) => return Ok(Some(done)),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let (verb, seconds) = (task.verb(), start.elapsed().as_secs());
-            if start.elapsed() >= bound {
-                self.stalled.store(true, Ordering::SeqCst);
+            if start.elapsed() >= timeout {
+                self.timed_out.store(true, Ordering::SeqCst);
                 let target = self.inner.name().into();
-                return Err(TargetError::Stalled { verb, target, offset, len, seconds });
+                return Err(TargetError::TimedOut { verb, target, offset, len, seconds });
             }
-            (self.tell)(Stall { verb, offset, len, seconds });
+            (self.notify)(SlowIo { verb, offset, len, seconds });
         }
     }
 
-    fn bound(&self, task: Task) -> Duration {
-        let Watches { notice, bound } = self.watches;
+    fn timeout(&self, task: Task) -> Duration {
+        let WatchdogOptions { notice, timeout } = self.options;
         match task {
-            _ if self.stalled.load(Ordering::SeqCst) => bound.min(notice),
-            Task::Sync => bound + Duration::from_secs(self.unsynced.load(Ordering::SeqCst) / SLOWEST),
-            _ => bound,
+            _ if self.timed_out.load(Ordering::SeqCst) => timeout.min(notice),
+            Task::Sync => timeout + Duration::from_secs(self.unsynced.load(Ordering::SeqCst) / SLOWEST),
+            _ => timeout,
         }
     }
 
-    /// Has a worker zero or discard a range; whether all of it was done.
+    /// Lets a worker zero or discard a range. Returns whether all of it was done.
     fn run_in_pieces(&self, task: Task, range: Range<u64>) -> Result<bool, TargetError> {
         range.clone().step_by(LARGEST_ZERO as usize).try_fold(true, |all, at| {
             let piece = (at, LARGEST_ZERO.min(range.end - at));
@@ -218,19 +220,19 @@ impl<'a> Watched<'a> {
     }
 }
 
-impl Drop for Watched<'_> {
+impl Drop for Watchdog<'_> {
     /// Those who have nothing to do end, and let go of the target.
     fn drop(&mut self) {
         let idle = std::mem::take(&mut *self.idle());
         for Worker { jobs, thread, .. } in idle {
             drop(jobs);
-            // It has nothing to say: whoever waited for it was told.
+            // It has nothing to say: whoever waited for it has the error.
             _ = thread.join();
         }
     }
 }
 
-impl Layer for Watched<'_> {
+impl Layer for Watchdog<'_> {
     fn inner(&self) -> &(impl Target + ?Sized) {
         &*self.inner
     }
