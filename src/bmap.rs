@@ -79,13 +79,13 @@ pub enum BmapError {
 
 impl Bmap {
     /// The map of an image that was made as `record` says: what was written or must be zero matters.
-    pub fn of(image: &File, path: &Path, image_len: u64, record: &Record) -> Result<Bmap, Io> {
+    pub fn from_record(image: &File, path: &Path, image_len: u64, record: &Record) -> Result<Bmap, Io> {
         let mapped: Vec<Range<u64>> = record.extents.iter().map(|extent| extent.range()).collect();
-        Bmap::of_ranges(image, path, image_len, &mapped)
+        Bmap::from_ranges(image, path, image_len, &mapped)
     }
 
     /// The map of an image of which `mapped`, sorted ranges of bytes, matter.
-    pub fn of_ranges(image: &File, path: &Path, image_len: u64, mapped: &[Range<u64>]) -> Result<Bmap, Io> {
+    pub fn from_ranges(image: &File, path: &Path, image_len: u64, mapped: &[Range<u64>]) -> Result<Bmap, Io> {
         let blocks = to_blocks(mapped, image_len);
         let hashed = blocks.into_par_iter().map(|bytes| {
             let sha256 = Some(sha256_of(image, &bytes)?);

@@ -18,7 +18,7 @@ use crate::harness::project::{NAMES, Project, succeed};
 use rustix::process::{Pid, Signal, kill_process};
 use skiff_image::error::ErrorKind;
 use skiff_image::event::{Event, Phase};
-use skiff_image::flash::{Commit, Options};
+use skiff_image::flash::{Commit, FlashOptions};
 use skiff_image::interrupt::Interrupt;
 use skiff_image::storage::{Memory, Target};
 use skiff_image::table;
@@ -47,7 +47,7 @@ fn flash(memory: &Memory, nth: u64, in_phase: Phase) -> Result<(), skiff_image::
         (2..6).try_for_each(|index| target.write_at(&vec![index as u8; MIB as usize], index * MIB))?;
         Ok(table::mbr::encode(7, &[], target.geometry())?)
     };
-    let options = Options { interrupt: Some(&interrupt), ..Options::default() };
+    let options = FlashOptions { interrupt: Some(&interrupt), ..FlashOptions::default() };
     Commit { target: memory, used: true, regions: &[], listener: &listener, options }.run(&source).map(drop)
 }
 

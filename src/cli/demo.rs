@@ -11,7 +11,7 @@ use super::args::threads;
 use crate::compose::Composition;
 use crate::demo;
 use crate::error::{Io, Result};
-use crate::flash::Options;
+use crate::flash::FlashOptions;
 use crate::fs::squashfs::Resources;
 use crate::inspect::{Verdict, inspect, verify};
 use crate::layer::{self, Environment};
@@ -128,7 +128,7 @@ fn inputs(directory: &Path) -> Result<Inputs> {
 fn write(composition: &Composition, path: &Path, listener: &dyn crate::event::Listener) -> Result<Manifest> {
     let Geometry { len, sector_size } = composition.geometry();
     let file = ImageFile::create(path, Geometry { len, sector_size }, true)?;
-    let (manifest, _) = composition.run(&file, false, listener, Options::default())?;
+    let (manifest, _) = composition.run(&file, false, listener, FlashOptions::default())?;
     file.finish()?;
     Ok(manifest)
 }

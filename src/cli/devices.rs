@@ -9,7 +9,7 @@ use super::write_args::health_directory;
 use crate::device::{Candidate, Disk, Host, Mount, Override, Reason};
 use crate::error::Result;
 use crate::flash::health::History;
-use crate::flash::journal::Medium;
+use crate::flash::journal::MediumId;
 use crate::report::Report;
 
 #[derive(Debug, Args)]
@@ -51,11 +51,12 @@ impl Listed {
         let refusal = |reason: &Reason| Refusal {
             reason: reason.to_string(),
             hint: reason.hint(&candidate.path),
-            force: Override::of(reason).map(Override::word),
+            force: Override::for_reason(reason).map(Override::word),
         };
         let refusals: Vec<Refusal> = reasons.iter().map(refusal).collect();
         Listed {
-            health: health_directory().and_then(|directory| History::of(&directory, &Medium::of(&candidate))),
+            health: health_directory()
+                .and_then(|directory| History::for_medium(&directory, &MediumId::for_candidate(&candidate))),
             mounts,
             eligible: reasons.is_empty(),
             token: candidate.token(),

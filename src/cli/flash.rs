@@ -21,13 +21,13 @@ use crate::board::TableKind;
 use crate::cache;
 use crate::compose::{Composition, publish};
 use crate::error::{ErrorKind, Result};
-use crate::flash::{Broadcast, Commit, Done, Fit, Rewritten, Summary, Unwritten};
+use crate::flash::{Broadcast, Commit, Done, ResizePolicy, Rewritten, Summary, Unwritten};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::plan::PlanError;
 use crate::report::Report;
 use crate::source::{Image, Source};
-use crate::source::{Kind, companion};
+use crate::source::{ImageKind, companion};
 use crate::stage::Inputs;
 use crate::storage::Geometry;
 use crate::value::ByteSize;
@@ -169,9 +169,9 @@ impl Goes {
     /// A filesystem without a table is for a partition; the manifest beside it knows for which.
     fn of_image(image: &Image, path: Option<&Path>) -> Result<Goes> {
         Ok(match image.kind()? {
-            Kind::Disk => Goes::Disk,
-            Kind::Archive => Goes::Nowhere,
-            Kind::Filesystem => {
+            ImageKind::Disk => Goes::Disk,
+            ImageKind::Archive => Goes::Nowhere,
+            ImageKind::Filesystem => {
                 let manifest = path.and_then(|path| companion(path, ".manifest.json"));
                 let partuuid = manifest.map(|path| Manifest::read(&path)).transpose()?;
                 Goes::Partition { partuuid: partuuid.and_then(|manifest| manifest.partuuid) }
@@ -282,7 +282,7 @@ impl Flash {
             source: format!("the image for `{}`", inputs.board.name),
             identity: Some(composition.fingerprint()),
             unwritten: Unwritten::Discard,
-            fit: Fit::Nothing,
+            fit: ResizePolicy::Nothing,
             interrupt: &interrupt,
         };
         Ok(each(lanes.iter(), |lane| {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::flash::{Fit, Fitted, Stays};
+use crate::flash::{Fitted, FixedSizeReason, ResizePolicy};
 use crate::report::Report;
 
 /// How a ready image fits a larger medium; what is composed is made for it.
@@ -15,8 +15,8 @@ pub struct GrowArgs {
 }
 
 impl GrowArgs {
-    pub fn fit(&self) -> Fit {
-        if self.no_grow { Fit::Table } else { Fit::LastPartition }
+    pub fn fit(&self) -> ResizePolicy {
+        if self.no_grow { ResizePolicy::Table } else { ResizePolicy::LastPartition }
     }
 
     /// Says what was made larger, and what was not.
@@ -28,7 +28,7 @@ impl GrowArgs {
         for stays in &fitted.kept {
             match stays {
                 // What is not ext4 never grows; that is no fault of the image.
-                Stays::Content { .. } => report.note(stays),
+                FixedSizeReason::Content { .. } => report.note(stays),
                 _ => report.warn(stays),
             }
         }

@@ -8,7 +8,7 @@ use crate::bmap::Bmap;
 use crate::error::{Io, Result};
 use crate::report::Report;
 use crate::source::Image;
-use crate::source::{Expected, Place, Sha256Sum, companion, sum_beside};
+use crate::source::{Expected, ImageLocation, Sha256Sum, companion, sum_beside};
 
 /// A ready image.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub struct ImageArgs {
             "wifi", "persist_dir",
         ]
     )]
-    image: Option<Place>,
+    image: Option<ImageLocation>,
 
     /// SHA-256 of the image as it is given, packed or not; an address needs one.
     #[arg(long, value_name = "HEX", requires = "image")]
@@ -37,11 +37,11 @@ pub struct ImageArgs {
 }
 
 /// An address, `-`, or a path.
-fn place(text: &str) -> std::result::Result<Place, std::convert::Infallible> {
+fn place(text: &str) -> std::result::Result<ImageLocation, std::convert::Infallible> {
     Ok(match text {
-        "-" => Place::Stdin,
-        url if url.starts_with("https://") || url.starts_with("http://") => Place::Url(url.into()),
-        path => Place::File(path.into()),
+        "-" => ImageLocation::Stdin,
+        url if url.starts_with("https://") || url.starts_with("http://") => ImageLocation::Url(url.into()),
+        path => ImageLocation::File(path.into()),
     })
 }
 
@@ -56,7 +56,7 @@ impl ImageArgs {
             (None, Some(path)) => sum_beside(path)?,
             (None, None) => None,
         };
-        let image = Image::from_place(place, bmap, sha256)?;
+        let image = Image::from_location(place, bmap, sha256)?;
         if let Some(Expected::Given(sum) | Expected::Decoded(sum)) = sha256.filter(|_| self.sha256.is_none())
         {
             report.note(format!("the SHA-256 of the image must be {sum}, as the file beside it says"));
@@ -67,7 +67,7 @@ impl ImageArgs {
     /// The image, if it is a file.
     pub fn path(&self) -> Option<&Path> {
         match &self.image {
-            Some(Place::File(path)) => Some(path),
+            Some(ImageLocation::File(path)) => Some(path),
             _ => None,
         }
     }

@@ -118,7 +118,7 @@ impl TargetArgs {
         writes: Option<u64>,
         report: &Report,
     ) -> Result<Vec<Device>> {
-        let doomed = candidates.iter().map(|candidate| Destruction::of(candidate, writes));
+        let doomed = candidates.iter().map(|candidate| Destruction::for_device(candidate, writes));
         let doomed: Vec<Destruction> = doomed.collect::<std::result::Result<_, _>>()?;
         let heading = match doomed.len() {
             1 => "everything on this device will be lost:".into(),
@@ -176,7 +176,7 @@ impl ConsentArgs {
         let mut unused = self.overrides();
         for candidate in candidates {
             for reason in &candidate.overridden {
-                let Some(word) = Override::of(reason).filter(|word| self.force.contains(word)) else {
+                let Some(word) = Override::for_reason(reason).filter(|word| self.force.contains(word)) else {
                     continue;
                 };
                 unused.remove(&word);

@@ -10,8 +10,10 @@ use crate::device::Candidate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Listener};
 use crate::flash::health::Entry;
-use crate::flash::journal::{Header, Medium};
-use crate::flash::{Fit, FlashError, Journal, JournalError, Meter, Options, Summary, Unwritten};
+use crate::flash::journal::{Header, MediumId};
+use crate::flash::{
+    FlashError, FlashOptions, Journal, JournalError, Meter, ResizePolicy, Summary, Unwritten,
+};
 use crate::interrupt::Interrupt;
 use crate::report::Report;
 use crate::storage::{CacheBypass, Device, Target, Watchdog};
@@ -69,8 +71,8 @@ pub struct Run<'a> {
     pub identity: Option<Digest>,
     /// What becomes of old bytes unless the user says otherwise.
     pub unwritten: Unwritten,
-    /// [`Options::fit`].
-    pub fit: Fit,
+    /// [`FlashOptions::fit`].
+    pub fit: ResizePolicy,
     /// Ends it.
     pub interrupt: &'a Interrupt,
 }
@@ -99,9 +101,9 @@ impl Lane {
     }
 
     /// What tells it from others, if it is a device.
-    fn medium(&self) -> Option<Medium> {
+    fn medium(&self) -> Option<MediumId> {
         let (candidate, _) = self.device.as_ref()?;
-        Some(Medium::of(candidate))
+        Some(MediumId::for_candidate(candidate))
     }
 
     /// Has the kernel look at the new table.
@@ -117,7 +119,7 @@ impl Lane {
     fn about(&self, error: Error) -> Error {
         let partition = self.device.as_ref().is_some_and(|(candidate, _)| candidate.part.is_some());
         match error.downcast::<FlashError>() {
-            Ok(error) if partition => error.of_partition().into(),
+            Ok(error) if partition => error.for_partition().into(),
             Ok(error) => error.into(),
             Err(error) => error,
         }
@@ -133,10 +135,10 @@ impl WriteArgs {
         run: &Run,
         listener: &dyn Listener,
         report: &Report,
-        write: impl FnOnce(&Meter, Options) -> Result<T>,
+        write: impl FnOnce(&Meter, FlashOptions) -> Result<T>,
     ) -> Result<(T, Summary)> {
         let journal = self.journal(lane, run, report)?;
-        let options = Options {
+        let options = FlashOptions {
             retries: self.retries,
             only_changed: self.only_changed,
             // Other markers than those of another run, as far as that matters.

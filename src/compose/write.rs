@@ -8,7 +8,7 @@ use crate::bmap::Bmap;
 use crate::board::TableKind;
 use crate::error::{Error, Result};
 use crate::event::Listener;
-use crate::flash::{Commit, Done, HeldBack, Options};
+use crate::flash::{Commit, Done, FlashOptions, HeaderLast};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::manifest::Manifest;
 use crate::plan::{PlanError, Step};
@@ -70,14 +70,14 @@ impl Composition {
         target: &dyn Target,
         used: bool,
         listener: &dyn Listener,
-        options: Options,
+        options: FlashOptions,
     ) -> Result<(Manifest, Done)> {
         self.reject_other_sectors(target)?;
         let source = Writing::new(self);
         let regions = self.regions();
         let commit = Commit { target, used, regions: &regions, listener, options };
         let done = match self.plan.disk.table {
-            TableKind::None => commit.run(&HeldBack { source: &source, len: START })?,
+            TableKind::None => commit.run(&HeaderLast { source: &source, len: START })?,
             TableKind::Mbr | TableKind::Gpt => commit.run(&source)?,
         };
         Ok((self.manifest(&done.record, &source.into_files()), done))
@@ -92,7 +92,7 @@ impl Composition {
         self.reject_other_sectors(target)?;
         let source = Writing::new(self);
         let regions = self.regions();
-        let options = Options::default();
+        let options = FlashOptions::default();
         let commit = Commit { target, used: false, regions: &regions, listener, options };
         let (done, map) = commit.run_mapped(&source)?;
         Ok((self.manifest(&done.record, &source.into_files()), done.record, map))

@@ -26,12 +26,12 @@ const HEAD: u64 = 68 << 10;
 
 /// What is on a medium or in a partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Loss {
+pub struct ExistingContents {
     /// `mbr` or `gpt`; none where there is no table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<&'static str>,
     /// What the partitions hold, or the whole medium if it has no table.
-    pub parts: Vec<LostPart>,
+    pub parts: Vec<PartContents>,
     /// Partitions that are not in `parts`, because there are so many.
     #[serde(skip_serializing_if = "is_zero")]
     pub more: usize,
@@ -45,7 +45,8 @@ pub struct Destruction {
     /// The device.
     pub device: Candidate,
     /// What is on it.
-    pub loss: Loss,
+    #[serde(rename = "loss")]
+    pub contents: ExistingContents,
     /// Bytes that will be written or zeroed, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writes: Option<u64>,
@@ -55,17 +56,17 @@ pub struct Destruction {
 
 impl Destruction {
     /// Looks at the device, which is to be written.
-    pub fn of(device: &Candidate, writes: Option<u64>) -> Result<Destruction, Io> {
-        let loss = loss(&ReadOnly::open(&device.path)?);
-        Ok(Destruction { token: device.token(), device: device.clone(), loss, writes })
+    pub fn for_device(device: &Candidate, writes: Option<u64>) -> Result<Destruction, Io> {
+        let contents = existing_contents(&ReadOnly::open(&device.path)?);
+        Ok(Destruction { token: device.token(), device: device.clone(), contents, writes })
     }
 }
 
 impl fmt::Display for Destruction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let now = self.loss.to_string().replace('\n', "\n    ");
-        match (&self.device.part, self.loss.parts.as_slice()) {
-            (Some(_), [content]) if !self.loss.unfinished => {
+        let now = self.contents.to_string().replace('\n', "\n    ");
+        match (&self.device.part, self.contents.parts.as_slice()) {
+            (Some(_), [content]) if !self.contents.unfinished => {
                 write!(f, "{}\n  now in it: {}", self.device, Content(content))?;
             }
             _ => write!(f, "{}\n  now on it: {now}", self.device)?,
@@ -76,7 +77,7 @@ impl fmt::Display for Destruction {
 
 /// What is in one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LostPart {
+pub struct PartContents {
     /// In the table; 0 for a medium without one.
     pub number: u32,
     /// Name in a GPT.
@@ -105,17 +106,19 @@ fn is_zero(number: &usize) -> bool {
 }
 
 /// What is on `medium`: a disk, or one partition. What cannot be read is unknown.
-pub fn loss(medium: &ReadOnly) -> Loss {
+pub fn existing_contents(medium: &ReadOnly) -> ExistingContents {
     let unfinished = super::marker::read(medium).ok().flatten().is_some();
     let table = table::read(medium).ok().flatten();
-    let whole = [Place { number: 0, name: String::new(), start: 0, len: medium.geometry().len }];
+    let whole = [PartitionRange { number: 0, name: String::new(), start: 0, len: medium.geometry().len }];
     let (table, places) = match &table {
-        Some(table) => (Some(kind(&table.scheme)), table.partitions.iter().map(Place::of).collect()),
+        Some(table) => {
+            (Some(kind(&table.scheme)), table.partitions.iter().map(PartitionRange::from_partition).collect())
+        }
         None => (None, Vec::from(whole)),
     };
     let more = places.len().saturating_sub(MOST_PARTITIONS);
     let parts = places.into_iter().take(MOST_PARTITIONS).map(|place| place.look(medium));
-    Loss { table, parts: parts.collect(), more, unfinished }
+    ExistingContents { table, parts: parts.collect(), more, unfinished }
 }
 
 fn kind(scheme: &Scheme) -> &'static str {
@@ -126,23 +129,23 @@ fn kind(scheme: &Scheme) -> &'static str {
 }
 
 /// Where a partition is.
-struct Place {
+struct PartitionRange {
     number: u32,
     name: String,
     start: u64,
     len: u64,
 }
 
-impl Place {
-    fn of(partition: &Partition) -> Place {
+impl PartitionRange {
+    fn from_partition(partition: &Partition) -> PartitionRange {
         let name = match &partition.kind {
             PartitionKind::Gpt { name, .. } => printable(name),
             PartitionKind::Mbr { .. } => String::new(),
         };
-        Place { number: partition.number, name, start: partition.start, len: partition.len }
+        PartitionRange { number: partition.number, name, start: partition.start, len: partition.len }
     }
 
-    fn look(self, medium: &ReadOnly) -> LostPart {
+    fn look(self, medium: &ReadOnly) -> PartContents {
         let content = content(medium, self.start, self.len, MOST);
         let head = head(medium, self.start, self.len);
         let (filesystem, label, used) = match &content {
@@ -161,7 +164,7 @@ impl Place {
         };
         let release = release::find(medium, &content, self.start, self.len);
         let blank = filesystem.is_none() && head.iter().all(|byte| *byte == 0);
-        LostPart {
+        PartContents {
             number: self.number,
             name: self.name,
             len: self.len,
@@ -181,14 +184,14 @@ fn head(medium: &ReadOnly, start: u64, len: u64) -> Vec<u8> {
     head
 }
 
-impl Loss {
+impl ExistingContents {
     /// Bytes in use, as far as filesystems tell.
     pub fn used(&self) -> u64 {
         self.parts.iter().filter_map(|part| part.used).sum()
     }
 }
 
-impl fmt::Display for Loss {
+impl fmt::Display for ExistingContents {
     /// One line about the medium, and one for each partition.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.unfinished {
@@ -206,7 +209,7 @@ impl fmt::Display for Loss {
 }
 
 /// What is in a partition, or in a medium without a table.
-struct Content<'a>(&'a LostPart);
+struct Content<'a>(&'a PartContents);
 
 impl fmt::Display for Content<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -220,7 +223,7 @@ impl fmt::Display for Content<'_> {
     }
 }
 
-impl fmt::Display for LostPart {
+impl fmt::Display for PartContents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.number)?;
         if !self.name.is_empty() {
@@ -232,7 +235,7 @@ impl fmt::Display for LostPart {
     }
 }
 
-impl LostPart {
+impl PartContents {
     fn details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.label.is_empty() {
             write!(f, " `{}`", self.label)?;

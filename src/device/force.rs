@@ -56,7 +56,7 @@ impl Override {
     }
 
     /// The one that overrides a reason, if one does.
-    pub fn of(reason: &Reason) -> Option<Override> {
+    pub fn for_reason(reason: &Reason) -> Option<Override> {
         Some(match reason {
             Reason::Mounted { .. } => Override::Mounted,
             Reason::Swap { itself: false, .. } => Override::Swap,

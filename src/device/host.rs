@@ -152,7 +152,8 @@ impl Host {
 
     /// Refuses for the first reason that is not overridden.
     fn decide(&self, candidate: Candidate, reasons: Vec<Reason>, path: &Path) -> Result<Candidate, Refused> {
-        let known = |reason: &Reason| Override::of(reason).is_some_and(|word| self.overrides.contains(&word));
+        let known =
+            |reason: &Reason| Override::for_reason(reason).is_some_and(|word| self.overrides.contains(&word));
         match reasons.iter().find(|reason| !known(reason)) {
             Some(reason) => Err(Refused::Because { path: path.into(), reason: reason.clone() }),
             None => Ok(Candidate { overridden: reasons, ..candidate }),

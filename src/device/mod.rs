@@ -16,7 +16,7 @@ mod node;
 mod reason;
 
 pub use candidate::{Candidate, Mount, Part};
-pub use contents::{Destruction, Loss, loss};
+pub use contents::{Destruction, ExistingContents, existing_contents};
 pub use existing::{Existing, existing};
 pub use force::{Override, Overrides, ParseOverrideError};
 pub use host::{Disk, Host};

@@ -168,7 +168,7 @@ impl Reason {
     /// What to do about it for the device at `path`; with the word that overrides it, if there is one.
     pub fn hint(&self, path: &Path) -> String {
         let hint = self.remedy(path);
-        match Override::of(self) {
+        match Override::for_reason(self) {
             Some(word) => format!("{hint}, or give `--force {word}`"),
             None => hint,
         }

@@ -107,7 +107,7 @@ struct Failure {
 }
 
 impl Failure {
-    fn of(error: &Error) -> Failure {
+    fn from_error(error: &Error) -> Failure {
         Failure { message: error.to_string(), kind: error.kind(), hint: error.hint() }
     }
 }
@@ -206,8 +206,8 @@ impl Hub<'_> {
         drop(state);
         let all = All { hub: self, name: self.source.name(), geometry };
         // Also when the source panics, nobody must wait for it.
-        let mut end = End { hub: self, result: Err(Failure::of(&nobody(self.source.name()).into())) };
-        end.result = self.source.write(&all).map_err(|error| Failure::of(&error));
+        let mut end = End { hub: self, result: Err(Failure::from_error(&nobody(self.source.name()).into())) };
+        end.result = self.source.write(&all).map_err(|error| Failure::from_error(&error));
     }
 
     /// Gives a piece to all who take any, as soon as they have space for it.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::changed::Changed;
 use super::failure::{FlashError, TableState};
-use super::grow::{Fit, Fitted, Growth};
+use super::grow::{Fitted, Growth, ResizePolicy};
 use super::journal::Journal;
 use super::order;
 use super::probe;
@@ -38,12 +38,12 @@ pub struct Commit<'a> {
     /// Is told the progress.
     pub listener: &'a dyn Listener,
     /// How it is done.
-    pub options: Options<'a>,
+    pub options: FlashOptions<'a>,
 }
 
 /// How a medium is written. What it holds in the end is the same.
 #[derive(Clone, Copy, Default)]
-pub struct Options<'a> {
+pub struct FlashOptions<'a> {
     /// How many times what was read back wrong is written again.
     pub retries: u32,
     /// Read first, and write only what differs.
@@ -57,7 +57,7 @@ pub struct Options<'a> {
     /// Remembers what is on the medium, for a run that goes on after an interruption.
     pub journal: Option<&'a Journal>,
     /// What is made to fit a medium that is larger than the source.
-    pub fit: Fit,
+    pub fit: ResizePolicy,
     /// Ends the run when it is raised before everything was read back. What makes the medium bootable is then
     /// written in moments, and to the end.
     pub interrupt: Option<&'a Interrupt>,
@@ -109,14 +109,14 @@ impl Commit<'_> {
     ///
     /// ```
     /// use skiff_image::event::Silent;
-    /// use skiff_image::flash::{Commit, Options};
+    /// use skiff_image::flash::{Commit, FlashOptions};
     /// use skiff_image::storage::{Memory, Region, Target};
     ///
     /// # fn main() -> skiff_image::Result<()> {
     /// let target = Memory::new(64 << 20);
     /// let geometry = target.geometry();
     /// let commit =
-    ///     Commit { target: &target, used: true, regions: &[], listener: &Silent, options: Options::default() };
+    ///     Commit { target: &target, used: true, regions: &[], listener: &Silent, options: FlashOptions::default() };
     /// let done = commit.run(&|target: &dyn Target| {
     ///     let region = Region::new(target, "boot", 1 << 20, 4 << 20, "the end of the target");
     ///     region.write_at(b"first stage", 0)?;
@@ -275,9 +275,9 @@ impl Commit<'_> {
     /// back too.
     fn fit(&self, body: Body) -> Result<Body> {
         let extend = match self.options.fit {
-            Fit::Nothing => return Ok(body),
-            Fit::Table => false,
-            Fit::LastPartition => true,
+            ResizePolicy::Nothing => return Ok(body),
+            ResizePolicy::Table => false,
+            ResizePolicy::LastPartition => true,
         };
         let growth = Growth::plan(self.target, &body.critical, extend)?;
         let (record, changed) = growth.amend(self.target, body.record)?;
@@ -523,7 +523,7 @@ mod tests {
         // In sector 0, in the first block beside bytes of the body, and far from both.
         let piece = |offset, bytes: &[u8]| TableBytes { name: "piece".into(), offset, bytes: bytes.to_vec() };
         let critical = [piece(440, &[1; 72]), piece(1024, &[2; 512]), piece(3 << 20, &[3; 5000])];
-        let options = Options::default();
+        let options = FlashOptions::default();
         let commit = Commit { target: &memory, used: false, regions: &[], listener: &Silent, options };
         let body = |target: &dyn Target| {
             target.write_at(&[4; 100], 2048)?;

@@ -1,6 +1,6 @@
 //! Copies a ready image.
 
-use super::commit::{Commit, Done, Options};
+use super::commit::{Commit, Done, FlashOptions};
 use crate::error::Result;
 use crate::event::Listener;
 use crate::source::Image;
@@ -15,7 +15,7 @@ impl Image {
         target: &dyn Target,
         used: bool,
         listener: &dyn Listener,
-        options: Options<'_>,
+        options: FlashOptions<'_>,
     ) -> Result<Done> {
         self.ensure_fits(target)?;
         self.check(listener)?;

@@ -71,7 +71,7 @@ fn list(damage: &[Damage]) -> String {
 
 impl FlashError {
     /// The same about a partition, whose disk keeps its table.
-    pub fn of_partition(mut self) -> FlashError {
+    pub fn for_partition(mut self) -> FlashError {
         let (FlashError::Mismatch { table, .. } | FlashError::Unfinished { table, .. }) = &mut self;
         if *table == TableState::Wiped {
             *table = TableState::Emptied;

@@ -22,7 +22,7 @@ use crate::value::{ByteSize, Digest, is_zero};
 
 /// What is made to fit a medium that is larger than the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fit {
+pub enum ResizePolicy {
     /// All stays as in the image.
     #[default]
     Nothing,
@@ -56,7 +56,7 @@ pub struct Fitted {
     pub filesystem: Option<Grown>,
     /// What stays as it is though it was to grow, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub kept: Vec<Stays>,
+    pub kept: Vec<FixedSizeReason>,
 }
 
 /// Something that is larger now.
@@ -72,7 +72,7 @@ pub struct Grown {
 
 /// What was not made larger.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Stays {
+pub enum FixedSizeReason {
     /// The backup of the GPT would have had to move.
     #[error("the table stays as in the image: {0}")]
     Table(Kept),
@@ -109,7 +109,7 @@ pub enum Stays {
     },
 }
 
-impl Serialize for Stays {
+impl Serialize for FixedSizeReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -333,7 +333,7 @@ fn fit_table(
         Err(kept) => {
             // Without a backup to move there is nothing that the end of the medium would be told.
             if matches!(table.scheme, table::Scheme::Gpt { .. }) {
-                fitted.kept = vec![Stays::Table(kept)];
+                fitted.kept = vec![FixedSizeReason::Table(kept)];
             }
             return Ok((Vec::new(), None));
         }
@@ -358,7 +358,7 @@ fn extension(
         Ok(room) => room,
         Err(Kept::NoSpace { .. }) => return Ok(None),
         Err(kept) => {
-            fitted.kept.push(Stays::Partition(kept));
+            fitted.kept.push(FixedSizeReason::Partition(kept));
             return Ok(None);
         }
     };
@@ -366,7 +366,7 @@ fn extension(
     match filesystem(overlay, &room)? {
         EXT4 => Ok(Some(room)),
         what => {
-            fitted.kept.push(Stays::Content { number: *number, what });
+            fitted.kept.push(FixedSizeReason::Content { number: *number, what });
             Ok(None)
         }
     }
@@ -384,12 +384,12 @@ fn grow_filesystem(
                 fitted.filesystem = Some(Grown { number, from: ByteSize(from), to: ByteSize(to) });
             }
             let room = partition.end - partition.start;
-            fitted.kept.extend(limit.map(|limit| Stays::Limited { number, have: to, room, limit }));
+            fitted.kept.extend(limit.map(|limit| FixedSizeReason::Limited { number, have: to, room, limit }));
             Ok(())
         }
         Err(GrowError::Target(error)) => Err(error),
         Err(reason) => {
-            fitted.kept.push(Stays::Filesystem { number, reason: reason.to_string() });
+            fitted.kept.push(FixedSizeReason::Filesystem { number, reason: reason.to_string() });
             Ok(())
         }
     }

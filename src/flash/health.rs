@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::journal::Medium;
+use super::journal::MediumId;
 use super::summary::Summary;
 use crate::error::{Error, Io};
 
@@ -23,7 +23,7 @@ const VERSION: u32 = 1;
 pub struct Entry<'a> {
     /// Version of the format.
     health: u32,
-    medium: &'a Medium,
+    medium: &'a MediumId,
     /// When it ended, in seconds since 1970.
     time: u64,
     /// How messages call the source.
@@ -64,7 +64,7 @@ pub struct History {
 impl<'a> Entry<'a> {
     /// A run that has just ended.
     pub fn new(
-        medium: &'a Medium,
+        medium: &'a MediumId,
         source: &'a str,
         error: Option<&Error>,
         summary: &'a Summary,
@@ -97,7 +97,7 @@ impl<'a> Entry<'a> {
 
 impl History {
     /// What the record among those in `directory` tells of a medium; none without a record.
-    pub fn of(directory: &Path, medium: &Medium) -> Option<History> {
+    pub fn for_medium(directory: &Path, medium: &MediumId) -> Option<History> {
         let text = fs::read_to_string(path_of(directory, medium)).ok()?;
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
         let known = lines.filter(|line| line.health == VERSION);
@@ -120,7 +120,7 @@ impl fmt::Display for History {
 }
 
 /// Where the record of a medium is.
-fn path_of(directory: &Path, medium: &Medium) -> PathBuf {
+fn path_of(directory: &Path, medium: &MediumId) -> PathBuf {
     directory.join(format!("{}.jsonl", medium.id()))
 }
 
@@ -128,8 +128,8 @@ fn path_of(directory: &Path, medium: &Medium) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn medium(serial: &str) -> Medium {
-        Medium { model: Some("SD".to_owned()), serial: Some(serial.to_owned()), len: 1 << 30 }
+    fn medium(serial: &str) -> MediumId {
+        MediumId { model: Some("SD".to_owned()), serial: Some(serial.to_owned()), len: 1 << 30 }
     }
 
     #[test]
@@ -140,10 +140,10 @@ mod tests {
         let summary = Summary { retries: 2, ..Summary::default() };
         Entry::new(&one, "a.img", None, &summary).append(directory.path()).expect("a line");
         Entry::new(&one, "a.img", Some(&error), &summary).append(directory.path()).expect("a line");
-        let history = History::of(directory.path(), &one).expect("a history");
+        let history = History::for_medium(directory.path(), &one).expect("a history");
         assert_eq!(history, History { runs: 2, failed: 1, retries: 4 });
         assert_eq!(history.to_string(), "2 recorded runs, 1 failed, 4 retries");
-        assert_eq!(History::of(directory.path(), &other), None);
+        assert_eq!(History::for_medium(directory.path(), &other), None);
     }
 
     #[test]
@@ -155,6 +155,6 @@ mod tests {
         let line = fs::read_to_string(&path).expect("a record");
         let newer = line.replace("\"health\":1", "\"health\":2");
         fs::write(&path, format!("{line}{newer}cut off")).expect("written");
-        assert_eq!(History::of(directory.path(), &one).map(|history| history.runs), Some(1));
+        assert_eq!(History::for_medium(directory.path(), &one).map(|history| history.runs), Some(1));
     }
 }

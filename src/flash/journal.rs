@@ -28,7 +28,7 @@ pub struct Header {
     /// Version of the format.
     journal: u32,
     /// The medium.
-    pub medium: Medium,
+    pub medium: MediumId,
     /// How messages call the source.
     pub source: String,
     /// [`crate::source::Source::identity`].
@@ -38,7 +38,7 @@ pub struct Header {
 /// What tells a medium from others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Medium {
+pub struct MediumId {
     /// Vendor and model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -49,7 +49,7 @@ pub struct Medium {
     pub len: u64,
 }
 
-impl std::fmt::Display for Medium {
+impl std::fmt::Display for MediumId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.model.as_deref().unwrap_or("unknown model"))?;
         self.serial.as_ref().map_or(Ok(()), |serial| write!(f, ", serial {serial}"))?;
@@ -57,10 +57,10 @@ impl std::fmt::Display for Medium {
     }
 }
 
-impl Medium {
+impl MediumId {
     /// The medium in a device.
-    pub fn of(candidate: &Candidate) -> Medium {
-        Medium { model: candidate.model.clone(), serial: candidate.serial.clone(), len: candidate.len }
+    pub fn for_candidate(candidate: &Candidate) -> MediumId {
+        MediumId { model: candidate.model.clone(), serial: candidate.serial.clone(), len: candidate.len }
     }
 
     /// A name for this medium.
@@ -77,7 +77,7 @@ impl Medium {
 
 impl Header {
     /// A run that writes `source` to `medium`.
-    pub fn new(medium: Medium, source: String, identity: Digest) -> Header {
+    pub fn new(medium: MediumId, source: String, identity: Digest) -> Header {
         Header { journal: VERSION, medium, source, identity }
     }
 
@@ -136,9 +136,9 @@ pub enum JournalError {
     )]
     OtherMedium {
         /// Where the run was.
-        found: Medium,
+        found: MediumId,
         /// What there is now.
-        now: Medium,
+        now: MediumId,
     },
     /// Something else has written to it.
     #[error(
@@ -372,7 +372,7 @@ mod tests {
     use crate::storage::Memory;
 
     fn header(serial: &str, image: &str) -> Header {
-        let medium = Medium { model: Some("Card".into()), serial: Some(serial.into()), len: 1 << 30 };
+        let medium = MediumId { model: Some("Card".into()), serial: Some(serial.into()), len: 1 << 30 };
         Header::new(medium, format!("`{image}`"), Digest::of(image.as_bytes()))
     }
 

@@ -19,10 +19,11 @@ mod progress;
 pub mod summary;
 
 pub use broadcast::{Broadcast, BroadcastError, Reader};
-pub use commit::{Commit, Done, Options, Rewritten, Unwritten};
-pub use deferred::HeldBack;
+pub use commit::{Commit, Done, FlashOptions, Rewritten, Unwritten};
+pub(crate) use deferred::DeferredHeaders;
+pub use deferred::HeaderLast;
 pub use failure::{FlashError, TableState};
-pub use grow::{Fit, Fitted, Growth, Stays};
+pub use grow::{Fitted, FixedSizeReason, Growth, ResizePolicy};
 pub use journal::{Journal, JournalError};
 pub use probe::CapacityError;
 pub use summary::{Meter, Summary};

@@ -7,10 +7,10 @@ use super::marker::{Marked, Marker};
 use super::noted::Noted;
 use super::plan::How;
 use super::prepare::Installation;
-use super::starts::Starts;
 use crate::compose::{RegionFiles, START};
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener, Phase};
+use crate::flash::DeferredHeaders;
 use crate::fs::ext4::update::{self, Volume};
 use crate::manifest::Manifest;
 use crate::readback::{RegionRange, verify};
@@ -61,7 +61,7 @@ impl Installation {
             listener.event(Event::Phase { phase: Phase::Wipe, total: None });
             begun.set(true);
             self.mark(boot, &marker, &rewrites)?;
-            let starts = Starts::new(rewrites.iter().map(|rewrite| rewrite.offset), START);
+            let starts = DeferredHeaders::new(rewrites.iter().map(|rewrite| rewrite.offset), START);
             let (bodies, written) = self.write_bodies(&rewrites, &starts, listener)?;
             files.extend(written);
             commit(&mut volumes)?;
@@ -143,7 +143,7 @@ impl Installation {
     fn write_bodies(
         &self,
         rewrites: &[Rewrite],
-        starts: &Starts,
+        starts: &DeferredHeaders,
         listener: &dyn Listener,
     ) -> Result<(Record, Vec<RegionFiles>)> {
         listener.event(Event::Phase { phase: Phase::Write, total: None });
@@ -174,7 +174,12 @@ impl Installation {
     }
 
     /// Those of the boot partition last, and of these the first sector: it comes with one write.
-    fn write_starts(&self, rewrites: &[Rewrite], starts: &Starts, listener: &dyn Listener) -> Result<Record> {
+    fn write_starts(
+        &self,
+        rewrites: &[Rewrite],
+        starts: &DeferredHeaders,
+        listener: &dyn Listener,
+    ) -> Result<Record> {
         let sector = self.composition.geometry().sector_size as usize;
         let (boot, others) = rewrites.split_last().expect("something is rewritten");
         let bytes = starts.take(boot.offset);

@@ -32,7 +32,6 @@ mod noted;
 mod plan;
 mod prepare;
 mod shadow;
-mod starts;
 mod survey;
 
 pub use apply::Done;

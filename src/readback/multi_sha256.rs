@@ -30,12 +30,12 @@ const K: [u32; 64] = [
 ];
 
 /// Eight messages that are being hashed.
-pub(super) struct Lanes {
+pub(super) struct MultiSha256 {
     state: [Words<LANES>; 8],
     len: [u64; LANES],
 }
 
-impl Lanes {
+impl MultiSha256 {
     /// Whether this is the fastest way here: the code is optimised, there is AVX2, and there are no SHA
     /// extensions.
     pub(super) fn are_fast() -> bool {
@@ -48,8 +48,8 @@ impl Lanes {
     }
 
     /// Eight empty messages.
-    pub(super) fn new() -> Lanes {
-        Lanes { state: INITIAL.map(|word| [word; LANES]), len: [0; LANES] }
+    pub(super) fn new() -> MultiSha256 {
+        MultiSha256 { state: INITIAL.map(|word| [word; LANES]), len: [0; LANES] }
     }
 
     /// Appends whole blocks to each message, to each as many as there are.
@@ -180,7 +180,7 @@ mod tests {
     fn eight_messages_of_any_length_have_the_digests_of_one() {
         let bytes: Vec<u8> = (0..5000_u32).map(|at| (at * at / 7) as u8).collect();
         for lens in [[0, 1, 55, 56, 63, 64, 65, 5000], [4096; 8], [119, 120, 127, 128, 129, 640, 641, 0]] {
-            let mut lanes = Lanes::new();
+            let mut lanes = MultiSha256::new();
             let messages = lens.map(|len| &bytes[..len]);
             // In two goes, the first of which ends in the middle of some.
             lanes.update(messages.map(|message| &message[..message.len().min(128)]));

@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use super::multi_sha256::{BLOCK, LANES, Lanes};
+use super::multi_sha256::{BLOCK, LANES, MultiSha256};
 use super::verify::{Damage, RegionRange, chunks, in_parallel, named};
 use crate::bmap::{LARGEST_RANGE, to_blocks};
 use crate::event::{Event, Listener};
@@ -80,7 +80,7 @@ fn units(record: &Record, len: u64) -> Vec<Unit> {
 
 /// What one thread reads at a time: one unit, or several where their sums are faster to compute together.
 fn groups(units: Vec<Unit>) -> Vec<Vec<Unit>> {
-    if !Lanes::are_fast() {
+    if !MultiSha256::are_fast() {
         return units.into_iter().map(|unit| vec![unit]).collect();
     }
     // Zeros are not summed up at all.
@@ -109,7 +109,7 @@ fn read_together(
     listener: &dyn Listener,
 ) -> Result<Vec<Found>, TargetError> {
     const PIECE: usize = LARGEST_EXTENT as usize / LANES;
-    let mut lanes = Lanes::new();
+    let mut lanes = MultiSha256::new();
     let mut readings: Vec<Reading> = units.iter().map(Reading::new).collect();
     let mut tails = vec![Vec::new(); units.len()];
     while !readings.iter().all(Reading::is_done) {
@@ -241,7 +241,7 @@ impl<H: Hash> Lazy<H> {
                 self.zeros += bytes.len() as u64;
                 return;
             }
-            self.hasher = Some(H::of_zeros(self.zeros));
+            self.hasher = Some(H::for_zeros(self.zeros));
         }
         self.hasher.iter_mut().for_each(|hasher| hasher.add(bytes));
     }
@@ -264,14 +264,14 @@ trait Hash: Default {
 
     fn end(self) -> Self::Output;
 
-    fn of_zeros(len: u64) -> Self {
+    fn for_zeros(len: u64) -> Self {
         let mut hasher = Self::default();
         crate::fs::zeros(len).for_each(|bytes| hasher.add(bytes));
         hasher
     }
 
     fn end_of_zeros(len: u64) -> Self::Output {
-        Self::of_zeros(len).end()
+        Self::for_zeros(len).end()
     }
 }
 
@@ -302,8 +302,8 @@ impl Hash for Sha256 {
         /// Of the ranges that a large hole is made of.
         static LARGEST: OnceLock<[u8; 32]> = OnceLock::new();
         match len {
-            LARGEST_RANGE => *LARGEST.get_or_init(|| Self::of_zeros(len).end()),
-            _ => Self::of_zeros(len).end(),
+            LARGEST_RANGE => *LARGEST.get_or_init(|| Self::for_zeros(len).end()),
+            _ => Self::for_zeros(len).end(),
         }
     }
 }

@@ -17,14 +17,14 @@ const LONGEST: usize = 4096;
 pub fn find(medium: &ReadOnly, content: &Content, start: u64, len: u64) -> Option<String> {
     let section = Cursor::new(medium.clone(), start, len).at_most(MOST);
     let text = match content {
-        Content::Fat(_) => of_fat(section),
-        Content::Ext4(_) => of_ext4(section),
+        Content::Fat(_) => read_in_fat(section),
+        Content::Ext4(_) => read_in_ext4(section),
         Content::Squashfs(_) | Content::Tar(_) | Content::CutOff | Content::Unknown => None,
     };
     text.and_then(|text| name(&text))
 }
 
-fn of_fat(section: Cursor<ReadOnly>) -> Option<Vec<u8>> {
+fn read_in_fat(section: Cursor<ReadOnly>) -> Option<Vec<u8>> {
     let volume = fat::Volume::from_reader("partition", section).ok()?;
     PLACES.iter().find_map(|path| {
         let mut text = Short::default();
@@ -32,7 +32,7 @@ fn of_fat(section: Cursor<ReadOnly>) -> Option<Vec<u8>> {
     })
 }
 
-fn of_ext4(section: Cursor<ReadOnly>) -> Option<Vec<u8>> {
+fn read_in_ext4(section: Cursor<ReadOnly>) -> Option<Vec<u8>> {
     let reader = ext4::Reader::open(section, 0).ok()?;
     PLACES.iter().find_map(|path| {
         let mut text = Short::default();

@@ -49,7 +49,7 @@ pub(super) const LONGEST_MAGIC: usize = 10;
 
 impl Format {
     /// What begins with these bytes, of which there should be ten.
-    pub fn of(start: &[u8]) -> Format {
+    pub fn from_start(start: &[u8]) -> Format {
         match Signature::find(start, &[Class::Compressed, Class::Archive, Class::DiskImage]) {
             Some(Signature::Gzip) if start.get(2) == Some(&DEFLATE) => Format::Gzip,
             Some(Signature::Xz) => Format::Xz,
@@ -70,7 +70,7 @@ impl Format {
         match self {
             Format::Zstd | Format::Lz4 if is_skippable(start) => true,
             Format::Raw | Format::Zip | Format::Other(_) => false,
-            format => Format::of(start) == format,
+            format => Format::from_start(start) == format,
         }
     }
 }
@@ -158,7 +158,7 @@ impl Decoded {
     /// With the format of what cannot be unpacked.
     pub(super) fn open(mut input: Input, member: Option<Member>) -> Result<Decoded, (Format, Fault)> {
         let start = input.peek(LONGEST_MAGIC).map_err(|error| (Format::Raw, fault(0, error)))?;
-        let format = Format::of(start);
+        let format = Format::from_start(start);
         let first = match (format, member) {
             (Format::Zip, Some(member)) => Unzip::member(input, member).map(|unzip| Box::new(unzip) as _),
             (Format::Zip, None) => Unzip::first_image(input).map(|unzip| Box::new(unzip) as _),

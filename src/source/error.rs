@@ -188,18 +188,18 @@ pub enum ImageError {
 
 impl ImageError {
     /// What a fault in a stream means to the user.
-    pub(super) fn of_fault(image: &str, format: Format, fault: Fault) -> ImageError {
+    pub(super) fn from_fault(image: &str, format: Format, fault: Fault) -> ImageError {
         let (image, at) = (image.to_owned(), fault.at);
         match fault.kind {
             FaultKind::Truncated => ImageError::Truncated { image, format, at },
             FaultKind::Damaged(reason) => ImageError::Stream { image, format, at, reason },
             FaultKind::Zip(error) => ImageError::Zip { image, error },
-            FaultKind::Read(error) => ImageError::of_read(&image, error),
+            FaultKind::Read(error) => ImageError::from_read_error(&image, error),
         }
     }
 
     /// An image that could not be read.
-    pub(super) fn of_read(image: &str, error: io::Error) -> ImageError {
+    pub(super) fn from_read_error(image: &str, error: io::Error) -> ImageError {
         match error.downcast::<FetchError>() {
             Ok(error) => error.into(),
             Err(error) => Io::on("read", image)(error).into(),

@@ -10,7 +10,7 @@ use super::Source;
 use super::claims::{Claims, Expected};
 use super::decode::{Format, LONGEST_MAGIC};
 use super::error::ImageError;
-use super::kind::{self, Kind};
+use super::kind::{self, ImageKind};
 use super::lengths::unpacked_len;
 use super::origin::{Once, Origin, Seekable};
 use super::raw::Raw;
@@ -27,7 +27,7 @@ use crate::value::Digest;
 
 /// Where an image is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ImageLocation {
     /// A file, or a device or pipe with a name.
     File(PathBuf),
     /// Standard input, which can be read once.
@@ -68,7 +68,7 @@ enum Body {
 impl Image {
     /// Opens a file. With a block map only the blocks that it lists are copied.
     pub fn open(path: &Path, bmap: Option<Bmap>) -> Result<Image, ImageError> {
-        Image::from_place(&Place::File(path.into()), bmap, None)
+        Image::from_location(&ImageLocation::File(path.into()), bmap, None)
     }
 
     /// Opens an image and looks at its first MiB; `sha256` is what it must be.
@@ -76,16 +76,16 @@ impl Image {
     /// # Errors
     /// It cannot be read or fetched, is packed in a way that cannot be unpacked, or is not what its claims say as far
     /// as this is known already.
-    pub fn from_place(
-        place: &Place,
+    pub fn from_location(
+        location: &ImageLocation,
         bmap: Option<Bmap>,
         sha256: Option<Expected>,
     ) -> Result<Image, ImageError> {
         let claims = |name: String| Claims { name, bmap, sha256 };
-        match place {
-            Place::File(path) => Image::of_path(path, claims(path.display().to_string())),
-            Place::Stdin => Image::once(Box::new(io::stdin()), claims("standard input".into())),
-            Place::Url(url) => {
+        match location {
+            ImageLocation::File(path) => Image::from_path(path, claims(path.display().to_string())),
+            ImageLocation::Stdin => Image::once(Box::new(io::stdin()), claims("standard input".into())),
+            ImageLocation::Url(url) => {
                 let download = Download::new(url, sha256.is_some())?;
                 let claims = claims(download.name().into());
                 Image::streamed(Box::new(download), claims, None, None)
@@ -108,7 +108,7 @@ impl Image {
         Image::streamed(Box::new(origin), claims, None, None)
     }
 
-    fn of_path(path: &Path, claims: Claims) -> Result<Image, ImageError> {
+    fn from_path(path: &Path, claims: Claims) -> Result<Image, ImageError> {
         let mut file = File::open(path).map_err(Io::on("open", path))?;
         let kind = file.metadata().map_err(Io::on("look at", path))?.file_type();
         if !kind.is_file() && !kind.is_block_device() {
@@ -116,8 +116,8 @@ impl Image {
         }
         let mut start = Vec::new();
         (&mut file).take(LONGEST_MAGIC as u64).read_to_end(&mut start).map_err(Io::on("read", path))?;
-        let format = Format::of(&start);
-        let stamp = Stamp::of(&file, path)?;
+        let format = Format::from_start(&start);
+        let stamp = Stamp::from_file(&file, path)?;
         if format == Format::Raw && kind.is_file() {
             let raw = Raw::new(path, file, claims)?;
             let head = raw.head()?;
@@ -160,8 +160,8 @@ impl Image {
     }
 
     /// What it is for.
-    pub fn kind(&self) -> Result<Kind> {
-        Ok(Kind::of(&self.head)?)
+    pub fn kind(&self) -> Result<ImageKind> {
+        Ok(ImageKind::from_head(&self.head)?)
     }
 
     /// Its first MiB, or all of a shorter one.

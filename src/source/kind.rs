@@ -8,7 +8,7 @@ use crate::table::{self, Table};
 
 /// What an image is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ImageKind {
     /// A whole disk.
     Disk,
     /// A partition: it has no table and is a filesystem.
@@ -17,18 +17,18 @@ pub enum Kind {
     Archive,
 }
 
-impl Kind {
+impl ImageKind {
     /// What begins with `head`.
-    pub(super) fn of(head: &[u8]) -> Result<Kind, TargetError> {
+    pub(super) fn from_head(head: &[u8]) -> Result<ImageKind, TargetError> {
         if table(head)?.is_some() {
-            return Ok(Kind::Disk);
+            return Ok(ImageKind::Disk);
         }
         Ok(if Format::Tar.begins(head) {
-            Kind::Archive
+            ImageKind::Archive
         } else if is_filesystem(head) {
-            Kind::Filesystem
+            ImageKind::Filesystem
         } else {
-            Kind::Disk
+            ImageKind::Disk
         })
     }
 }

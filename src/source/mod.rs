@@ -20,8 +20,8 @@ pub use beside::{SumFileError, companion, sum_beside};
 pub use claims::{Expected, ParseSha256Error, Sha256Sum};
 pub use decode::Format;
 pub use error::ImageError;
-pub use image::{Image, Place};
-pub use kind::Kind;
+pub use image::{Image, ImageLocation};
+pub use kind::ImageKind;
 pub(crate) use pieces::in_threads;
 pub use zip::ZipError;
 

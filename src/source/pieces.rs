@@ -25,7 +25,7 @@ pub(super) struct Ends {
 
 impl Ends {
     /// Those of an image of `len` bytes.
-    pub(super) fn of(len: u64) -> Ends {
+    pub(super) fn for_len(len: u64) -> Ends {
         let head = ENDS.min(len);
         Ends { head, tail: (len.saturating_sub(ENDS) / SECTOR_0 * SECTOR_0).max(head), len }
     }

@@ -47,7 +47,7 @@ enum Part {
 impl Raw {
     /// An open file. With a block map only the blocks that it lists are copied.
     pub(super) fn new(path: &Path, file: File, claims: Claims) -> Result<Raw, ImageError> {
-        let stamp = Stamp::of(&file, path)?;
+        let stamp = Stamp::from_file(&file, path)?;
         claims.ensure_len(stamp.len)?;
         Ok(Raw { path: path.into(), file, stamp, claims })
     }
@@ -141,7 +141,7 @@ impl Raw {
     /// The first and the last bytes; sector 0 apart.
     fn critical(&self) -> Result<Vec<TableBytes>, ImageError> {
         let mut critical = Vec::new();
-        for (name, range) in Ends::of(self.len()).named() {
+        for (name, range) in Ends::for_len(self.len()).named() {
             for bytes in pieces::inside(&self.claims.mapped(self.len()), range) {
                 let mut buffer = vec![0; (bytes.end - bytes.start) as usize];
                 self.file.read_exact_at(&mut buffer, bytes.start).map_err(Io::on("read", &self.path))?;
@@ -153,7 +153,7 @@ impl Raw {
 
     /// What lies between head and tail, cut for copying; holes are not read.
     fn parts(&self) -> Result<Vec<Part>, ImageError> {
-        let ends = Ends::of(self.len());
+        let ends = Ends::for_len(self.len());
         let mut parts = Vec::new();
         for range in pieces::inside(&self.claims.mapped(self.len()), ends.head..ends.tail) {
             let mut at = range.start;

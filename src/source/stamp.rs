@@ -18,7 +18,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    pub(super) fn of(file: &File, path: &Path) -> Result<Stamp, Io> {
+    pub(super) fn from_file(file: &File, path: &Path) -> Result<Stamp, Io> {
         let found = file.metadata().map_err(Io::on("look at", path))?;
         Ok(Stamp {
             len: found.len(),
@@ -30,7 +30,7 @@ impl Stamp {
 
     /// Fails if the file was written to since.
     pub(super) fn ensure_same(&self, file: &File, path: &Path) -> Result<(), ImageError> {
-        let now = Stamp::of(file, path)?;
+        let now = Stamp::from_file(file, path)?;
         // A new name or link changes the ctime too, and no bytes.
         match (now.len, now.mtime) == (self.len, self.mtime) {
             true => Ok(()),

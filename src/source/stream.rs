@@ -72,7 +72,7 @@ impl Stream {
         let begun = begin(&*origin, &claims, member.as_ref())?;
         let format = begun.rest.format();
         let image = claims.name.clone();
-        match (format, Format::of(&begun.head[..begun.head.len().min(LONGEST_MAGIC)])) {
+        match (format, Format::from_start(&begun.head[..begun.head.len().min(LONGEST_MAGIC)])) {
             _ if begun.head.is_empty() => return Err(ImageError::Empty(image)),
             (Format::Raw, Format::Raw) => {}
             (Format::Other(format), _) | (_, Format::Other(format)) => {
@@ -198,7 +198,7 @@ impl Stream {
     }
 
     fn fault(&self, fault: super::decode::Fault) -> ImageError {
-        ImageError::of_fault(&self.claims.name, self.format, fault)
+        ImageError::from_fault(&self.claims.name, self.format, fault)
     }
 
     /// Whether what was unpacked so far is inside of the target.
@@ -251,7 +251,7 @@ impl Stream {
 
     /// What was held back of an image of `len` bytes; what is none of its tail is passed on.
     fn ends(&self, head: &[u8], held: VecDeque<Chunk>, len: u64, ordered: &Sender<Chunk>) -> Vec<TableBytes> {
-        let ends = Ends::of(len);
+        let ends = Ends::for_len(len);
         let mut tail = Vec::new();
         for mut chunk in held {
             let before = ends.tail.saturating_sub(chunk.at).min(chunk.len as u64) as usize;
@@ -301,10 +301,10 @@ fn next_buffer(empty: &Receiver<AlignedBuffer>, made: &mut usize) -> Option<Alig
 
 /// Opens a stream and takes its head.
 fn begin(origin: &dyn Origin, claims: &Claims, member: Option<&Member>) -> Result<Begun, ImageError> {
-    let fault = |format| move |fault| ImageError::of_fault(&claims.name, format, fault);
+    let fault = |format| move |fault| ImageError::from_fault(&claims.name, format, fault);
     let reader = origin.open()?;
-    let input =
-        Input::new(reader, claims.wants_given()).map_err(|error| ImageError::of_read(&claims.name, error))?;
+    let input = Input::new(reader, claims.wants_given())
+        .map_err(|error| ImageError::from_read_error(&claims.name, error))?;
     let mut rest = Decoded::open(input, member.cloned()).map_err(|(format, error)| fault(format)(error))?;
     let mut head = vec![0; ENDS as usize];
     let len = rest.fill(&mut head).map_err(fault(rest.format()))?;

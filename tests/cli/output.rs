@@ -11,7 +11,7 @@ use crate::harness::tools::{command, oracle};
 use serde_json::{Value, json};
 use skiff_image::event::{Event, Listener, Phase, Silent};
 use skiff_image::flash::summary::{Operation, Spent};
-use skiff_image::flash::{Commit, Meter, Options};
+use skiff_image::flash::{Commit, FlashOptions, Meter};
 use skiff_image::report::{Events, Report};
 use skiff_image::storage::{Memory, Target};
 use skiff_image::table::TableBytes;
@@ -208,7 +208,7 @@ fn the_summary_has_bytes_phases_and_what_took_longest() {
         target.zero(4 * MIB, MIB)?;
         Ok(Vec::new())
     };
-    let options = Options::default();
+    let options = FlashOptions::default();
     Commit { target: &meter, used: false, regions: &[], listener: &meter, options }
         .run(&source)
         .expect("is written");

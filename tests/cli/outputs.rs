@@ -18,7 +18,7 @@ use crate::harness::tools::{command, oracle};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use skiff_image::event::Silent;
-use skiff_image::flash::{Commit, HeldBack, Options};
+use skiff_image::flash::{Commit, FlashOptions, HeaderLast};
 use skiff_image::fs::ext4;
 use skiff_image::storage::{Fault, Faulty, Memory, Region, Target};
 use skiff_image::tree::archive::read_archive;
@@ -699,13 +699,13 @@ fn partition_with(fault: Option<Fault>) -> (Memory, bool) {
     };
     let layout = ext4::layout(&tree, &options, LEN).expect("it fits");
     let faulty = Faulty::new(&partition, fault.unwrap_or(Fault::Full { after: u64::MAX }));
-    let options = Options::default();
+    let options = FlashOptions::default();
     let commit = Commit { target: &faulty, used: true, regions: &[], listener: &Silent, options };
     let source = |target: &dyn Target| {
         ext4::write(&layout, &Region::whole(target, "system"))?;
         Ok(Vec::new())
     };
-    let done = commit.run(&HeldBack { source: &source, len: 4096 });
+    let done = commit.run(&HeaderLast { source: &source, len: 4096 });
     let done = done.is_ok();
     (partition, done)
 }

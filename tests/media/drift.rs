@@ -484,14 +484,14 @@ fn a_medium_that_is_too_short_is_told() {
 #[test]
 fn what_flashing_grew_is_drift() {
     use skiff_image::event::Silent;
-    use skiff_image::flash::{Fit, Options};
+    use skiff_image::flash::{FlashOptions, ResizePolicy};
     use skiff_image::source::Image;
     use skiff_image::storage::{Geometry, ImageFile};
     for table in ["gpt", "mbr"] {
         let project = used_project(table);
         let geometry = Geometry { len: 300 * MIB, sector_size: 512 };
         let target = ImageFile::create(&project.path("out/card"), geometry, false).expect("a file");
-        let options = Options { fit: Fit::LastPartition, ..Options::default() };
+        let options = FlashOptions { fit: ResizePolicy::LastPartition, ..FlashOptions::default() };
         let image = Image::open(&project.path(IMAGE), None).expect("an image");
         let done = image.copy(&target, true, &Silent, options).expect("written");
         assert!(done.fitted.filesystem.is_some(), "{:?}", done.fitted);

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use skiff_image::device::marker;
 use skiff_image::error::ErrorKind;
 use skiff_image::event::Silent;
-use skiff_image::flash::journal::{Header, Medium};
-use skiff_image::flash::{Commit, Done, Journal, Options, Unwritten};
+use skiff_image::flash::journal::{Header, MediumId};
+use skiff_image::flash::{Commit, Done, FlashOptions, Journal, Unwritten};
 use skiff_image::source::Source;
 use skiff_image::storage::{
     Fault, FaultKind, FaultLocation, Faulty, Geometry, Layer, Memory, ReadFrom, Target, TargetError, WriteOp,
@@ -47,7 +47,7 @@ fn used_medium() -> Memory {
     memory
 }
 
-fn flash(target: &dyn Target, source: &dyn Source, options: Options) -> skiff_image::Result<Done> {
+fn flash(target: &dyn Target, source: &dyn Source, options: FlashOptions) -> skiff_image::Result<Done> {
     Commit { target, used: true, regions: &[], listener: &Silent, options }.run(source)
 }
 
@@ -109,7 +109,8 @@ fn what_was_read_back_wrong_is_written_again() {
         let memory = used_medium();
         let faulty = Faulty::new(&memory, fault);
         let counted = Counted::new(&faulty);
-        let done = flash(&counted, &source, Options { retries: 2, ..Options::default() }).expect("mended");
+        let done =
+            flash(&counted, &source, FlashOptions { retries: 2, ..FlashOptions::default() }).expect("mended");
         assert_complete(&memory);
         let [again] = done.rewritten.as_slice() else { panic!("{fault:?}: {:?}", done.rewritten) };
         assert_eq!((again.times, again.damage.len), (1, MIB));
@@ -136,7 +137,8 @@ fn a_source_that_cannot_be_read_twice_is_not_written_again() {
     }
     let memory = used_medium();
     let faulty = Faulty::new(&memory, Fault::Flip { write: 7, bit: 99 });
-    let error = flash(&faulty, &Once, Options { retries: 2, ..Options::default() }).expect_err("noticed");
+    let error =
+        flash(&faulty, &Once, FlashOptions { retries: 2, ..FlashOptions::default() }).expect_err("noticed");
     assert_eq!(error.kind(), ErrorKind::Mismatch);
     assert_eq!(table::read(&memory).expect("reads"), None);
 }
@@ -144,11 +146,11 @@ fn a_source_that_cannot_be_read_twice_is_not_written_again() {
 #[test]
 fn only_what_differs_is_written() {
     let memory = used_medium();
-    flash(&memory, &source, Options::default()).expect("flashes");
+    flash(&memory, &source, FlashOptions::default()).expect("flashes");
     memory.write_at(&[0], 50 * MIB + 17).expect("differs");
     memory.write_at(&[1], 5 * MIB + BODY).expect("differs in zeros");
     let counted = Counted::new(&memory);
-    let options = Options { only_changed: true, ..Options::default() };
+    let options = FlashOptions { only_changed: true, ..FlashOptions::default() };
     let done = flash(&counted, &source, options).expect("flashes");
     assert_complete(&memory);
     assert_eq!(done.unchanged, BODY + 3 * MIB - 2 * (64 << 10));
@@ -159,7 +161,7 @@ fn only_what_differs_is_written() {
 }
 
 fn journal_of(path: &Path, resume: bool) -> Journal {
-    let medium = Medium { model: None, serial: Some("7".into()), len: DISK };
+    let medium = MediumId { model: None, serial: Some("7".into()), len: DISK };
     let header = Header::new(medium, "the image".into(), Digest::of(b"image"));
     match resume {
         true => Journal::resume(path, header).expect("resumes"),
@@ -174,7 +176,7 @@ fn an_interrupted_run_goes_on() {
     let memory = used_medium();
     let journal = journal_of(&path, false);
     let faulty = Faulty::new(&memory, Fault::Vanish { after: 150 * MIB });
-    let options = Options { journal: Some(&journal), ..Options::default() };
+    let options = FlashOptions { journal: Some(&journal), ..FlashOptions::default() };
     flash(&faulty, &source, options).expect_err("pulled out");
     drop(journal);
     assert_eq!(table::read(&memory).expect("reads"), None);
@@ -182,7 +184,7 @@ fn an_interrupted_run_goes_on() {
 
     let journal = journal_of(&path, true);
     let counted = Counted::new(&memory);
-    let options = Options { journal: Some(&journal), ..Options::default() };
+    let options = FlashOptions { journal: Some(&journal), ..FlashOptions::default() };
     let done = flash(&counted, &source, options).expect("goes on");
     assert_complete(&memory);
     assert_eq!(done.resumed, 128 * MIB, "two windows");
@@ -202,11 +204,11 @@ fn a_resumed_run_trusts_nothing() {
     let memory = used_medium();
     let journal = journal_of(&path, false);
     let faulty = Faulty::new(&memory, Fault::Vanish { after: 150 * MIB });
-    flash(&faulty, &source, Options { journal: Some(&journal), ..Options::default() })
+    flash(&faulty, &source, FlashOptions { journal: Some(&journal), ..FlashOptions::default() })
         .expect_err("pulled out");
     memory.write_at(&[0], 20 * MIB).expect("somebody wrote to it");
     let journal = journal_of(&path, true);
-    let options = Options { journal: Some(&journal), retries: 1, ..Options::default() };
+    let options = FlashOptions { journal: Some(&journal), retries: 1, ..FlashOptions::default() };
     let done = flash(&memory, &source, options).expect("mended");
     assert_eq!(done.rewritten.len(), 1);
     assert_complete(&memory);
@@ -220,7 +222,7 @@ fn a_medium_without_the_marker_of_the_run_is_refused_and_left_alone() {
     let memory = used_medium();
     let before = memory.to_vec();
     let journal = journal_of(&path, true);
-    let error = flash(&memory, &source, Options { journal: Some(&journal), ..Options::default() });
+    let error = flash(&memory, &source, FlashOptions { journal: Some(&journal), ..FlashOptions::default() });
     let error = error.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert_eq!(
@@ -239,14 +241,16 @@ fn a_run_that_stopped_while_it_made_the_medium_bootable_goes_on() {
         let journal = journal_of(&path, false);
         // The last operations: the write of sector 0, and what comes after.
         let faulty = Faulty::new(&memory, Fault::Vanish { after: BODY + write * 512 });
-        let failed = flash(&faulty, &source, Options { journal: Some(&journal), ..Options::default() });
+        let failed =
+            flash(&faulty, &source, FlashOptions { journal: Some(&journal), ..FlashOptions::default() });
         drop(journal);
         if failed.is_ok() {
             assert!(write > 0, "the fault was too late");
             break;
         }
         let journal = journal_of(&path, true);
-        flash(&memory, &source, Options { journal: Some(&journal), ..Options::default() }).expect("goes on");
+        flash(&memory, &source, FlashOptions { journal: Some(&journal), ..FlashOptions::default() })
+            .expect("goes on");
         assert_complete(&memory);
     }
 }
@@ -255,7 +259,7 @@ fn a_run_that_stopped_while_it_made_the_medium_bootable_goes_on() {
 fn what_nobody_writes_is_cleared() {
     for (unwritten, expected) in [(Unwritten::Keep, 0xa5), (Unwritten::Discard, 0xa5), (Unwritten::Zero, 0)] {
         let memory = used_medium();
-        flash(&memory, &source, Options { unwritten, ..Options::default() }).expect("flashes");
+        flash(&memory, &source, FlashOptions { unwritten, ..FlashOptions::default() }).expect("flashes");
         assert_complete(&memory);
         let bytes = memory.to_vec();
         for range in [MIB..4 * MIB, 4 * MIB + BODY + 3 * MIB..DISK - MIB] {
@@ -270,7 +274,8 @@ fn what_reads_zero_already_is_not_zeroed_again() {
     let memory = Memory::new(DISK);
     memory.write_at(&[7], 200 * MIB + 5).expect("old");
     let counted = Counted::new(&memory);
-    flash(&counted, &source, Options { unwritten: Unwritten::Zero, ..Options::default() }).expect("flashes");
+    flash(&counted, &source, FlashOptions { unwritten: Unwritten::Zero, ..FlashOptions::default() })
+        .expect("flashes");
     assert_complete(&memory);
     assert_eq!(memory.to_vec()[200 * MIB as usize + 5], 0);
     // Both ends, the body with its zeros, one block, sector 0.
@@ -281,7 +286,7 @@ fn what_reads_zero_already_is_not_zeroed_again() {
 fn a_medium_that_is_full_is_too_small() {
     let memory = used_medium();
     let faulty = Faulty::new(&memory, Fault::Full { after: 20 * MIB });
-    let error = flash(&faulty, &source, Options::default()).expect_err("full");
+    let error = flash(&faulty, &source, FlashOptions::default()).expect_err("full");
     assert_eq!((error.code(), error.hint().as_deref()), (Some("full"), Some("use a larger medium")));
 }
 
@@ -296,7 +301,7 @@ fn zeros_that_do_not_stay_are_noticed() {
             times: u64::MAX,
         },
     );
-    let options = Options { unwritten: Unwritten::Zero, retries: 1, ..Options::default() };
+    let options = FlashOptions { unwritten: Unwritten::Zero, retries: 1, ..FlashOptions::default() };
     let error = flash(&faulty, &source, options).expect_err("noticed");
     assert_eq!(error.kind(), ErrorKind::Mismatch);
 }
@@ -327,7 +332,7 @@ fn a_discarded_range_must_read_zero() {
         let memory = used_medium();
         let discards = Discards { memory: &memory, after };
         let counted = Counted::new(&discards);
-        flash(&counted, &source, Options { unwritten: Unwritten::Zero, ..Options::default() })
+        flash(&counted, &source, FlashOptions { unwritten: Unwritten::Zero, ..FlashOptions::default() })
             .expect("flashes");
         assert_complete(&memory);
         assert!(memory.to_vec()[MIB as usize..4 * MIB as usize].iter().all(|found| *found == 0));

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use rayon::prelude::*;
 use skiff_image::error::ErrorKind;
 use skiff_image::event::Silent;
-use skiff_image::flash::{Commit, Options};
+use skiff_image::flash::{Commit, FlashOptions};
 use skiff_image::readback::Code;
 use skiff_image::storage::{
     Fault, FaultKind, FaultLocation, Faulty, Geometry, Layer, Memory, ReadFrom, Target, TargetError, Tear,
@@ -214,11 +214,11 @@ fn medium(trial: &Trial) -> Memory {
 }
 
 fn flash(trial: &Trial, target: &dyn Target) -> skiff_image::Result<()> {
-    let options = Options {
+    let options = FlashOptions {
         retries: trial.retries,
         only_changed: trial.only_changed,
         probe: Some(1),
-        ..Options::default()
+        ..FlashOptions::default()
     };
     let commit = Commit { target, used: true, regions: &[], listener: &Silent, options };
     let source = |target: &dyn Target| {

@@ -6,7 +6,7 @@ use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::tools::{command, oracle};
 use skiff_image::error::ErrorKind;
 use skiff_image::event::{Event, Phase, Silent};
-use skiff_image::flash::{Commit, Done, Options};
+use skiff_image::flash::{Commit, Done, FlashOptions};
 use skiff_image::readback::RegionRange;
 use skiff_image::storage::{
     Device, Fault, Faulty, Geometry, Layer, Memory, Record, Target, TargetError, WriteOp,
@@ -48,10 +48,10 @@ fn body(target: &dyn Target) -> skiff_image::Result<()> {
 }
 
 fn flash(target: &dyn Target) -> skiff_image::Result<Record> {
-    Ok(flash_with(target, Options::default())?.record)
+    Ok(flash_with(target, FlashOptions::default())?.record)
 }
 
-fn flash_with(target: &dyn Target, options: Options) -> skiff_image::Result<Done> {
+fn flash_with(target: &dyn Target, options: FlashOptions) -> skiff_image::Result<Done> {
     let (critical, regions) = (critical(), regions());
     let commit = Commit { target, used: true, regions: &regions, listener: &Silent, options };
     commit.run(&|target: &dyn Target| {
@@ -151,7 +151,7 @@ fn a_medium_that_fails_at_any_byte_has_no_table() {
 #[test]
 fn a_body_that_fails_keeps_its_message_and_hint() {
     let memory = used_medium();
-    let options = Options::default();
+    let options = FlashOptions::default();
     let commit = Commit { target: &memory, used: false, regions: &[], listener: &Silent, options };
     let error = commit
         .run(&|target: &dyn Target| {
@@ -172,7 +172,7 @@ fn critical_bytes_may_not_meet_others() {
     let piece = |offset, len| TableBytes { name: "blob".into(), offset, bytes: vec![1; len] };
     let message = |critical: &[TableBytes]| {
         let memory = Memory::new(DISK);
-        let options = Options::default();
+        let options = FlashOptions::default();
         let commit = Commit { target: &memory, used: true, regions: &[], listener: &Silent, options };
         let source = |target: &dyn Target| {
             body(target)?;
@@ -205,7 +205,7 @@ fn the_order_is_wipe_write_sync_read_back_commit() {
         Event::Stall { .. } => panic!("memory does not hang"),
     };
     let critical = critical();
-    let options = Options::default();
+    let options = FlashOptions::default();
     let commit = Commit { target: &memory, used: true, regions: &[], listener: &listener, options };
     let source = |target: &dyn Target| {
         body(target)?;

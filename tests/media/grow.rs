@@ -12,8 +12,8 @@ use crate::harness::mount::{can_mount, mount};
 use crate::harness::tools::{command, oracle};
 use skiff_image::error::ErrorKind;
 use skiff_image::event::Silent;
-use skiff_image::flash::journal::{Header, Medium};
-use skiff_image::flash::{Fit, Growth, Journal, Options};
+use skiff_image::flash::journal::{Header, MediumId};
+use skiff_image::flash::{FlashOptions, Growth, Journal, ResizePolicy};
 use skiff_image::fs::ext4::{self, GrowError, Grown, Limit};
 use skiff_image::readback::verify;
 use skiff_image::source::Image;
@@ -831,7 +831,7 @@ fn what_growing_writes_is_read_back_and_written_again() {
         let memory = Memory::new(64 * MIB);
         memory.write_at(&vec![0xA5; 64 * MIB as usize], 0).expect("garbage");
         let target = Forgetful { memory, byte, losses: 1.into() };
-        let options = Options { retries, fit: Fit::LastPartition, ..Options::default() };
+        let options = FlashOptions { retries, fit: ResizePolicy::LastPartition, ..FlashOptions::default() };
         let done = Image::open(&image, None).expect("opens").copy(&target, true, &Silent, options);
         (done, target.memory.to_vec())
     };
@@ -902,13 +902,17 @@ fn a_run_that_stops_while_it_grows_is_resumed() {
     let image = table(temp.path(), 92, "label: gpt\nstart=1MiB, size=90MiB\n");
     make_ext4(&["-b", "1024"], &source(temp.path()), &image, MIB, 90 * MIB);
     let header = || {
-        let medium = Medium { model: None, serial: None, len: 120 * MIB };
+        let medium = MediumId { model: None, serial: None, len: 120 * MIB };
         Header::new(medium, "the image".into(), skiff_image::value::Digest::of(b"the image"))
     };
     let path = temp.path().join("run.journal");
     let run = |memory: &Memory, writes: u64, journal: &Journal| {
         let target = Pulled { memory, writes: writes.into() };
-        let options = Options { fit: Fit::LastPartition, journal: Some(journal), ..Options::default() };
+        let options = FlashOptions {
+            fit: ResizePolicy::LastPartition,
+            journal: Some(journal),
+            ..FlashOptions::default()
+        };
         let done = Image::open(&image, None).expect("opens").copy(&target, true, &Silent, options);
         (done, writes - target.writes.into_inner())
     };

@@ -9,7 +9,7 @@ use crate::harness::tools::{command, oracle};
 use skiff_image::bmap::Bmap;
 use skiff_image::error::ErrorKind;
 use skiff_image::event::Silent;
-use skiff_image::flash::Options;
+use skiff_image::flash::FlashOptions;
 use skiff_image::source::Image;
 use skiff_image::storage::{Device, Fault, Faulty, Geometry, ImageFile, Memory, Record, Recorder, Target};
 use skiff_image::table::{self, Partition, PartitionKind, gpt, mbr};
@@ -47,7 +47,7 @@ fn image(dir: &Path) -> (PathBuf, Record) {
 }
 
 fn bmap_of(path: &Path, record: &Record) -> Bmap {
-    Bmap::of(&fs::File::open(path).expect("open"), path, LEN, record).expect("a map")
+    Bmap::from_record(&fs::File::open(path).expect("open"), path, LEN, record).expect("a map")
 }
 
 /// A medium full of old data.
@@ -63,7 +63,7 @@ fn an_image_is_copied_to_the_last_byte() {
     let (path, _) = image(dir.path());
     let memory = used_medium();
     let image = Image::open(&path, None).expect("open");
-    let done = image.copy(&memory, true, &Silent, Options::default()).expect("copy");
+    let done = image.copy(&memory, true, &Silent, FlashOptions::default()).expect("copy");
     assert_eq!(done.record.len(), LEN);
     let bytes = memory.to_vec();
     assert!(bytes[..LEN as usize] == fs::read(&path).expect("read"));
@@ -76,8 +76,12 @@ fn with_a_block_map_only_what_matters_is_written() {
     let (path, record) = image(dir.path());
     let map = bmap_of(&path, &record);
     let memory = used_medium();
-    let copied =
-        Image::open(&path, Some(map.clone())).expect("open").copy(&memory, true, &Silent, Options::default());
+    let copied = Image::open(&path, Some(map.clone())).expect("open").copy(
+        &memory,
+        true,
+        &Silent,
+        FlashOptions::default(),
+    );
     assert_eq!(copied.expect("copy").record.len(), map.mapped_len());
     let (bytes, expected) = (memory.to_vec(), fs::read(&path).expect("read"));
     for extent in &record.extents {
@@ -99,7 +103,7 @@ fn a_device_holds_the_image_and_a_table() {
         device.write_at(&vec![0xa5; 64 * MIB as usize], 0).expect("old data");
         Image::open(&path, None)
             .expect("open")
-            .copy(&device, true, &Silent, Options::default())
+            .copy(&device, true, &Silent, FlashOptions::default())
             .expect("copy");
         let mut backing = vec![0; LEN as usize];
         disk.backing().read_exact_at(&mut backing, 0).expect("read");
@@ -113,7 +117,10 @@ fn an_image_stays_sparse_in_a_file() {
     let (path, _) = image(dir.path());
     let copy = dir.path().join("copy.img");
     let target = ImageFile::create(&copy, Geometry { len: LEN, sector_size: 512 }, false).expect("create");
-    Image::open(&path, None).expect("open").copy(&target, false, &Silent, Options::default()).expect("copy");
+    Image::open(&path, None)
+        .expect("open")
+        .copy(&target, false, &Silent, FlashOptions::default())
+        .expect("copy");
     target.finish().expect("finish");
     assert!(fs::read(&copy).expect("read") == fs::read(&path).expect("read"));
     assert!(copy.metadata().expect("metadata").blocks() * 512 < 24 * MIB);
@@ -127,7 +134,8 @@ fn a_fault_anywhere_leaves_no_table() {
     for write in [0, 1, 5, 6, 7] {
         let memory = used_medium();
         let faulty = Faulty::new(&memory, Fault::Flip { write, bit: 12_345 });
-        let error = image.copy(&faulty, true, &Silent, Options::default()).map(drop).expect_err("noticed");
+        let error =
+            image.copy(&faulty, true, &Silent, FlashOptions::default()).map(drop).expect_err("noticed");
         assert_eq!(error.kind(), ErrorKind::Mismatch, "write {write}: {error}");
         assert_eq!(table::read(&memory).expect("read"), None, "write {write}");
     }
@@ -160,7 +168,7 @@ fn bmaptool_copies_by_our_map_and_notices_damage() {
     let bytes = Bmap::parse(&fs::read_to_string(&map).expect("read")).expect("parses");
     let memory = used_medium();
     let error =
-        Image::open(&path, Some(bytes)).expect("open").copy(&memory, true, &Silent, Options::default());
+        Image::open(&path, Some(bytes)).expect("open").copy(&memory, true, &Silent, FlashOptions::default());
     let error = error.map(drop).expect_err("noticed");
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     let message = error.to_string();
@@ -190,7 +198,7 @@ fn a_map_of_bmaptool_is_read() {
     let image = Image::open(&path, Some(map)).expect("open");
     image.check(&Silent).expect("their checksums are right");
     let memory = Memory::new(64 * MIB);
-    image.copy(&memory, true, &Silent, Options::default()).expect("copy");
+    image.copy(&memory, true, &Silent, FlashOptions::default()).expect("copy");
     assert!(memory.to_vec()[..LEN as usize] == fs::read(&path).expect("read"));
 }
 
@@ -200,8 +208,10 @@ fn what_cannot_be_copied_is_refused_before_the_medium_is_touched() {
     let (path, record) = image(dir.path());
     let open = |path: &Path, map| Image::open(path, map).err().expect("refused").to_string();
     let small = Memory::new(MIB);
-    let error =
-        Image::open(&path, None).expect("open").copy(&small, true, &Silent, Options::default()).map(drop);
+    let error = Image::open(&path, None)
+        .expect("open")
+        .copy(&small, true, &Silent, FlashOptions::default())
+        .map(drop);
     assert_eq!(
         error.expect_err("too large").to_string(),
         format!("the image `{}` needs 48.0 MiB (50332160 bytes) but `memory` has 1 MiB", path.display())
@@ -231,7 +241,7 @@ fn what_cannot_be_copied_is_refused_before_the_medium_is_touched() {
     let large_sectors = Memory::with_sector_size(8 * MIB, 4096);
     let error = Image::open(&other, None)
         .expect("open")
-        .copy(&large_sectors, true, &Silent, Options::default())
+        .copy(&large_sectors, true, &Silent, FlashOptions::default())
         .map(drop);
     assert_eq!(
         error.expect_err("other sectors").to_string(),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::harness::tools::{command, oracle};
-use skiff_image::device::{Loss, loss};
+use skiff_image::device::{ExistingContents, existing_contents};
 use skiff_image::storage::ReadOnly;
 
 const MIB: u64 = 1 << 20;
@@ -23,8 +23,8 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn of(path: &Path) -> Loss {
-    loss(&ReadOnly::open(path).expect("open"))
+fn of(path: &Path) -> ExistingContents {
+    existing_contents(&ReadOnly::open(path).expect("open"))
 }
 
 fn file(directory: &Path, name: &str, len: u64) -> PathBuf {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use skiff_image::event::Silent;
 use skiff_image::flash::journal::{self, Header, Journal};
-use skiff_image::flash::{Options, Unwritten};
+use skiff_image::flash::{FlashOptions, Unwritten};
 use skiff_image::source::Image;
 use skiff_image::storage::cut::State;
 use skiff_image::storage::{CowMemory, Layer, PowerCut, Record, Target, TargetError, WriteOp};
@@ -71,8 +71,8 @@ fn a_fat_for_a_partition_is_never_half_there() {
 #[test]
 fn other_ways_to_write_are_as_safe() {
     let ways = [
-        ("only what changed", Options { only_changed: true, ..Options::default() }),
-        ("and the rest zeroed", Options { unwritten: Unwritten::Zero, ..Options::default() }),
+        ("only what changed", FlashOptions { only_changed: true, ..FlashOptions::default() }),
+        ("and the rest zeroed", FlashOptions { unwritten: Unwritten::Zero, ..FlashOptions::default() }),
     ];
     let (system, before) = (compose(GPT, Version::New, LEN), older(GPT, LEN));
     for (name, options) in ways {
@@ -120,11 +120,15 @@ fn a_run_with_a_journal_is_never_half_there_and_is_resumed() {
     let path = directory.path().join("journal");
     let (system, before) = (compose(MBR, Version::New, LEN), older(MBR, LEN));
     let header = || {
-        let medium = journal::Medium { model: None, serial: Some("7".into()), len: LEN };
+        let medium = journal::MediumId { model: None, serial: Some("7".into()), len: LEN };
         Header::new(medium, "a board".into(), system.composition.fingerprint())
     };
     let flash = |target: &dyn Target, journal: &Journal| {
-        flash_with(&system, target, Options { retries: 0, journal: Some(journal), ..Options::default() })
+        flash_with(
+            &system,
+            target,
+            FlashOptions { retries: 0, journal: Some(journal), ..FlashOptions::default() },
+        )
     };
     let mut texts = Vec::new();
     let run = Run::record(&before, |target| {
@@ -166,8 +170,9 @@ fn judge_copied(name: &str, board: &str, before: &str) {
     let path = directory.path().join("disk.img");
     finished.write_to(&File::create(&path).expect("a file")).expect("writes");
     let image = Image::open(&path, None).expect("an image");
-    let copy =
-        |target: &dyn Target| alone(|| Ok(image.copy(target, true, &Silent, Options::default())?.record));
+    let copy = |target: &dyn Target| {
+        alone(|| Ok(image.copy(target, true, &Silent, FlashOptions::default())?.record))
+    };
     let run = Run::record(&older(before, LEN), |target| copy(target).expect("copies"));
     let mut chosen = every(10);
     let again = |state: &State| chosen().then(|| copy(&*state.medium));

@@ -15,7 +15,7 @@ use crate::harness::fuse::{BlockDevice, CARD};
 use crate::harness::tools::command;
 use serde_json::Value;
 use skiff_image::event::Silent;
-use skiff_image::flash::{Commit, Options};
+use skiff_image::flash::{Commit, FlashOptions};
 use skiff_image::storage::{Device, Layer, Memory, ReadFrom, Simulation, Target, TargetError, WriteOp};
 use skiff_image::table::TableBytes;
 
@@ -155,7 +155,7 @@ fn what_is_read_back_comes_from_the_medium_and_not_from_the_cache() {
         target.write_at(rest, Forgets::BYTES)?;
         Ok(vec![TableBytes { name: "table".into(), offset: 0, bytes: first.to_vec() }])
     };
-    let options = Options::default();
+    let options = FlashOptions::default();
     let commit = Commit { target: &deceived, used: true, regions: &[], listener: &Silent, options };
     commit.run(&source).expect("the cache deceives who asks it");
     assert!(seen(&device.path, table.len()) == table, "the cache holds the table");

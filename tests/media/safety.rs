@@ -261,7 +261,7 @@ fn a_partition_that_was_not_completed_has_no_filesystem() {
         code: None,
         table,
     };
-    let told = |table| failed(table).of_partition().to_string();
+    let told = |table| failed(table).for_partition().to_string();
     assert_eq!(
         told(TableState::Wiped),
         "it broke; it was left without a filesystem, so that nothing mounts it"

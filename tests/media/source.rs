@@ -22,8 +22,8 @@ use skiff_image::bmap::Bmap;
 use skiff_image::error::{Error, ErrorKind};
 use skiff_image::event::Silent;
 use skiff_image::flash::Broadcast;
-use skiff_image::flash::Options;
-use skiff_image::source::{Expected, Format, Kind, Place, Sha256Sum};
+use skiff_image::flash::FlashOptions;
+use skiff_image::source::{Expected, Format, ImageKind, ImageLocation, Sha256Sum};
 use skiff_image::source::{Image, ImageError, Source};
 use skiff_image::storage::{Fault, Faulty, Geometry, Layer, Memory, Target, TargetError, WriteOp};
 use skiff_image::table::TableBytes;
@@ -171,7 +171,7 @@ fn bmap_of(disk: &[u8]) -> Bmap {
     let path = in_file(dir.path(), "disk.img", disk);
     let file = fs::File::open(&path).expect("open");
     let mapped = [0..MIB / 2, 3 * MIB..4 * MIB, 5 * MIB..6 * MIB, LEN - 4096..LEN];
-    Bmap::of_ranges(&file, &path, LEN, &mapped).expect("a map")
+    Bmap::from_ranges(&file, &path, LEN, &mapped).expect("a map")
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn every_format_gives_the_same_bytes_from_files_and_pipes() {
         let path = in_file(dir.path(), "image.txt", &bytes);
         let file = Image::open(&path, None).unwrap_or_else(|error| panic!("{what}: {error}"));
         let pipe = streamed(&bytes, None, None).unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!((file.format(), file.kind().expect("readable")), (format, Kind::Disk), "{what}");
+        assert_eq!((file.format(), file.kind().expect("readable")), (format, ImageKind::Disk), "{what}");
         for (from, image) in [("file", file), ("pipe", pipe)] {
             let medium = written(&image).unwrap_or_else(|error| panic!("{what} from a {from}: {error}"));
             assert!(medium[..LEN as usize] == disk, "{what} from a {from}");
@@ -290,19 +290,19 @@ fn a_wrong_hash_leaves_nothing_bootable_and_a_right_one_is_no_obstacle() {
     let Some(formats) = all_formats("a_wrong_hash_leaves_nothing_bootable") else { return };
     let (dir, disk) = (scratch(), disk());
     for (what, format, bytes) in formats {
-        let place = Place::File(in_file(dir.path(), "image.txt", &bytes));
-        let open = |sha256| Image::from_place(&place, None, Some(sha256)).expect("opens");
+        let place = ImageLocation::File(in_file(dir.path(), "image.txt", &bytes));
+        let open = |sha256| Image::from_location(&place, None, Some(sha256)).expect("opens");
         for right in [Expected::Given(sha256(&bytes)), Expected::Decoded(sha256(&disk))] {
             let memory = used_medium();
             open(right)
-                .copy(&memory, true, &Silent, Options::default())
+                .copy(&memory, true, &Silent, FlashOptions::default())
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert!(memory.to_vec()[..LEN as usize] == disk, "{what}");
         }
         for wrong in [Expected::Given(sha256(b"")), Expected::Decoded(sha256(b""))] {
             let memory = used_medium();
             let error =
-                open(wrong).copy(&memory, true, &Silent, Options::default()).map(drop).expect_err(what);
+                open(wrong).copy(&memory, true, &Silent, FlashOptions::default()).map(drop).expect_err(what);
             assert_eq!(table::read(&memory).expect("read"), None, "{what}");
             let (of, found) = match wrong {
                 Expected::Given(_) => ("", sha256(&bytes)),
@@ -568,7 +568,7 @@ fn a_hash_or_a_block_map_is_an_identity_of_its_own() {
     let (dir, disk) = (scratch(), disk());
     let (first, second) = (in_file(dir.path(), "1", &disk), in_file(dir.path(), "2", &disk));
     let identity = |path: &Path, bmap: Option<Bmap>, sha256| {
-        Image::from_place(&Place::File(path.into()), bmap, sha256)
+        Image::from_location(&ImageLocation::File(path.into()), bmap, sha256)
             .expect("opens")
             .identity()
             .expect("there is one")
@@ -593,10 +593,10 @@ fn kinds_are_told_by_the_first_bytes() {
         bytes[69_999] = 1;
         streamed(&bytes, None, None).expect("opens").kind().expect("readable")
     };
-    assert_eq!(kind(257, b"ustar"), Kind::Archive);
-    assert_eq!(kind(0, b"hsqs"), Kind::Filesystem);
-    assert_eq!(kind(1080, &[0x53, 0xef]), Kind::Filesystem);
-    assert_eq!(kind(0, b"anything"), Kind::Disk);
+    assert_eq!(kind(257, b"ustar"), ImageKind::Archive);
+    assert_eq!(kind(0, b"hsqs"), ImageKind::Filesystem);
+    assert_eq!(kind(1080, &[0x53, 0xef]), ImageKind::Filesystem);
+    assert_eq!(kind(0, b"anything"), ImageKind::Disk);
 }
 
 #[test]
@@ -623,7 +623,7 @@ fn sectors_of_another_size_are_told_for_packed_images_too() {
 /// An image at an address, with its hash.
 #[cfg(feature = "network")]
 fn fetched(url: &str, bytes: &[u8]) -> Result<Image, ImageError> {
-    Image::from_place(&Place::Url(url.into()), None, Some(Expected::Given(sha256(bytes))))
+    Image::from_location(&ImageLocation::Url(url.into()), None, Some(Expected::Given(sha256(bytes))))
 }
 
 #[cfg(feature = "network")]
@@ -675,7 +675,7 @@ fn a_download_that_breaks_is_taken_up() {
 fn addresses_that_cannot_be_fetched_are_told() {
     use skiff_image::error::Diagnostic;
     let refusal = |url: &str, sum: Option<Expected>| {
-        let error = Image::from_place(&Place::Url(url.into()), None, sum).err().expect("refused");
+        let error = Image::from_location(&ImageLocation::Url(url.into()), None, sum).err().expect("refused");
         format!("{error}; {}", error.hint().expect("it has one"))
     };
     let sum = Some(Expected::Given(sha256(b"")));

@@ -7,7 +7,7 @@ use skiff_image::board::{Board, DescriptorSource, NoFamilies};
 use skiff_image::compose::Composition;
 use skiff_image::demo;
 use skiff_image::event::Silent;
-use skiff_image::flash::Options;
+use skiff_image::flash::FlashOptions;
 use skiff_image::fs::squashfs::Resources;
 use skiff_image::layer::{self, Environment};
 use skiff_image::persist::PreSeed;
@@ -195,11 +195,15 @@ fn shrink(directory: &Path, version: Version) {
 
 /// Writes a system onto a medium that may hold another one.
 pub fn flash(system: &System, target: &dyn Target) -> skiff_image::Result<Record> {
-    flash_with(system, target, Options::default())
+    flash_with(system, target, FlashOptions::default())
 }
 
 /// The same in another way.
-pub fn flash_with(system: &System, target: &dyn Target, options: Options) -> skiff_image::Result<Record> {
+pub fn flash_with(
+    system: &System,
+    target: &dyn Target,
+    options: FlashOptions,
+) -> skiff_image::Result<Record> {
     alone(|| Ok(system.composition.run(target, true, &Silent, options)?.1.record))
 }
 
