@@ -83,8 +83,10 @@ pub mod board;
 pub mod boot;
 pub mod buildroot;
 pub mod cache;
+#[doc(hidden)] // of the program, not of the library
 pub mod cli;
 pub mod compose;
+#[doc(hidden)] // of the program, not of the library
 pub mod demo;
 pub mod device;
 pub mod event;
@@ -101,6 +103,7 @@ pub mod plan;
 pub mod process;
 pub mod readback;
 pub mod recognize;
+#[doc(hidden)] // of the program, not of the library
 pub mod report;
 pub mod rootfs;
 pub mod source;

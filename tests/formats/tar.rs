@@ -110,11 +110,11 @@ fn a_large_file_has_its_length_in_a_record() {
     /// Keeps the first MiB that is not zeros of a long run.
     struct Head(Vec<u8>);
     impl tar::Sink for Head {
-        fn put(&mut self, bytes: &[u8]) -> Result<(), TarError> {
+        fn append(&mut self, bytes: &[u8]) -> Result<(), TarError> {
             self.0.extend_from_slice(bytes);
             Ok(())
         }
-        fn zeros(&mut self, _: u64) -> Result<(), TarError> {
+        fn append_zeros(&mut self, _: u64) -> Result<(), TarError> {
             Ok(())
         }
     }

@@ -92,3 +92,5 @@ pub mod tree;
 pub mod value;
 
 pub use error::{Error, Result};
+/// Crate of the ids that partitions and filesystems have, in the version that is used here.
+pub use uuid;

@@ -28,27 +28,27 @@ pub fn write(layout: &Layout, compression: Compression, out: &mut dyn Write) -> 
     let mut plain = Counted { inner: encoder, count: 0 };
     let mut files = Vec::new();
     for entry in &layout.entries {
-        put_entry(entry, &mut plain, &mut files)?;
+        append_entry(entry, &mut plain, &mut files)?;
     }
-    put(&mut plain, &Header { nlink: 1, ..Header::default() }.encode(TRAILER))?;
+    append(&mut plain, &Header { nlink: 1, ..Header::default() }.encode(TRAILER))?;
     let plain_len = plain.count.next_multiple_of(BLOCK_SIZE);
     let rest = (plain_len - plain.count) as usize;
-    put(&mut plain, &[0; BLOCK_SIZE as usize][..rest])?;
+    append(&mut plain, &[0; BLOCK_SIZE as usize][..rest])?;
     debug_assert_eq!(plain_len, layout.len());
     let counted = plain.inner.finish().map_err(output)?;
     counted.inner.flush().map_err(output)?;
     Ok(Written { files, len: counted.count, plain_len })
 }
 
-fn put_entry(entry: &Entry, out: &mut impl Write, files: &mut Vec<WrittenFile>) -> Result<(), CpioError> {
-    put(out, &entry.header.encode(entry.name()))?;
+fn append_entry(entry: &Entry, out: &mut impl Write, files: &mut Vec<WrittenFile>) -> Result<(), CpioError> {
+    append(out, &entry.header.encode(entry.name()))?;
     match entry.data {
         Data::None => {}
-        Data::Target(target) => put(out, target)?,
+        Data::Target(target) => append(out, target)?,
         // The digest is filled in when the content comes with the last name.
         Data::Later => files.push(written(entry, 0, Digest([0; 32]))),
         Data::Content(content) => {
-            let blake3 = put_content(content, out)?;
+            let blake3 = append_content(content, out)?;
             let waiting = if entry.header.nlink > 1 { entry.header.nlink as usize - 1 } else { 0 };
             let first = files.len() - waiting;
             for file in &mut files[first..] {
@@ -57,29 +57,29 @@ fn put_entry(entry: &Entry, out: &mut impl Write, files: &mut Vec<WrittenFile>) 
             files.push(written(entry, content.len(), blake3));
         }
     }
-    put(out, padding(entry.header.filesize.into()))
+    append(out, padding(entry.header.filesize.into()))
 }
 
 fn written(entry: &Entry, size: u64, blake3: Digest) -> WrittenFile {
     WrittenFile { path: display(&entry.path), size, blake3 }
 }
 
-fn put_content(content: &Content, out: &mut impl Write) -> Result<Digest, CpioError> {
+fn append_content(content: &Content, out: &mut impl Write) -> Result<Digest, CpioError> {
     let mut hasher = blake3::Hasher::new();
     content.for_each_run(|run| match run {
         Run::Data(bytes) => {
             hasher.update(bytes);
-            put(out, bytes)
+            append(out, bytes)
         }
         Run::Hole(len) => zeros(len).try_for_each(|bytes| {
             hasher.update(bytes);
-            put(out, bytes)
+            append(out, bytes)
         }),
     })?;
     Ok(hasher.finalize().into())
 }
 
-fn put(out: &mut impl Write, bytes: &[u8]) -> Result<(), CpioError> {
+fn append(out: &mut impl Write, bytes: &[u8]) -> Result<(), CpioError> {
     out.write_all(bytes).map_err(output)
 }
 

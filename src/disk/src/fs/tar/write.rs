@@ -13,11 +13,11 @@ use crate::value::Digest;
 /// Destination of an archive.
 pub trait Sink {
     /// Appends bytes.
-    fn put(&mut self, bytes: &[u8]) -> Result<(), TarError>;
+    fn append(&mut self, bytes: &[u8]) -> Result<(), TarError>;
 
     /// Appends zeros.
-    fn zeros(&mut self, len: u64) -> Result<(), TarError> {
-        zeros(len).try_for_each(|bytes| self.put(bytes))
+    fn append_zeros(&mut self, len: u64) -> Result<(), TarError> {
+        zeros(len).try_for_each(|bytes| self.append(bytes))
     }
 }
 
@@ -25,7 +25,7 @@ pub trait Sink {
 pub struct Plain<W>(pub W);
 
 impl<W: Write> Sink for Plain<W> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), TarError> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), TarError> {
         self.0.write_all(bytes).map_err(|source| TarError::Output { source })
     }
 }
@@ -34,11 +34,11 @@ impl<W: Write> Sink for Plain<W> {
 pub struct Sparse<'w, 'r>(pub &'w mut RegionWriter<'r>);
 
 impl Sink for Sparse<'_, '_> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), TarError> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), TarError> {
         Ok(self.0.put(bytes)?)
     }
 
-    fn zeros(&mut self, len: u64) -> Result<(), TarError> {
+    fn append_zeros(&mut self, len: u64) -> Result<(), TarError> {
         Ok(self.0.zero_to(self.0.position() + len)?)
     }
 }
@@ -47,15 +47,15 @@ impl Sink for Sparse<'_, '_> {
 pub fn write(layout: &Layout, out: &mut dyn Sink) -> Result<Vec<WrittenFile>, TarError> {
     let mut digests: Vec<Option<(u64, Digest)>> = Vec::with_capacity(layout.members.len());
     for member in &layout.members {
-        out.put(&member.headers)?;
+        out.append(&member.headers)?;
         let digest = match (member.content, member.same_as) {
-            (Some(content), _) => Some((content.len(), put_content(content, out)?)),
+            (Some(content), _) => Some((content.len(), append_content(content, out)?)),
             (None, Some(first)) => digests[first],
             (None, None) => None,
         };
         digests.push(digest);
     }
-    out.zeros(END)?;
+    out.append_zeros(END)?;
     let file = |(member, digest): (&Member, Option<(u64, Digest)>)| {
         let (size, blake3) = digest?;
         Some(WrittenFile { path: display(&member.path), size, blake3 })
@@ -63,18 +63,18 @@ pub fn write(layout: &Layout, out: &mut dyn Sink) -> Result<Vec<WrittenFile>, Ta
     Ok(layout.members.iter().zip(digests).filter_map(file).collect())
 }
 
-fn put_content(content: &Content, out: &mut dyn Sink) -> Result<Digest, TarError> {
+fn append_content(content: &Content, out: &mut dyn Sink) -> Result<Digest, TarError> {
     let mut hasher = blake3::Hasher::new();
     content.for_each_run(|run| match run {
         Run::Data(bytes) => {
             hasher.update(bytes);
-            out.put(bytes)
+            out.append(bytes)
         }
         Run::Hole(len) => {
             hash_zeros(&mut hasher, len);
-            out.zeros(len)
+            out.append_zeros(len)
         }
     })?;
-    out.zeros(content.len().next_multiple_of(BLOCK) - content.len())?;
+    out.append_zeros(content.len().next_multiple_of(BLOCK) - content.len())?;
     Ok(hasher.finalize().into())
 }
