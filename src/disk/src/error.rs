@@ -1,4 +1,4 @@
-//! What every error of the crate can say about itself: its family (who is at fault, and so the exit code) and
+//! Facts that every error of the crate states about itself: its kind (who is at fault, and so the exit code) and
 //! what to do about it.
 //!
 //! Each module has its own `Error` enum with fields; [`Error`] carries any of them to `main`, which prints the
@@ -34,7 +34,7 @@ pub use skiff_diagnostic_derive::Diagnostic;
 /// Result with the crate-wide [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Who is at fault; decides the exit code.
+/// Kind of an error: who is at fault. Decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// A file, flag or environment variable of the user is wrong.
@@ -54,7 +54,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Exit code of the process for an error of this family (0 is success, 2 is a usage error).
+    /// Exit code of the process for an error of this kind (0 is success, 2 is a usage error).
     pub fn exit_code(self) -> u8 {
         match self {
             ErrorKind::Input
@@ -70,20 +70,20 @@ impl ErrorKind {
 
 /// Implemented by the error enum of every module.
 pub trait Diagnostic: std::error::Error + std::any::Any + Send + Sync {
-    /// Who is at fault.
+    /// Returns who is at fault.
     fn kind(&self) -> ErrorKind;
 
-    /// Exit code of the process: that of the family, but for what passes on the code of a program.
+    /// Exit code of the process: that of the kind, but for what passes on the code of a program.
     fn exit_code(&self) -> u8 {
         self.kind().exit_code()
     }
 
-    /// What the reader can do, as a sentence without a full stop.
+    /// Advice to the reader, as a sentence without a full stop.
     fn hint(&self) -> Option<String> {
         None
     }
 
-    /// What happened, for programs: a word that stays the same whatever the message says. Most errors have none.
+    /// Name of what happened, for programs: it stays the same whatever the message says. Most errors have none.
     fn code(&self) -> Option<&'static str> {
         None
     }
@@ -152,11 +152,11 @@ impl fmt::Display for Error {
 #[diagnostic(kind = Io, hint = hint_for(source, path))]
 #[error("cannot {verb} `{}`: {source}", path.display())]
 pub struct Io {
-    /// What was tried, for example `read`.
+    /// Verb of what was tried, for example `read`.
     pub verb: &'static str,
-    /// On which file.
+    /// File it was tried on.
     pub path: PathBuf,
-    /// What the system said.
+    /// Error of the operating system.
     pub source: std::io::Error,
 }
 
@@ -167,7 +167,7 @@ impl Io {
     }
 }
 
-/// What the system said, without the name of a temporary file, which the reader has never heard of.
+/// Error of the operating system without the name of a temporary file, which the reader has never heard of.
 fn without_temporary(error: std::io::Error) -> std::io::Error {
     // The text is all that `tempfile` gives: "<what the system said> at path <name>".
     match error.to_string().split_once(" at path \"") {

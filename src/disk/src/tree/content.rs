@@ -288,7 +288,7 @@ impl Opened<'_> {
     /// The next range at or behind byte `at` that may hold something other than zeros; none if all that is left
     /// is zero. Before the range, and behind it up to the next one, the file stores nothing and reads as zero.
     ///
-    /// What cannot be known counts as data: where the filesystem does not report holes, and where so few bytes are
+    /// Counts what cannot be known as data: where the filesystem does not report holes, and where so few bytes are
     /// left that reading them is as cheap as asking. A range may begin at `at` and end anywhere behind it, so
     /// that a loop over all ranges visits every byte of data once, in order. Takes one or two system calls.
     ///
