@@ -202,7 +202,7 @@ fn region_range(step: &Step) -> RegionRange {
 fn copy(content: &Content, region: &Region) -> Result<()> {
     region.stream(0, |writer| {
         content.for_each_run(|run| match run {
-            Run::Data(bytes) => Ok::<(), Error>(writer.put(bytes)?),
+            Run::Data(bytes) => Ok::<(), Error>(writer.append(bytes)?),
             Run::Hole(len) => Ok(writer.zero_to(writer.position() + len)?),
         })
     })

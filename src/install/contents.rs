@@ -108,7 +108,7 @@ impl<'t> Files<'t> {
         let mut writer = region.writer(0);
         match self {
             Files::Fat(volume, _) => _ = volume.extract(path, &mut writer)?,
-            Files::Ext4(volume, _) => writer.put(&volume.read(path)?)?,
+            Files::Ext4(volume, _) => writer.append(&volume.read(path)?)?,
             Files::None => {}
         }
         writer.finish()?;

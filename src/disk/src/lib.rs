@@ -78,6 +78,7 @@
 //!
 //! Linux only: devices are opened with `O_DIRECT` and `O_EXCL`, and holes are found with `SEEK_DATA`.
 
+#![warn(unreachable_pub)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The derive of `Diagnostic` names the trait by this path, here as in packages that depend on this one.

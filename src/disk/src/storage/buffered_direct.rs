@@ -20,22 +20,27 @@ pub(super) struct BufferedAndDirect<'a> {
 }
 
 impl BufferedAndDirect<'_> {
-    pub fn error(&self, verb: &'static str, offset: u64, len: u64) -> impl FnOnce(io::Error) -> TargetError {
+    pub(super) fn error(
+        &self,
+        verb: &'static str,
+        offset: u64,
+        len: u64,
+    ) -> impl FnOnce(io::Error) -> TargetError {
         let target = self.name.into();
         move |source| TargetError::Io { verb, target, offset, len, source }
     }
 
-    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+    pub(super) fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
         let error = self.error("read", offset, buf.len() as u64);
         self.buffered.read_exact_at(buf, offset).map_err(error)
     }
 
-    pub fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+    pub(super) fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
         let error = self.error("read back", offset, buf.len() as u64);
         self.direct.read_at(buf, offset).map_err(error)
     }
 
-    pub fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
+    pub(super) fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
         let len = buf.len() as u64;
         self.geometry.ensure_inside("write", self.name, offset, len)?;
         self.direct.write_split(self.buffered, buf, offset).map_err(self.error("write", offset, len))
@@ -43,7 +48,7 @@ impl BufferedAndDirect<'_> {
 
     /// Zeroes through `fallocate`; where that cannot be done, for one of the reasons `unable`, by writes to `target`,
     /// which is this one.
-    pub fn zero(
+    pub(super) fn zero(
         &self,
         target: &dyn Target,
         mode: FallocateFlags,
@@ -58,7 +63,7 @@ impl BufferedAndDirect<'_> {
     }
 
     /// Makes a hole in a file where the filesystem can, so that it stays or becomes sparse; else writes zeros.
-    pub fn punch(&self, target: &dyn Target, offset: u64, len: u64) -> Result<(), TargetError> {
+    pub(super) fn punch(&self, target: &dyn Target, offset: u64, len: u64) -> Result<(), TargetError> {
         self.geometry.ensure_inside("zero", self.name, offset, len)?;
         match len {
             0 => Ok(()),

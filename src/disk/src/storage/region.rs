@@ -168,9 +168,9 @@ impl<'a> RegionWriter<'a> {
         self.at + self.filled as u64
     }
 
-    /// Space for the next bytes, at least one and at most `most`: what is put there and counted with
+    /// Space for the next bytes, at least one and at most `most`: what is written there and counted with
     /// [`RegionWriter::advance`] is written without being copied again.
-    pub fn spare(&mut self, most: u64) -> Result<&mut [u8], TargetError> {
+    pub fn spare_capacity(&mut self, most: u64) -> Result<&mut [u8], TargetError> {
         if self.filled == self.room() {
             self.flush_buffer()?;
         }
@@ -179,16 +179,16 @@ impl<'a> RegionWriter<'a> {
         Ok(&mut self.buffer.slice(filled + len)[filled..])
     }
 
-    /// Appends the first `len` bytes of what [`RegionWriter::spare`] gave.
+    /// Appends the first `len` bytes of what [`RegionWriter::spare_capacity`] gave.
     pub fn advance(&mut self, len: usize) {
         assert!(self.filled + len <= self.room(), "no more than there is space for");
         self.filled += len;
     }
 
     /// Appends bytes.
-    pub fn put(&mut self, mut bytes: &[u8]) -> Result<(), TargetError> {
+    pub fn append(&mut self, mut bytes: &[u8]) -> Result<(), TargetError> {
         while !bytes.is_empty() {
-            let space = self.spare(bytes.len() as u64)?;
+            let space = self.spare_capacity(bytes.len() as u64)?;
             let (head, tail) = bytes.split_at(space.len());
             space.copy_from_slice(head);
             self.advance(head.len());
@@ -213,7 +213,7 @@ impl<'a> RegionWriter<'a> {
         assert!(position >= start, "a region writer only moves forward");
         // A short gap is cheaper as part of the next large write.
         if position - start <= 4096 {
-            return self.put(&[0; 4096][..(position - start) as usize]);
+            return self.append(&[0; 4096][..(position - start) as usize]);
         }
         self.flush_buffer()?;
         let len = position - start;
@@ -255,7 +255,7 @@ impl<'a> RegionWriter<'a> {
 
 impl Write for RegionWriter<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.put(buf).map_err(io::Error::other)?;
+        self.append(buf).map_err(io::Error::other)?;
         Ok(buf.len())
     }
 
@@ -315,11 +315,11 @@ mod tests {
     fn a_stream_writes_the_same_and_fails_with_what_went_wrong_first() {
         let (plain, streamed) = (Memory::new(8 << 20), Memory::new(8 << 20));
         let fill = |writer: &mut RegionWriter<'_>| {
-            writer.put(&[1; 100])?;
+            writer.append(&[1; 100])?;
             writer.zero_to(2 << 20)?;
-            writer.put(&vec![2; 3 << 20])?;
+            writer.append(&vec![2; 3 << 20])?;
             writer.skip_to((5 << 20) + 7)?;
-            writer.put(&vec![3; 2 << 20])
+            writer.append(&vec![3; 2 << 20])
         };
         let region = Region::new(&plain, "disk", 512, 8 << 19, "the rest");
         let mut writer = region.writer(0);
@@ -339,11 +339,11 @@ mod tests {
         let memory = Memory::new(1 << 16);
         let region = Region::whole(&memory, "disk");
         let mut writer = region.writer(10);
-        writer.put(b"ab").expect("fits");
+        writer.append(b"ab").expect("fits");
         writer.zero_to(20).expect("fits");
-        writer.put(b"c").expect("fits");
+        writer.append(b"c").expect("fits");
         writer.skip_to(8192).expect("fits");
-        writer.put(b"d").expect("fits");
+        writer.append(b"d").expect("fits");
         assert_eq!(writer.finish().expect("fits"), 8193);
         let bytes = memory.to_vec();
         assert_eq!((&bytes[10..12], bytes[20], bytes[8192]), (b"ab".as_slice(), b'c', b'd'));

@@ -65,14 +65,14 @@ impl Output<'_, '_, '_> {
         let end = (piece.start + piece.blocks) * BLOCK;
         match &piece.data {
             Data::SuperBlock { group } => self.super_block(*group)?,
-            Data::ReservedDescriptors => self.writer.put(&layout.reserved_descriptors())?,
-            Data::BlockBitmap { group } => self.writer.put(&layout.block_bitmap(*group))?,
-            Data::InodeBitmap { group } => self.writer.put(&layout.inode_bitmap(*group))?,
-            Data::InodeTable { group } => self.writer.put(&layout.inode_table(*group))?,
+            Data::ReservedDescriptors => self.writer.append(&layout.reserved_descriptors())?,
+            Data::BlockBitmap { group } => self.writer.append(&layout.block_bitmap(*group))?,
+            Data::InodeBitmap { group } => self.writer.append(&layout.inode_bitmap(*group))?,
+            Data::InodeTable { group } => self.writer.append(&layout.inode_table(*group))?,
             Data::JournalSuperBlock { blocks } => {
-                self.writer.put(&journal_super_block(*blocks as u32, layout.options.uuid))?;
+                self.writer.append(&journal_super_block(*blocks as u32, layout.options.uuid))?;
             }
-            Data::Bytes(bytes) => self.writer.put(bytes)?,
+            Data::Bytes(bytes) => self.writer.append(bytes)?,
             Data::File { node, block } => self.file(*node, block * BLOCK, piece.blocks * BLOCK)?,
             Data::Zero => {}
         }
@@ -88,8 +88,8 @@ impl Output<'_, '_, '_> {
         } else {
             [bytes, [0; 1024], [0; 1024], [0; 1024]]
         };
-        self.writer.put(block.as_flattened())?;
-        Ok(self.writer.put(&self.layout.descriptor_table())?)
+        self.writer.append(block.as_flattened())?;
+        Ok(self.writer.append(&self.layout.descriptor_table())?)
     }
 
     /// At most `len` bytes of a file from `at` on.
@@ -126,7 +126,7 @@ impl Output<'_, '_, '_> {
     fn put_data(&mut self, current: &mut Current, data: Range<u64>) -> Result<(), Ext4Error> {
         let mut at = data.start;
         while at < data.end {
-            let bytes = self.writer.spare(data.end - at)?;
+            let bytes = self.writer.spare_capacity(data.end - at)?;
             current.opened.read_at(bytes, at)?;
             current.hasher.update(bytes);
             let (len, zero) = (bytes.len(), bytes.len() >= LONG_RUN && is_zero(bytes));

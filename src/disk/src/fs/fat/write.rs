@@ -40,7 +40,7 @@ pub fn write(layout: &Layout, region: &Region) -> Result<Written, FatError> {
 
 /// Everything up to the last cluster in use; returns where it ends.
 fn put_all(layout: &Layout, writer: &mut RegionWriter) -> Result<(Vec<WrittenFile>, u64), FatError> {
-    writer.put(&reserved(layout))?;
+    writer.append(&reserved(layout))?;
     for copy in 0..2 {
         put_fat(layout, writer)?;
         writer.zero_to(layout.geometry.fat_start(copy) + layout.geometry.fat_len())?;
@@ -109,13 +109,13 @@ fn put_fat(layout: &Layout, writer: &mut RegionWriter) -> Result<(), FatError> {
         for next in object.first + 1..object.first + object.count {
             entry.put(&mut buffer, next as u32);
             if buffer.len() >= CHUNK as usize {
-                writer.put(&buffer)?;
+                writer.append(&buffer)?;
                 buffer.clear();
             }
         }
         entry.put_end(&mut buffer);
     }
-    writer.put(&buffer)?;
+    writer.append(&buffer)?;
     Ok(())
 }
 
@@ -140,7 +140,7 @@ fn pad_clusters(layout: &Layout, object: &Object, writer: &mut RegionWriter) -> 
     if object.count > 0 {
         let clusters = object.first - FIRST_CLUSTER + object.count;
         let end = layout.geometry.data_start() + clusters * layout.geometry.cluster_size();
-        writer.put(&ZEROS[..(end - writer.position()) as usize])?;
+        writer.append(&ZEROS[..(end - writer.position()) as usize])?;
     }
     Ok(())
 }
@@ -156,7 +156,7 @@ fn put_file(object: &Object, content: &Content, writer: &mut RegionWriter) -> Re
         writer.zero_to(writer.position() + data.start - at)?;
         at = data.start;
         while at < data.end {
-            let bytes = writer.spare(data.end - at)?;
+            let bytes = writer.spare_capacity(data.end - at)?;
             opened.read_at(bytes, at)?;
             hasher.update(bytes);
             let len = bytes.len();
@@ -169,7 +169,7 @@ fn put_file(object: &Object, content: &Content, writer: &mut RegionWriter) -> Re
 
 fn put_object_dir(layout: &Layout, object: &Object, writer: &mut RegionWriter) -> Result<(), FatError> {
     if let ObjectBody::Dir(dir) = &object.body {
-        writer.put(&dir_bytes(layout, object, dir))?;
+        writer.append(&dir_bytes(layout, object, dir))?;
     }
     Ok(())
 }

@@ -38,7 +38,7 @@ impl<'s, 'a> Sink<'s, 'a> {
         self.position += bytes.len() as u64;
         match self.position > self.room {
             true => Ok(()),
-            false => self.writer.put(rest),
+            false => self.writer.append(rest),
         }
     }
 

@@ -35,7 +35,7 @@ pub struct Sparse<'w, 'r>(pub &'w mut RegionWriter<'r>);
 
 impl Sink for Sparse<'_, '_> {
     fn append(&mut self, bytes: &[u8]) -> Result<(), TarError> {
-        Ok(self.0.put(bytes)?)
+        Ok(self.0.append(bytes)?)
     }
 
     fn append_zeros(&mut self, len: u64) -> Result<(), TarError> {
