@@ -13,7 +13,7 @@ use signal_hook::flag;
 
 use crate::storage::{Layer, ReadFrom, Target, TargetError, WriteOp};
 
-/// Whether the user wants a run to end. Copies are about the same run.
+/// Wish of the user that a run ends. Copies are about the same run.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
@@ -46,9 +46,17 @@ impl Interrupt {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the run is to end.
+    /// Returns whether the run is to end.
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::SeqCst)
+    }
+
+    /// Fails if the run is to end; the error says what was done (`writing`) to what.
+    pub fn ensure_not_raised(&self, verb: &'static str, target: &str) -> Result<(), TargetError> {
+        match self.is_raised() {
+            true => Err(TargetError::Interrupted { verb, target: target.into() }),
+            false => Ok(()),
+        }
     }
 }
 
@@ -57,18 +65,30 @@ impl Interrupt {
 pub struct Interruptible<'a> {
     target: &'a dyn Target,
     interrupt: Option<&'a Interrupt>,
+    verb: &'static str,
+    completes: AtomicBool,
 }
 
 impl<'a> Interruptible<'a> {
     /// `target`, until `interrupt` is raised; without one for ever.
     pub fn new(target: &'a dyn Target, interrupt: Option<&'a Interrupt>) -> Interruptible<'a> {
-        Interruptible { target, interrupt }
+        Interruptible { target, interrupt, verb: "writing", completes: AtomicBool::new(false) }
+    }
+
+    /// The same, for work that writes nothing; `verb` is what messages call it.
+    pub fn without_writes(self, verb: &'static str) -> Interruptible<'a> {
+        Interruptible { verb, ..self }
+    }
+
+    /// Lets what follows end by itself: it takes moments, and half of it is worse than all.
+    pub fn complete(&self) {
+        self.completes.store(true, Ordering::SeqCst);
     }
 
     fn ensure_wanted(&self) -> Result<(), TargetError> {
-        match self.interrupt.is_some_and(Interrupt::is_raised) {
-            true => Err(TargetError::Interrupted { target: self.target.name().into() }),
-            false => Ok(()),
+        match self.interrupt.filter(|_| !self.completes.load(Ordering::SeqCst)) {
+            Some(interrupt) => interrupt.ensure_not_raised(self.verb, self.target.name()),
+            None => Ok(()),
         }
     }
 }

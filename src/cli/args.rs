@@ -22,7 +22,7 @@ use crate::workspace::{Selection, Workspace};
 /// Time of all timestamps when `SOURCE_DATE_EPOCH` is not set: 1980-01-01, the earliest that FAT can hold.
 const DEFAULT_TIMESTAMP: Timestamp = 315_532_800;
 
-/// What is composed. Without flags: the layer chain of the environment or of the workspace, its board, and the
+/// Inputs of what is composed. Without flags: the layer chain of the environment or of the workspace, its board, and the
 /// Buildroot output of the workspace.
 #[derive(Debug, Args)]
 pub struct InputArgs {
@@ -68,7 +68,7 @@ pub struct InputArgs {
     threads: Option<u16>,
 }
 
-/// Where boards are found.
+/// Directories of boards.
 #[derive(Debug, Args)]
 pub struct BoardArgs {
     /// Directory with more board descriptors (namespace/name.toml), which win over the built-in ones.
@@ -77,7 +77,7 @@ pub struct BoardArgs {
     directory: Option<OsString>,
 }
 
-/// Where layers are found and which are chosen.
+/// Directories of layers, and the chosen ones.
 #[derive(Debug, Args)]
 pub struct LayerArgs {
     /// Chain of configuration layers, separated by commas or spaces.
@@ -173,17 +173,17 @@ impl LayerArgs {
         Ok(flags + if order { " --skiffos-order" } else { "" })
     }
 
-    /// What the workspace remembers of its last configure, if that is to be used.
+    /// Returns what the workspace remembers of its last configure, if that is to be used.
     pub fn remembered(&self) -> Result<Option<Selection>> {
         if self.forget { Ok(None) } else { Ok(Selection::read_in(&self.configuration())?) }
     }
 
-    /// Whether flag or variable give a chain.
+    /// Returns whether a flag or a variable gives a chain.
     pub fn is_given(&self) -> bool {
         self.chain.as_ref().is_some_and(|chain| !chain.trim().is_empty())
     }
 
-    /// Where the workspace is; the project root must exist.
+    /// Returns the workspace; the project root must exist.
     pub fn place(&self) -> Result<Workspace> {
         Ok(Workspace::for_name(&self.root, &self.workspace())?)
     }
@@ -192,7 +192,7 @@ impl LayerArgs {
         self.below(format!("workspaces/.config_{}", self.workspace()))
     }
 
-    /// How layers are ordered: as asked for, else as at the last configure.
+    /// Returns the order of layers: the one asked for, else that of the last configure.
     pub fn order(&self) -> Result<Order> {
         if self.skiffos_order {
             return Ok(Order::Skiffos);
@@ -201,7 +201,7 @@ impl LayerArgs {
         Ok(remembered.filter(|_| !self.is_order_given()).unwrap_or_default())
     }
 
-    /// Whether flag or variable give an order.
+    /// Returns whether a flag or a variable gives an order.
     pub fn is_order_given(&self) -> bool {
         self.skiffos_order || std::env::var_os("SKIFF_ORDER").is_some_and(|order| !order.is_empty())
     }
@@ -245,7 +245,7 @@ fn is_skiffos_order(text: &str) -> std::result::Result<bool, String> {
     }
 }
 
-/// What is missing on the command line.
+/// Something missing on the command line.
 #[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
 #[diagnostic(kind = Input)]
 enum ArgsError {
@@ -336,7 +336,7 @@ impl InputArgs {
         self.timestamp.and_then(|MaybeTimestamp(timestamp)| timestamp)
     }
 
-    /// What is given, else what the workspace was configured with.
+    /// Returns the time that is given, else the one that the workspace was configured with.
     fn timestamp(&self) -> Result<Option<Timestamp>> {
         let remembered = || {
             let of = |Selection { asked, used, .. }| asked.source_date_epoch.or(used.source_date_epoch);

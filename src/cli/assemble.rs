@@ -8,13 +8,16 @@ use serde::Serialize;
 
 use super::args::{InputArgs, beside};
 use super::cache_args::CacheArgs;
+use super::output_args::OutputArgs;
 use super::preseed_args::PreSeedArgs;
 use super::proof::ProofArgs;
 use crate::board::{Board, Filesystem};
 use crate::cache::Summary;
 use crate::compose::{Composition, compress, publish, temporary_beside};
 use crate::error::{Io, Result};
+use crate::flash::{self, FlashOptions, OpenSession};
 use crate::fs::compress::Compression;
+use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::report::Report;
 use crate::stage::Inputs;
@@ -55,6 +58,9 @@ pub struct Assemble {
 
     #[command(flatten)]
     cache: CacheArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Serialize)]
@@ -66,6 +72,7 @@ struct Assembled {
     bmap: Option<String>,
     manifest: String,
     zst: Option<String>,
+    summary: flash::Summary,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<Summary>,
 }
@@ -82,6 +89,10 @@ impl std::fmt::Display for Assembled {
 
 impl Assemble {
     pub fn run(self, report: &Report) -> Result<()> {
+        self.output.run(report, |report| self.compose(report))
+    }
+
+    fn compose(&self, report: &Report) -> Result<()> {
         let mut inputs = self.inputs.load(&self.first_boot, report)?;
         inputs.resources.verify = self.proof.verify_output();
         inputs.resources.trust_stat = self.cache.trust_stat;
@@ -112,16 +123,20 @@ impl Assemble {
         let ours = manifest_path.is_file();
         let replace = self.force || ours;
         ImageFile::ensure_free(&image, replace)?;
-        // What cannot get its name is told before anything else has got one.
+        // All names are checked before the first file gets its own.
         for path in [&bmap, &manifest_path].into_iter().chain(&zst) {
             ImageFile::ensure_free(path, replace)?;
         }
         let composition = Composition::new(inputs, staged, self.size.map(|size| size.0))?;
         composition.warnings().iter().for_each(|warning| report.warn(warning));
         let file = ImageFile::create(&image, composition.geometry(), replace)?;
-        let progress = report.progress();
-        let (manifest, record, map) = composition.run_mapped(&file, &progress)?;
+        let (interrupt, progress) = (Interrupt::listen(), report.progress());
+        let written = OpenSession::measure(&file, &interrupt, &progress, |open| {
+            let options = open.commit_options(FlashOptions::default());
+            composition.run_mapped(open.target(), open.listener(), options)
+        });
         progress.finish();
+        let ((manifest, record, map), summary) = written?;
         // All three are complete before the first gets its name.
         let map = prepare_text(&bmap, &map.to_xml())?;
         let manifest_text = prepare_manifest(&manifest_path, &manifest)?;
@@ -139,7 +154,7 @@ impl Assemble {
         bmap.as_ref().map_or(Ok(()), |bmap| publish(map, bmap))?;
         publish(manifest_text, &manifest_path)?;
         if let Some(zst) = &zst {
-            compress(&image, &record, zst, self.zst_level)?;
+            compress(&image, &record, zst, self.zst_level, &interrupt)?;
         }
         Ok(Assembled {
             board: inputs.board.name.clone(),
@@ -149,12 +164,13 @@ impl Assemble {
             image: image.display().to_string(),
             bmap: bmap.map(|bmap| bmap.display().to_string()),
             zst: zst.map(|zst| zst.display().to_string()),
+            summary,
             cache: None,
         })
     }
 }
 
-/// How a file of that kind is called.
+/// Returns the extension of a file of that kind.
 fn extension(board: &Board) -> String {
     let compressed = |compression: Compression| match compression {
         Compression::None => String::new(),

@@ -148,14 +148,14 @@ fn list(markdown: bool, boards: &BoardArgs, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// What came of checking a board.
+/// Result of checking a board.
 #[derive(Serialize)]
 struct Checked {
     board: String,
     /// Number of rules that were looked at, by set.
     rules: BTreeMap<String, usize>,
     violations: Vec<Finding>,
-    /// Why no medium can be composed for it, and so nothing was looked at.
+    /// Reason why no medium can be composed for it, and so nothing was checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
 }
@@ -208,7 +208,7 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-/// Why the check of several boards failed; what each breaks is in the document.
+/// Failed check of several boards; the document says what each breaks.
 #[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
 #[diagnostic(kind = Input, hint = "`skiff-image boards check NAME` tells what to change")]
 #[error("{broken} of {checked} boards break rules")]

@@ -19,7 +19,7 @@ pub struct LocalCacheArgs {
     #[arg(long = "cache", value_name = "DIR|off", env = "SKIFF_CACHE")]
     place: Option<OsString>,
 
-    /// What the cache may take of the disk, 5 GiB without it; what was not used for longest is removed.
+    /// Space that the cache may take, 5 GiB without it; what was not used for longest is removed.
     #[arg(long = "cache-size", value_name = "SIZE", env = "SKIFF_CACHE_SIZE", value_parser = maybe_size)]
     bound: Option<MaybeSize>,
 }
@@ -58,7 +58,7 @@ impl LocalCacheArgs {
         }
     }
 
-    /// What the cache may take of the disk.
+    /// Space that the cache may take.
     pub fn bound(&self) -> ByteSize {
         self.bound.and_then(|MaybeSize(size)| size).unwrap_or(cache::DEFAULT_BOUND)
     }
@@ -122,7 +122,7 @@ fn tell(summary: &Summary, succeeded: bool, report: &Report) {
     }
 }
 
-/// Where the user's caches are (XDG Base Directory Specification: only an absolute path counts).
+/// Directory of the user's caches (XDG Base Directory Specification: only an absolute path counts).
 fn cache_home() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     // Build machines name a home that does not exist.

@@ -36,7 +36,7 @@ struct Removed {
     bytes: u64,
 }
 
-/// Why nothing was removed.
+/// Reason why nothing was removed.
 #[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
 #[diagnostic(kind = Refused)]
 enum CleanError {

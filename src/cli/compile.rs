@@ -30,7 +30,7 @@ const LOG: &str = "build.log";
 const TABLES: &str = "rootfs-common";
 /// A layer can name what is built instead of all.
 const TARGET: &str = "metadata/buildtarget";
-/// How many packages are shown.
+/// Number of packages that are shown.
 const SLOWEST: usize = 5;
 
 /// Builds the system of a workspace with Buildroot, after a configure. What is built already is not built again; an
@@ -60,7 +60,7 @@ pub struct Compile {
     output: OutputArgs,
 }
 
-/// What was built.
+/// Result of a build.
 #[derive(Serialize)]
 struct Document {
     workspace: String,
@@ -81,8 +81,7 @@ struct Package {
 
 impl Compile {
     pub fn run(self, report: &Report) -> Result<()> {
-        let report = self.output.report(report)?;
-        self.compile(&report).inspect_err(|error| report.failed(error))
+        self.output.run(report, |report| self.compile(report))
     }
 
     fn compile(&self, report: &Report) -> Result<()> {
@@ -134,7 +133,7 @@ pub fn prepare(
     args.ready(verb, report, interrupt, &mut line)
 }
 
-/// What the first layer that has a say wants built, else all.
+/// Returns what the first layer that names something wants built, else all.
 fn target(layers: &[Layer]) -> Result<Vec<String>> {
     let Some(path) = layers.iter().find_map(|layer| layer.file(TARGET)) else {
         return Ok(vec!["all".into()]);

@@ -60,7 +60,7 @@ pub struct RequestArgs {
     layers: LayerArgs,
 }
 
-/// What is wrong with what was asked.
+/// Mistake in what was asked.
 #[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
 #[diagnostic(kind = Input)]
 enum ConfigError {
@@ -107,7 +107,7 @@ impl RequestArgs {
         }
     }
 
-    /// What is meant by a symbol: without a flag, `CONFIG_` is that of Linux.
+    /// Returns the tree that a symbol belongs to: without a flag, `CONFIG_` is that of Linux.
     fn kind_of(&self, symbol: &str) -> Kind {
         match self.kind() {
             Kind::Buildroot if symbol.starts_with(Kind::Kernel.prefix()) => Kind::Kernel,
@@ -115,7 +115,7 @@ impl RequestArgs {
         }
     }
 
-    /// What the layers ask for, and what the last configure added to that.
+    /// Returns what the layers ask for, and what the last configure added to that.
     fn merged(&self, kind: Kind, report: &Report) -> Result<Merged> {
         let layers = self.layers.resolve()?;
         let of_layer = |fragment: Fragment| {
@@ -134,7 +134,7 @@ impl RequestArgs {
         Ok(merged)
     }
 
-    /// What the last configure added for the hand-off; nothing if there was none.
+    /// Returns what the last configure added for the hand-off; nothing if there was none.
     fn added(&self) -> Result<String> {
         let request =
             self.layers.below(format!("workspaces/.config_{}/buildroot/config", self.layers.workspace()));

@@ -27,7 +27,7 @@ pub struct Configure {
 /// So many files are told by their names.
 const FEW: usize = 3;
 
-/// What the verb says.
+/// Document of the verb.
 #[derive(Serialize)]
 struct Document {
     workspace: String,

@@ -16,7 +16,7 @@ use crate::layer::{self, Chain, Environment, Layer, LayerOrigin, Order};
 use crate::report::Report;
 use crate::workspace::{Asked, Lock, Selection, Used, Workspace};
 
-/// What a workspace is configured from. What is not given is as it was at the last configure.
+/// Sources of a configuration. What is not given is as it was at the last configure.
 #[derive(Debug, Args)]
 pub struct ConfigureArgs {
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub struct ConfigureArgs {
     strict: bool,
 }
 
-/// Where Buildroot keeps downloads.
+/// Variable with the directory of Buildroot's downloads.
 const DOWNLOADS: &str = "BR2_DL_DIR";
 /// The verb that looks at dropped settings even if nothing changed.
 pub const VERB: &str = "configure";
@@ -58,7 +58,7 @@ pub struct Ready {
     pub lock: Lock,
 }
 
-/// What is missing for a configuration.
+/// Something missing for a configuration.
 #[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum ConfigureArgsError {
@@ -188,7 +188,7 @@ impl ConfigureArgs {
         })
     }
 
-    /// What of the last configure is used again.
+    /// Reports what of the last configure is used again.
     fn tell_remembered(&self, before: Option<&Selection>, report: &Report) {
         let Some(Selection { asked, .. }) = before else { return };
         let mut told = Vec::new();
@@ -223,7 +223,7 @@ impl ConfigureArgs {
     }
 }
 
-/// What a user should know about a configuration, whatever it is made for.
+/// Reports what a user should know about a configuration.
 fn tell(configured: &Configured, workspace: &Workspace, report: &Report) {
     configured.notes.iter().for_each(|note| report.note(note));
     configured.warnings.iter().for_each(|warning| report.warn(warning));
@@ -255,7 +255,7 @@ fn epoch() -> Result<Option<i64>, ConfigureArgsError> {
     }
 }
 
-/// What the project calls itself, and when its sources are from.
+/// Returns the version of the project and the time of its sources.
 fn release(workspace: &Workspace, epoch: Option<i64>, interrupt: &Interrupt) -> Result<Release> {
     let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
     let epoch = epoch.map(|epoch| (OsString::from(EPOCH_VARIABLE), OsString::from(epoch.to_string())));

@@ -67,14 +67,16 @@ impl Demo {
         report.note(inspect(&ReadOnly::open(&card)?)?);
 
         report.note("\n3. read the card back and compare it with its manifest");
-        let intact = verify(&ReadOnly::open(&card)?, &manifest, &progress)?;
+        let medium = ReadOnly::open(&card)?;
+        let intact = verify(&medium, &medium, &manifest, &progress)?;
         progress.finish();
         report.note(&intact);
 
         let damaged_byte = victim(&manifest);
         report.note(format!("\n4. flip one bit in byte {damaged_byte} of the card and compare again"));
         flip(&card, damaged_byte)?;
-        let damaged = verify(&ReadOnly::open(&card)?, &manifest, &progress)?;
+        let medium = ReadOnly::open(&card)?;
+        let damaged = verify(&medium, &medium, &manifest, &progress)?;
         progress.finish();
 
         let text = format!("{damaged}\nthe damage was caught, and the file it hit was named");

@@ -5,7 +5,7 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 
-use super::write_args::health_directory;
+use super::session_args::health_directory;
 use crate::device::{Candidate, Disk, Host, Mount, Override, Reason};
 use crate::error::Result;
 use crate::flash::health::History;
@@ -27,16 +27,16 @@ struct Listed {
     #[serde(flatten)]
     device: Candidate,
     mounts: Vec<Mount>,
-    /// Whether `flash` takes it without being forced.
+    /// True if `flash` takes it without `--force`.
     eligible: bool,
-    /// What `--confirm` wants.
+    /// Token for `--confirm`.
     token: String,
     reasons: Vec<Refusal>,
-    /// What `flash --health` has recorded of it.
+    /// Record that `--health` has kept of it.
     health: Option<History>,
 }
 
-/// What speaks against writing a disk.
+/// Reasons against writing a disk.
 #[derive(Serialize)]
 struct Refusal {
     reason: String,
@@ -67,7 +67,7 @@ impl Listed {
 }
 
 impl Listed {
-    /// Whether the first reason tells that already.
+    /// Returns whether the first reason says that already.
     fn begins_with(&self, mount: &str) -> bool {
         self.reasons.first().is_some_and(|first| first.reason.starts_with(mount))
     }

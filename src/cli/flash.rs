@@ -1,7 +1,6 @@
 //! `flash`.
 
 use std::path::Path;
-use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -10,30 +9,29 @@ use super::args::InputArgs;
 use super::assemble::{prepare_manifest, prepare_text};
 use super::cache_args::CacheArgs;
 use super::grow_args::GrowArgs;
+use super::hints;
 use super::image_args::ImageArgs;
 use super::output_args::OutputArgs;
 use super::preseed_args::PreSeedArgs;
 use super::proof::ProofArgs;
+use super::session_args;
 use super::simulate_args::SimulateArgs;
-use super::target_args::{Goes, TargetArgs};
-use super::write_args::{Lane, Run, WriteArgs};
+use super::target_args::{Destination, TargetArgs};
+use super::write_args::WriteArgs;
 use crate::board::TableKind;
 use crate::cache;
 use crate::compose::{Composition, publish};
-use crate::error::{ErrorKind, Result};
-use crate::flash::{Broadcast, Commit, Done, ResizePolicy, Rewritten, Summary, Unwritten};
+use crate::error::{Error, ErrorKind, Result};
+use crate::flash::several::{at_the_same_time, copy_to_each};
+use crate::flash::{DeviceSession, Done, ResizePolicy, Rewritten, SessionSource, Summary, Unwritten};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::plan::PlanError;
 use crate::report::Report;
-use crate::source::{Image, Source};
-use crate::source::{ImageKind, companion};
+use crate::source::{Image, ImageKind, Source, companion};
 use crate::stage::Inputs;
 use crate::storage::Geometry;
 use crate::value::ByteSize;
-
-/// How long a medium that takes nothing may hold up the others.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Args)]
 pub struct Flash {
@@ -46,7 +44,7 @@ pub struct Flash {
     #[command(flatten)]
     image: ImageArgs,
 
-    /// Where to write the manifest of what was composed; without it beside the images of the source.
+    /// File for the manifest of what was composed; without it beside the images of the source.
     #[arg(long, value_name = "FILE", conflicts_with = "image")]
     manifest: Option<std::path::PathBuf>,
 
@@ -72,7 +70,7 @@ pub struct Flash {
     proof: ProofArgs,
 }
 
-/// Why not all media were written.
+/// Reason why not all media were written.
 #[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
 #[diagnostic(kind = Fit)]
 enum SeveralError {
@@ -86,7 +84,7 @@ enum SeveralError {
     OtherLength { first: (String, u64), other: (String, u64) },
 }
 
-/// What became of one medium.
+/// One medium that was written.
 #[derive(Serialize)]
 struct Flashed {
     device: String,
@@ -139,12 +137,7 @@ impl std::fmt::Display for Flashed {
         for Rewritten { damage, times } in &self.rewritten {
             write!(f, "\n  written again {times} times: {damage}")?;
         }
-        for spent in self.summary.phases.iter().filter(|spent| spent.bytes > 0) {
-            write!(f, "\n  {spent}")?;
-        }
-        if let Some(slowest) = self.summary.slowest.first() {
-            write!(f, "\n  slowest: {slowest}")?;
-        }
+        write!(f, "{}", self.summary)?;
         self.manifest.as_ref().map_or(Ok(()), |manifest| write!(f, "\n{manifest}"))
     }
 }
@@ -157,30 +150,30 @@ enum Document<'a> {
     Several { devices: &'a [Flashed] },
 }
 
-impl Goes {
-    fn of_inputs(inputs: &Inputs) -> Goes {
+impl Destination {
+    fn for_inputs(inputs: &Inputs) -> Destination {
         match inputs.board.table {
-            _ if inputs.board.partitions.iter().any(|p| p.filesystem.is_archive()) => Goes::Nowhere,
-            TableKind::None => Goes::Partition { partuuid: inputs.partuuid.clone() },
-            TableKind::Mbr | TableKind::Gpt => Goes::Disk,
+            _ if inputs.board.partitions.iter().any(|p| p.filesystem.is_archive()) => Destination::Nowhere,
+            TableKind::None => Destination::Partition { partuuid: inputs.partuuid.clone() },
+            TableKind::Mbr | TableKind::Gpt => Destination::Disk,
         }
     }
 
     /// A filesystem without a table is for a partition; the manifest beside it knows for which.
-    fn of_image(image: &Image, path: Option<&Path>) -> Result<Goes> {
+    fn for_image(image: &Image, path: Option<&Path>) -> Result<Destination> {
         Ok(match image.kind()? {
-            ImageKind::Disk => Goes::Disk,
-            ImageKind::Archive => Goes::Nowhere,
+            ImageKind::Disk => Destination::Disk,
+            ImageKind::Archive => Destination::Nowhere,
             ImageKind::Filesystem => {
                 let manifest = path.and_then(|path| companion(path, ".manifest.json"));
                 let partuuid = manifest.map(|path| Manifest::read(&path)).transpose()?;
-                Goes::Partition { partuuid: partuuid.and_then(|manifest| manifest.partuuid) }
+                Destination::Partition { partuuid: partuuid.and_then(|manifest| manifest.partuuid) }
             }
         })
     }
 }
 
-/// Sectors of another size are told before any work is done.
+/// Sectors of another size are rejected before any work is done.
 fn reject_other_sectors(inputs: &Inputs, disk: u32) -> Result<()> {
     let (board, wanted) = (&inputs.board, inputs.board.sector_size);
     match wanted == disk {
@@ -199,8 +192,7 @@ fn reject_other_lengths(media: &[(String, Geometry)]) -> Result<(), SeveralError
 
 impl Flash {
     pub fn run(self, report: &Report) -> Result<()> {
-        let report = self.output.report(report)?;
-        self.flash(&report).inspect_err(|error| report.failed(error))
+        self.output.run(report, |report| self.flash(report).map_err(hints::worded_resumable))
     }
 
     fn flash(&self, report: &Report) -> Result<()> {
@@ -211,47 +203,34 @@ impl Flash {
     }
 
     fn copy(&self, image: &Image, report: &Report) -> Result<()> {
-        let goes = Goes::of_image(image, self.image.path())?;
-        let lanes = self.lanes(&goes, image.len().unwrap_or(0), image.planned(), report)?;
-        lanes.iter().try_for_each(|lane| image.ensure_fits(lane.target()))?;
-        let interrupt = Interrupt::listen();
+        let destination = Destination::for_image(image, self.image.path())?;
+        let sessions = self.sessions(&destination, image.len().unwrap_or(0), image.planned(), report)?;
+        sessions.iter().try_for_each(|session| image.ensure_fits(&**session.target()))?;
+        let options = self.write.session(Interrupt::listen(), report);
         let checking = report.progress();
         image.check(&checking)?;
         checking.finish();
-        let run = Run {
-            source: image.name(),
-            identity: image.identity(),
-            unwritten: Unwritten::Zero,
-            fit: self.grow.fit(),
-            interrupt: &interrupt,
-        };
-        let results = match lanes.as_slice() {
-            [lane] => vec![self.copy_onto(lane, image, &run, report)],
-            lanes => Broadcast::new(image, lanes.len(), PATIENCE).run(|readers| {
-                each(lanes.iter().zip(readers), |(lane, reader)| self.copy_onto(lane, &reader, &run, report))
-            }),
-        };
+        let (name, commit) = (image.name(), self.write.options(Unwritten::Zero, self.grow.fit()));
+        let subject = SessionSource { name: &name, identity: image.identity() };
+        let results = copy_to_each(image, &sessions, |session, source| {
+            let device = session.target().name();
+            let listeners = (&report.progress_of(device), report);
+            let (done, summary) = session_args::run(session, subject, &options, listeners, |open| {
+                session.flash(open, source, commit)
+            })?;
+            self.grow.report(&done.fitted, report);
+            Ok(Flashed::new(device, done, summary, None))
+        });
         image.remarks().iter().for_each(|remark| report.warn(remark));
         self.conclude(results, None, report)
     }
 
-    fn copy_onto(&self, lane: &Lane, source: &dyn Source, run: &Run, report: &Report) -> Result<Flashed> {
-        let progress = report.progress_of(lane.target().name());
-        let (done, summary) = self.write.write(lane, run, &progress, report, |meter, options| {
-            Commit { target: meter, used: true, regions: &[], listener: meter, options }.run(source)
-        })?;
-        progress.finish();
-        self.grow.tell(&done.fitted, report);
-        lane.finish();
-        Ok(Flashed::new(lane.target().name(), done, summary, None))
-    }
-
     fn compose(&self, report: &Report) -> Result<()> {
-        // A device that must not be written is refused before any work is done. Only the board tells whether it
-        // should be a partition.
+        // A device that must not be written is refused before any work is done. Only the board says whether it should be
+        // a partition.
         self.target.look()?;
         let mut inputs = self.inputs.load(&self.first_boot, report)?;
-        let media = self.media(&Goes::of_inputs(&inputs), report)?;
+        let media = self.media(&Destination::for_inputs(&inputs), report)?;
         media.iter().try_for_each(|(_, geometry)| reject_other_sectors(&inputs, geometry.sector_size))?;
         reject_other_lengths(&media)?;
         inputs.resources.verify = self.proof.verify_output();
@@ -274,36 +253,32 @@ impl Flash {
             let name = inputs.board.name.replace('/', "-");
             inputs.images.join(format!("skiff-{name}.flashed.manifest.json"))
         });
-        // What cannot be told about the device must not be found out when it is written.
+        // A manifest that cannot be written must not be found out when the device is written.
         drop(prepare_text(&path, "")?);
-        let lanes = self.lanes(&Goes::of_inputs(inputs), 0, None, report)?;
-        let interrupt = Interrupt::listen();
-        let run = Run {
-            source: format!("the image for `{}`", inputs.board.name),
-            identity: Some(composition.fingerprint()),
-            unwritten: Unwritten::Discard,
-            fit: ResizePolicy::Nothing,
-            interrupt: &interrupt,
-        };
-        Ok(each(lanes.iter(), |lane| {
-            let progress = report.progress_of(lane.target().name());
+        let sessions = self.sessions(&Destination::for_inputs(inputs), 0, None, report)?;
+        let options = self.write.session(Interrupt::listen(), report);
+        let name = format!("the image for `{}`", inputs.board.name);
+        let subject = SessionSource { name: &name, identity: Some(composition.fingerprint()) };
+        let commit = self.write.options(Unwritten::Discard, ResizePolicy::Nothing);
+        Ok(at_the_same_time(sessions.iter(), |session| {
+            let device = session.target().name();
+            let listeners = (&report.progress_of(device), report);
             let ((manifest, done), summary) =
-                self.write.write(lane, &run, &progress, report, |meter, options| {
-                    composition.run(meter, true, meter, options)
+                session_args::run(session, subject, &options, listeners, |open| {
+                    composition.run(open.target(), true, open.listener(), open.commit_options(commit))
                 })?;
-            progress.finish();
-            lane.finish();
+            session.reread_partitions();
             publish(prepare_manifest(&path, &manifest)?, &path)?;
-            Ok(Flashed::new(lane.target().name(), done, summary, Some(path.display().to_string())))
+            Ok(Flashed::new(device, done, summary, Some(path.display().to_string())))
         }))
     }
 
     /// Names and sizes of what will be written.
-    fn media(&self, goes: &Goes, report: &Report) -> Result<Vec<(String, Geometry)>> {
+    fn media(&self, destination: &Destination, report: &Report) -> Result<Vec<(String, Geometry)>> {
         if let Some(target) = self.simulate.target()? {
             return Ok(vec![(target.name().into(), target.geometry())]);
         }
-        let candidates = self.target.candidates(goes, 0, report)?;
+        let candidates = self.target.candidates(destination, 0, report)?;
         let medium = |candidate: &crate::device::Candidate| {
             let geometry = Geometry { len: candidate.len, sector_size: candidate.sector_size };
             (candidate.path.display().to_string(), geometry)
@@ -312,17 +287,23 @@ impl Flash {
     }
 
     /// The media, opened for writing.
-    fn lanes(&self, goes: &Goes, need: u64, writes: Option<u64>, report: &Report) -> Result<Vec<Lane>> {
+    fn sessions(
+        &self,
+        destination: &Destination,
+        need: u64,
+        writes: Option<u64>,
+        report: &Report,
+    ) -> Result<Vec<DeviceSession>> {
         if let Some(target) = self.simulate.target()? {
-            return Ok(vec![Lane::of_simulation(target)]);
+            return Ok(vec![DeviceSession::for_target(target)]);
         }
-        let candidates = self.target.candidates(goes, need, report)?;
+        let candidates = self.target.candidates(destination, need, report)?;
         let devices = self.target.claim(&candidates, writes, report)?;
-        let lane = |(candidate, device)| Lane::of_device(candidate, device, report);
-        Ok(candidates.into_iter().zip(devices).map(lane).collect())
+        let session = |(candidate, device)| DeviceSession::for_device(candidate, device);
+        Ok(candidates.into_iter().zip(devices).map(session).collect())
     }
 
-    /// Tells what became of each medium; fails if one was not written.
+    /// Reports what became of each medium; fails if one was not written.
     fn conclude(
         &self,
         results: Vec<Result<Flashed>>,
@@ -343,22 +324,13 @@ impl Flash {
             [one] if of == 1 => report.document(&Document::One(one), text),
             several => report.document(&Document::Several { devices: several }, text),
         }
-        failed.iter().for_each(|error| report.error(error));
-        match failed.first() {
-            Some(first) => Err(SeveralError::Some { failed: failed.len(), of, kind: first.kind() }.into()),
+        let (count, kind) = (failed.len(), failed.first().map(Error::kind));
+        for error in failed {
+            report.error(&hints::worded(hints::worded_resumable(error)));
+        }
+        match kind {
+            Some(kind) => Err(SeveralError::Some { failed: count, of, kind }.into()),
             None => Ok(()),
         }
     }
-}
-
-/// Runs something for each item, all at the same time.
-fn each<I: Send, T: Send>(items: impl Iterator<Item = I>, run: impl Fn(I) -> T + Sync) -> Vec<T> {
-    std::thread::scope(|scope| {
-        let run = &run;
-        let threads: Vec<_> = items.map(|item| scope.spawn(move || run(item))).collect();
-        let join = |thread: std::thread::ScopedJoinHandle<'_, T>| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        threads.into_iter().map(join).collect()
-    })
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::flash::{Fitted, FixedSizeReason, ResizePolicy};
 use crate::report::Report;
 
-/// How a ready image fits a larger medium; what is composed is made for it.
+/// Growth of a ready image on a larger medium; what is composed is made for it.
 #[derive(Debug, Args)]
 pub struct GrowArgs {
     /// Leave the last partition of the image and the ext4 in it as small as they are; the backup of a GPT goes to the end
@@ -19,8 +19,8 @@ impl GrowArgs {
         if self.no_grow { ResizePolicy::Table } else { ResizePolicy::LastPartition }
     }
 
-    /// Says what was made larger, and what was not.
-    pub fn tell(&self, fitted: &Fitted, report: &Report) {
+    /// Reports what was made larger, and what was not.
+    pub fn report(&self, fitted: &Fitted, report: &Report) {
         let said = fitted.to_string();
         if !said.is_empty() {
             report.note(said);

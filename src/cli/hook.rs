@@ -20,7 +20,7 @@ pub const LIMIT_VARIABLE: &str = "SKIFF_HOOK_TIMEOUT";
 
 #[derive(Debug, Args)]
 pub struct Hook {
-    /// Which hooks: those before the images, or those after them.
+    /// Hooks to run: those before the images, or those after them.
     phase: Phase,
 
     #[command(flatten)]
@@ -30,7 +30,7 @@ pub struct Hook {
     limit: HookArgs,
 }
 
-/// How long hooks may take.
+/// Time that hooks may take.
 #[derive(Debug, Args)]
 pub struct HookArgs {
     /// End a hook of a layer that has not ended after this time.

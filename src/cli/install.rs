@@ -10,16 +10,20 @@ use serde::Serialize;
 use super::args::InputArgs;
 use super::assemble::{prepare_manifest, prepare_text};
 use super::cache_args::CacheArgs;
+use super::output_args::OutputArgs;
 use super::proof::ProofArgs;
+use super::session_args::{self, HealthArgs, TimeoutArgs};
 use super::target_args::ConsentArgs;
 use crate::compose::publish;
 use crate::device::{Candidate, Host, Override, Reason, Refused};
 use crate::error::{Io, Result};
-use crate::install::{BlobChange, Change, Installation, Options, Survey};
+use crate::flash::{DeviceSession, SessionSource, Summary};
+use crate::install::{BlobChange, Change, InstallOptions, Installation, Survey};
+use crate::interrupt::Interrupt;
 use crate::persist::PreSeed;
 use crate::report::Report;
 use crate::stage::Inputs;
-use crate::storage::{InPlace, ReadOnly, Target};
+use crate::storage::{InPlace, ReadOnly};
 use crate::value::ByteSize;
 
 #[derive(Debug, Args)]
@@ -47,7 +51,7 @@ pub struct Install {
     #[arg(long)]
     other_board: bool,
 
-    /// Where to write the manifest of what was written; without it beside the images of the source.
+    /// File for the manifest of what was written; without it beside the images of the source.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
 
@@ -59,6 +63,15 @@ pub struct Install {
 
     #[command(flatten)]
     proof: ProofArgs,
+
+    #[command(flatten)]
+    health: HealthArgs,
+
+    #[command(flatten)]
+    timeout: TimeoutArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Serialize)]
@@ -71,6 +84,8 @@ struct Installed<'a> {
     boot_loaders: &'a [BlobChange],
     written: u64,
     manifest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<Summary>,
 }
 
 impl std::fmt::Display for Installed<'_> {
@@ -78,20 +93,23 @@ impl std::fmt::Display for Installed<'_> {
         let (target, written) = (&self.target, ByteSize(self.written));
         match &self.manifest {
             Some(manifest) => {
-                write!(f, "{target}: {written} written, read back from the medium and right\n{manifest}")
+                write!(f, "{target}: {written} written, read back from the medium and right")?;
+                self.summary.iter().try_for_each(|summary| write!(f, "{summary}"))?;
+                write!(f, "\n{manifest}")
             }
             None => write!(f, "{target}: nothing was written"),
         }
     }
 }
 
-/// A target, and the device that it is.
-type Opened = (Arc<dyn Target>, Option<Candidate>);
-
 impl Install {
     pub fn run(self, report: &Report) -> Result<()> {
-        let (target, device) = self.open(report)?;
-        let survey = Survey::new(&target)?;
+        self.output.run(report, |report| self.update(report))
+    }
+
+    fn update(&self, report: &Report) -> Result<()> {
+        let session = self.open(report)?;
+        let survey = Survey::new(session.target())?;
         let mut medium = None;
         let mut inputs = self.inputs.load_onto(report, PreSeed::default(), |board| {
             let found = survey.medium(&board)?;
@@ -107,7 +125,7 @@ impl Install {
             let staged = inputs.stage()?;
             staged.warnings.iter().for_each(|warning| report.warn(warning));
             self.proof.left_out(&staged.left_out, report)?;
-            let options = Options {
+            let options = InstallOptions {
                 boot_loader: self.boot_loader,
                 carry_over: self.carry_over,
                 other_board: self.other_board,
@@ -115,7 +133,7 @@ impl Install {
             let installation = Installation::prepare(&survey, &medium, &inputs, staged, &options)?;
             installation.warnings.iter().for_each(|warning| report.warn(warning));
             report.note(&installation);
-            self.install(&installation, &inputs, device.as_ref(), report)
+            self.install(&installation, &inputs, &session, report)
         })?;
         Ok(())
     }
@@ -124,32 +142,43 @@ impl Install {
         &self,
         installation: &Installation,
         inputs: &Inputs,
-        device: Option<&Candidate>,
+        session: &DeviceSession,
         report: &Report,
     ) -> Result<()> {
         if self.dry_run || installation.is_done() {
-            self.tell(installation, 0, None, report);
+            self.report(installation, 0, None, None, report);
             return Ok(());
         }
         let path = self.manifest.clone().unwrap_or_else(|| {
             let name = inputs.board.name.replace('/', "-");
             inputs.images.join(format!("skiff-{name}.installed.manifest.json"))
         });
-        // What cannot be told about the medium must not be found out when it is written.
+        // A manifest that cannot be written must not be found out when the medium is written.
         drop(prepare_text(&path, "")?);
-        if let Some(candidate) = device {
+        if let Some(candidate) = session.candidate() {
             let changed = format!("the system on this device is replaced:\n  {candidate}");
             self.consent.confirm(&changed, std::slice::from_ref(candidate), report)?;
         }
-        let progress = report.progress();
-        let done = installation.run(&progress)?;
-        progress.finish();
+        let options = self.timeout.session(Interrupt::listen()).recorded(self.health.directory(report));
+        let name = format!("the system of `{}`", inputs.board.name);
+        let source = SessionSource { name: &name, identity: None };
+        let listeners = (&report.progress_of(session.target().name()), report);
+        let (done, summary) =
+            session_args::run(session, source, &options, listeners, |open| installation.run(open))?;
         publish(prepare_manifest(&path, &done.manifest)?, &path)?;
-        self.tell(installation, done.record.len(), Some(path.display().to_string()), report);
+        let manifest = Some(path.display().to_string());
+        self.report(installation, done.record.len(), manifest, Some(summary), report);
         Ok(())
     }
 
-    fn tell(&self, installation: &Installation, written: u64, manifest: Option<String>, report: &Report) {
+    fn report(
+        &self,
+        installation: &Installation,
+        written: u64,
+        manifest: Option<String>,
+        summary: Option<Summary>,
+        report: &Report,
+    ) {
         let installed = Installed {
             target: self.target.display().to_string(),
             board: installation.board(),
@@ -159,25 +188,26 @@ impl Install {
             boot_loaders: &installation.blobs,
             written,
             manifest,
+            summary,
         };
         report.document(&installed, &installed);
     }
 
     /// A device is held exclusively from here on; a run that only looks holds nothing.
-    fn open(&self, report: &Report) -> Result<Opened> {
+    fn open(&self, report: &Report) -> Result<DeviceSession> {
         let kind = self.target.metadata().map_err(Io::on("look at", &self.target))?.file_type();
         if !kind.is_block_device() {
-            return Ok((Arc::new(InPlace::open(&self.target)?), None));
+            return Ok(DeviceSession::for_target(Arc::new(InPlace::open(&self.target)?)));
         }
         if self.dry_run {
-            return Ok((Arc::new(ReadOnly::open(&self.target)?), None));
+            return Ok(DeviceSession::for_target(Arc::new(ReadOnly::open(&self.target)?)));
         }
         // A disk with a system of the board is the right one, wherever it is and however large.
         let host = self.consent.host_despite(&[Override::Internal, Override::Large]);
         let candidate = candidate(&host, &self.target)?;
         self.consent.tell_overridden(std::slice::from_ref(&candidate), report)?;
         let device = self.consent.open(&host, &candidate)?;
-        Ok((Arc::new(device), Some(candidate)))
+        Ok(DeviceSession::for_device(candidate, device))
     }
 }
 

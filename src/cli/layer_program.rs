@@ -16,7 +16,7 @@ pub fn system(layers: &LayerArgs, report: &crate::report::Report) -> Result<Syst
     Ok(system)
 }
 
-/// Where Buildroot builds, which must be there.
+/// Returns the directory where Buildroot builds, which must be there.
 pub fn output(system: &System) -> Result<PathBuf> {
     let path = system.workspace.output();
     match path.is_dir() {
@@ -25,7 +25,7 @@ pub fn output(system: &System) -> Result<PathBuf> {
     }
 }
 
-/// Why a program of a layer did not do what was asked for.
+/// Reason why a program of a layer did not do what was asked for.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum ProgramError {

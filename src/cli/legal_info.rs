@@ -32,7 +32,7 @@ pub struct LegalInfo {
     verbose: bool,
 }
 
-/// Where it is.
+/// Returns the workspace.
 #[derive(Serialize)]
 struct Document {
     directory: PathBuf,

@@ -31,7 +31,7 @@ pub enum Mkfs {
     Cpio(Cpio),
 }
 
-/// What every filesystem is made from.
+/// Source of every filesystem.
 #[derive(Debug, Args)]
 struct Common {
     /// Directory or uncompressed tar archive.

@@ -21,6 +21,7 @@ mod explain;
 mod fetch;
 mod flash;
 mod grow_args;
+mod hints;
 mod hook;
 mod image_args;
 mod inspect;
@@ -33,6 +34,7 @@ mod output_args;
 mod plan;
 mod preseed_args;
 mod proof;
+mod session_args;
 mod shell;
 mod simulate_args;
 mod status;
@@ -140,6 +142,10 @@ impl Cli {
 
     /// Runs the verb of what [`Cli::read`] has read.
     pub fn run(self, report: &Report) -> Result<()> {
+        self.run_verb(report).map_err(hints::worded)
+    }
+
+    fn run_verb(self, report: &Report) -> Result<()> {
         match self.verb.expect("without a verb it is `status`") {
             Verb::Configure(verb) => verb.run(report),
             Verb::Compile(verb) => verb.run(report),

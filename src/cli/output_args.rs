@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::hints;
 use crate::error::Result;
 use crate::report::{Events, Report};
 
@@ -17,9 +18,10 @@ pub struct OutputArgs {
 }
 
 impl OutputArgs {
-    /// The report of the run.
-    pub fn report(&self, report: &Report) -> Result<Report> {
+    /// Does a run with a report that has the events; a run that fails ends them with its error.
+    pub fn run(&self, report: &Report, run: impl FnOnce(&Report) -> Result<()>) -> Result<()> {
         let events = self.events.as_deref().map(Events::create).transpose()?;
-        Ok(report.with_events(events))
+        let report = report.with_events(events);
+        run(&report).map_err(hints::worded).inspect_err(|error| report.failed(error))
     }
 }

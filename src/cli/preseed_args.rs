@@ -10,7 +10,7 @@ use crate::persist::{Hostname, PreSeed, PublicKeys, Wifi};
 /// Heading of these options in the help; `next_help_heading` would be that of all that follow, too.
 const HEADING: &str = "First boot";
 
-/// What is put on the persist partition.
+/// Contents of the persist partition.
 #[derive(Debug, Args)]
 pub struct PreSeedArgs {
     /// Public key that may log in as root; can be given several times.

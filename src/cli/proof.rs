@@ -5,10 +5,10 @@ use clap::Args;
 use crate::error::Result;
 use crate::report::Report;
 
-/// How many things that are left out an error names.
+/// Number of things left out that an error names.
 const NAMED: usize = 10;
 
-/// How sure the user wants to be.
+/// Proof that the user wants of what is composed.
 #[derive(Debug, Args)]
 pub struct ProofArgs {
     /// Read each composed squashfs back with an independent reader and compare every file before the image gets its
@@ -20,7 +20,7 @@ pub struct ProofArgs {
     strict: StrictArgs,
 }
 
-/// What becomes of something that an image cannot hold.
+/// Treatment of something that an image cannot hold.
 #[derive(Debug, Args)]
 pub struct StrictArgs {
     /// Fail if anything has to be left out of the image, instead of warning about it.
@@ -29,7 +29,7 @@ pub struct StrictArgs {
 }
 
 impl ProofArgs {
-    /// Whether each squashfs is read back.
+    /// Returns whether each squashfs is read back.
     pub fn verify_output(&self) -> bool {
         self.verify_output.unwrap_or_else(|| std::env::var_os("CI").is_some_and(|value| value == "true"))
     }

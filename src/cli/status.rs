@@ -22,7 +22,7 @@ pub struct Status {
     boards: BoardArgs,
 }
 
-/// How far a workspace is.
+/// State of a workspace.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Progress {
@@ -40,7 +40,7 @@ enum Progress {
 struct Shown {
     version: &'static str,
     root: String,
-    /// Whether there is a project at all.
+    /// True if there is a project at all.
     project: bool,
     workspace: String,
     progress: Progress,
@@ -75,7 +75,7 @@ struct LayerRow {
 struct BoardRow {
     name: String,
     description: String,
-    /// Why there is no medium for it.
+    /// Reason why there is no medium for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
 }
@@ -99,7 +99,7 @@ impl Status {
         failed.map_or(Ok(()), Err)
     }
 
-    /// What can be told whatever is wrong with the project.
+    /// Returns what can be said whatever is wrong with the project.
     fn surroundings(&self) -> Result<Shown> {
         let root = self.layers.absolute_root()?;
         let is_project =
@@ -195,7 +195,7 @@ fn names(directory: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// What to do next, the likeliest first; `flags` are those that have to be given again.
+/// Returns the next commands, the likeliest first; `flags` are those that have to be given again.
 fn next(shown: &Shown, flags: &str) -> Vec<Next> {
     let plain = |command: &str, does| Next { command: format!("skiff-image {command}"), does };
     let next = |command: &str, does| Next { command: format!("skiff-image {command}{flags}"), does };

@@ -36,7 +36,7 @@ impl System {
         Ok(System { workspace, chain, release, registry, selection })
     }
 
-    /// What is added to our own environment.
+    /// Returns the variables that are added to our own environment.
     pub fn variables(&self) -> Variables {
         let Release { version, commit, epoch, .. } = &self.release;
         let used = self.selection.as_ref().map(|selection| &selection.used.buildroot);

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::report::{Answer, Report};
 use crate::storage::{Device, DeviceError, ReadOnly};
 
-/// Which device is written.
+/// Devices that are written.
 #[derive(Debug, Args)]
 pub struct TargetArgs {
     /// Block device of the whole medium, for example /dev/sdz or a link to it in /dev/disk/by-id; for boards without a
@@ -22,7 +22,7 @@ pub struct TargetArgs {
     consent: ConsentArgs,
 }
 
-/// What was agreed to before, and what a person knows better.
+/// Consent given before, and refusals that a person overrides.
 #[derive(Debug, Args)]
 pub struct ConsentArgs {
     /// Do not ask.
@@ -39,9 +39,9 @@ pub struct ConsentArgs {
     force: Vec<Override>,
 }
 
-/// What an image is for.
+/// Kind of device that an image is for.
 #[derive(Clone, Debug)]
-pub enum Goes {
+pub enum Destination {
     /// A whole disk.
     Disk,
     /// A partition, perhaps one that the image names.
@@ -53,7 +53,7 @@ pub enum Goes {
     Nowhere,
 }
 
-/// Why nothing was written.
+/// Reason why nothing was written.
 #[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
 #[diagnostic(
     kind = Refused,
@@ -95,10 +95,17 @@ impl TargetArgs {
 
     /// The devices, if they are what the image goes to and nothing speaks against writing `need` bytes to each. Tells
     /// what was overridden, and where links lead.
-    pub fn candidates(&self, goes: &Goes, need: u64, report: &Report) -> Result<Vec<Candidate>> {
+    pub fn candidates(
+        &self,
+        destination: &Destination,
+        need: u64,
+        report: &Report,
+    ) -> Result<Vec<Candidate>> {
         let (devices, host) = (self.devices(), self.consent.host());
-        let candidates: Vec<Candidate> =
-            devices.iter().map(|device| candidate(&host, device, goes, need)).collect::<Result<_>>()?;
+        let candidates: Vec<Candidate> = devices
+            .iter()
+            .map(|device| candidate(&host, device, destination, need))
+            .collect::<Result<_>>()?;
         for (device, candidate) in devices.iter().zip(&candidates) {
             if *device != candidate.path {
                 report.note(format!("`{}` is `{}`", device.display(), candidate.path.display()));
@@ -131,12 +138,12 @@ impl TargetArgs {
     }
 }
 
-fn candidate(host: &Host, device: &Path, goes: &Goes, need: u64) -> Result<Candidate> {
+fn candidate(host: &Host, device: &Path, destination: &Destination, need: u64) -> Result<Candidate> {
     let refuse = |reason| Err(Refused::Because { path: device.into(), reason }.into());
-    let partuuid = match goes {
-        Goes::Disk => return Ok(host.candidate(device, need)?),
-        Goes::Nowhere => return refuse(Reason::Archive),
-        Goes::Partition { partuuid } => partuuid,
+    let partuuid = match destination {
+        Destination::Disk => return Ok(host.candidate(device, need)?),
+        Destination::Nowhere => return refuse(Reason::Archive),
+        Destination::Partition { partuuid } => partuuid,
     };
     let candidate = host.partition(device, need)?;
     let part = candidate.part.as_ref().expect("a partition is on a disk");

@@ -1,15 +1,21 @@
 //! `verify`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::args::beside;
+use super::output_args::OutputArgs;
+use super::session_args::{self, TimeoutArgs};
 use crate::error::Result;
-use crate::inspect;
+use crate::flash::{DeviceSession, SessionSource, Summary};
+use crate::inspect::{Comparison, Verdict};
+use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::report::Report;
-use crate::storage::ReadOnly;
+use crate::storage::{ReadOnly, Target};
 
 #[derive(Debug, Args)]
 pub struct Verify {
@@ -24,25 +30,44 @@ pub struct Verify {
     #[arg(long, conflicts_with = "used")]
     strict: bool,
 
-    /// What use changes is told, but is no damage: the persist partition, times and free space, files that were added, a
+    /// Report what use changes, but not as damage: the persist partition, times and free space, files that were added, a
     /// partition that was grown. That is how a device is compared anyway.
     #[arg(long)]
     used: bool,
+
+    #[command(flatten)]
+    timeout: TimeoutArgs,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Serialize)]
+struct Verified<'a> {
+    #[serde(flatten)]
+    verdict: &'a Verdict,
+    summary: Summary,
 }
 
 impl Verify {
     pub fn run(self, report: &Report) -> Result<()> {
-        let medium = ReadOnly::open(&self.path)?;
-        let manifest = self.manifest.unwrap_or_else(|| beside(&self.path, ".manifest.json"));
+        self.output.run(report, |report| self.verify(report))
+    }
+
+    fn verify(&self, report: &Report) -> Result<()> {
+        let medium = Arc::new(ReadOnly::open(&self.path)?);
+        let manifest = self.manifest.clone().unwrap_or_else(|| beside(&self.path, ".manifest.json"));
         let manifest = Manifest::read(&manifest)?;
-        let is_used = self.used || (medium.is_device() && !self.strict);
-        let progress = report.progress();
-        let verdict = match is_used {
-            true => inspect::verify_used(&medium, &manifest, &progress)?,
-            false => inspect::verify(&medium, &manifest, &progress)?,
-        };
-        progress.finish();
-        report.document(&verdict, &verdict);
+        let comparison = Comparison::new(&medium, self.strict, self.used);
+        let session = DeviceSession::for_target(medium.clone());
+        let options = self.timeout.session(Interrupt::listen());
+        let source = SessionSource { name: &manifest.board, identity: None };
+        let listeners = (&report.progress_of(medium.name()), report);
+        let (verdict, summary) = session_args::run(&session, source, &options, listeners, |open| {
+            let target = open.interruptible().without_writes("verifying");
+            comparison.run(&medium, &target, &manifest, open.listener())
+        })?;
+        report.document(&Verified { verdict: &verdict, summary }, &verdict);
         Ok(verdict.into_result()?)
     }
 }

@@ -21,7 +21,7 @@ pub struct WorkspaceArgs {
 }
 
 impl WorkspaceArgs {
-    /// Where it is.
+    /// Returns the workspace.
     pub fn place(&self) -> Result<Workspace> {
         let name = Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace();
         Ok(Workspace::for_name(&self.root, &name)?)

@@ -9,6 +9,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::error::{Error, Io};
+use crate::interrupt::Interrupt;
 use crate::storage::{AtomicFile, Record};
 
 /// Bytes of the image in one frame.
@@ -18,13 +19,20 @@ const BATCH: usize = 8;
 
 /// Compresses the file `image` to `out` under a temporary name that becomes the final one at the end. What `record`
 /// does not know was never written, and is zero without being read.
-pub fn compress(image: &Path, record: &Record, out: &Path, level: i32) -> Result<u64, Error> {
+pub fn compress(
+    image: &Path,
+    record: &Record,
+    out: &Path,
+    level: i32,
+    interrupt: &Interrupt,
+) -> Result<u64, Error> {
     let input = File::open(image).map_err(Io::on("open", image))?;
     let len = input.metadata().map_err(Io::on("read", image))?.len();
     let mut temporary = temporary_beside(out)?;
     let zeros = frame(&vec![0; FRAME as usize], level).map_err(Io::on("compress", image))?;
     let starts: Vec<u64> = (0..len).step_by(FRAME as usize).collect();
     for batch in starts.chunks(BATCH) {
+        interrupt.ensure_not_raised("compressing", &image.display().to_string())?;
         let one = |start: &u64| -> io::Result<Vec<u8>> {
             let end = len.min(start + FRAME);
             if end - start == FRAME && !holds_data(record, *start, end) {

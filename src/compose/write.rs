@@ -88,11 +88,11 @@ impl Composition {
         &self,
         target: &dyn Target,
         listener: &dyn Listener,
+        options: FlashOptions,
     ) -> Result<(Manifest, Record, Bmap)> {
         self.reject_other_sectors(target)?;
         let source = Writing::new(self);
         let regions = self.regions();
-        let options = FlashOptions::default();
         let commit = Commit { target, used: false, regions: &regions, listener, options };
         let (done, map) = commit.run_mapped(&source)?;
         Ok((self.manifest(&done.record, &source.into_files()), done.record, map))

@@ -141,7 +141,8 @@ impl Commit<'_> {
         self.guarded(|wiped| {
             let body = self.write_body(source, false, wiped)?;
             begin(self.listener, Phase::ReadBack, body.record.len());
-            let (damage, sums) = verify_and_sum(self.target, &body.record, self.regions, self.listener)?;
+            let (damage, sums) =
+                verify_and_sum(&self.interruptible(), &body.record, self.regions, self.listener)?;
             self.reject_damage(damage, 1, source)?;
             let critical: Vec<Range<u64>> = body.critical.iter().map(range).collect();
             let done = self.finish(body, Vec::new(), wiped)?;

@@ -101,7 +101,7 @@ enum Entry {
 
 /// Why a run cannot go on.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[diagnostic(kind = Input, hint = "start again without `--resume`")]
+#[diagnostic(kind = Input, hint = "start again", code = "not-resumable")]
 pub enum JournalError {
     /// Nothing to go on with.
     #[error("no unfinished run on this medium is known: there is no `{}`", .0.display())]
@@ -120,7 +120,7 @@ pub enum JournalError {
     #[error("the unfinished run on this medium wrote {found}, and this is another image: {now}")]
     #[diagnostic(
         kind = Refused,
-        hint = "give the image that was being written, or start again without `--resume`"
+        hint = "give the image that was being written, or start again"
     )]
     OtherSource {
         /// What was written.
@@ -132,7 +132,7 @@ pub enum JournalError {
     #[error("the unfinished run was on another medium: {found}, not {now}")]
     #[diagnostic(
         kind = Refused,
-        hint = "plug in the medium that was being written, or start again without `--resume`"
+        hint = "plug in the medium that was being written, or start again"
     )]
     OtherMedium {
         /// Where the run was.

@@ -15,7 +15,9 @@ pub mod health;
 pub mod journal;
 mod order;
 pub mod probe;
-mod progress;
+pub(crate) mod progress;
+pub mod session;
+pub mod several;
 pub mod summary;
 
 pub use broadcast::{Broadcast, BroadcastError, Reader};
@@ -26,4 +28,7 @@ pub use failure::{FlashError, TableState};
 pub use grow::{Fitted, FixedSizeReason, Growth, ResizePolicy};
 pub use journal::{Journal, JournalError};
 pub use probe::CapacityError;
+pub use session::{
+    DeviceSession, OpenSession, SessionOptions, SessionOutcome, SessionSource, SessionWarning,
+};
 pub use summary::{Meter, Summary};

@@ -4,7 +4,7 @@ use crate::event::{Event, Listener};
 use crate::storage::{Layer, Target, TargetError, WriteOp};
 
 /// Tells the listener how much was written.
-pub(super) struct Progress<'a> {
+pub(crate) struct Progress<'a> {
     pub target: &'a dyn Target,
     pub listener: &'a dyn Listener,
 }

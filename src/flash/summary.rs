@@ -92,6 +92,16 @@ impl fmt::Display for Operation {
     }
 }
 
+impl fmt::Display for Summary {
+    /// A line for each phase that did something, and one for the slowest operation, each after a line break.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for spent in self.phases.iter().filter(|spent| spent.bytes > 0) {
+            write!(f, "\n  {spent}")?;
+        }
+        self.slowest.first().map_or(Ok(()), |slowest| write!(f, "\n  slowest: {slowest}"))
+    }
+}
+
 impl Summary {
     fn count(&mut self, operation: Operation) {
         let sum = match operation.verb {

@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use super::{RegionDrift, Section};
 use crate::error::{Diagnostic, Io, Result};
-use crate::event::Listener;
+use crate::event::{Event, Listener, Phase};
 use crate::fs::{self, WrittenFile, ext4, fat, squashfs, tar};
 use crate::manifest::{Manifest, ManifestError, RegionEntry};
 use crate::readback::{self, Damage, RegionRange};
 use crate::storage::{ReadOnly, Record, Target};
 use crate::value::ByteSize;
 
-/// What a comparison found.
+/// Findings of a comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
     /// Image or device.
@@ -38,16 +38,16 @@ pub struct Verdict {
 pub struct DamagedRegion {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Kind of the region.
     pub kind: String,
     /// Ranges that differ.
     pub ranges: Vec<Damage>,
     /// Files that differ; none if only tables and directories of the filesystem are hit.
     pub files: Vec<DamagedFile>,
-    /// What else is wrong with a filesystem.
+    /// Other problems of a filesystem.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
-    /// Why files could not be told, if so.
+    /// Reason why files could not be named, if so.
     pub unreadable: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub struct DamagedFile {
     pub damage: fs::Damage,
     /// Files inside, where it is a squashfs.
     pub inside: Vec<fs::Damage>,
-    /// Why the files inside could not be told, if so.
+    /// Reason why the files inside could not be named, if so.
     pub unreadable: Option<String>,
 }
 
@@ -141,12 +141,18 @@ impl fmt::Display for Verdict {
 }
 
 /// Reads everything the manifest knows of from `medium`, past the page cache.
-pub fn verify(medium: &ReadOnly, manifest: &Manifest, listener: &dyn Listener) -> Result<Verdict> {
+pub fn verify(
+    medium: &ReadOnly,
+    target: &dyn Target,
+    manifest: &Manifest,
+    listener: &dyn Listener,
+) -> Result<Verdict> {
     ensure_long_enough(medium, manifest)?;
     let extents = manifest.regions.iter().flat_map(|region| region.extents.clone()).collect();
     let record = Record { extents };
     let ranges: Vec<RegionRange> = manifest.regions.iter().map(region_range).collect();
-    let damage = readback::verify(medium, &record, &ranges, listener)?;
+    listener.event(Event::Phase { phase: Phase::Verify, total: Some(record.len()) });
+    let damage = readback::verify(target, &record, &ranges, listener)?;
     let mut damaged = Vec::new();
     for region in &manifest.regions {
         let hit: Vec<Damage> =

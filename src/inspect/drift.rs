@@ -15,7 +15,7 @@ use super::damage::{
     DamagedFile, DamagedRegion, Verdict, damaged_region, ensure_long_enough, files_of, region_range, section,
 };
 use crate::error::Result;
-use crate::event::Listener;
+use crate::event::{Event, Listener, Phase};
 use crate::fs::{Problem, ext4, fat};
 use crate::manifest::{Identity, Manifest, Owner, RegionEntry};
 use crate::readback::{self, Damage, RegionRange};
@@ -23,7 +23,7 @@ use crate::storage::{Extent, ReadOnly, Record, Target};
 use crate::table::{self, CopyState, Scheme, Table, TableBytes};
 use crate::value::{ByteSize, Digest};
 
-/// How many files that were added are named.
+/// Number of added files that are named.
 const NAMED: usize = 3;
 /// Features that the kernel sets or drops in use: of a journal, and when it grows a filesystem further than descriptors
 /// were reserved for.
@@ -35,14 +35,14 @@ const FEATURES_OF_USE: [&str; 5] =
 pub struct RegionDrift {
     /// The region.
     pub name: String,
-    /// What it is.
+    /// Kind of the region.
     pub kind: String,
-    /// What changed.
+    /// Change by use.
     #[serde(flatten)]
     pub drift: Drift,
 }
 
-/// What use changes.
+/// Changes that use makes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "drift", rename_all = "kebab-case")]
 pub enum Drift {
@@ -65,7 +65,7 @@ pub enum Drift {
     },
     /// There are files that were not written.
     FilesAdded {
-        /// How many.
+        /// Number of files.
         count: usize,
         /// The first of them.
         first: Vec<String>,
@@ -117,13 +117,19 @@ impl fmt::Display for RegionDrift {
 
 /// Reads what the manifest knows of from `medium`, past the page cache, but for what belongs to the user, and tells apart
 /// what use changes and what is damage.
-pub fn verify_used(medium: &ReadOnly, manifest: &Manifest, listener: &dyn Listener) -> Result<Verdict> {
+pub fn verify_used(
+    medium: &ReadOnly,
+    target: &dyn Target,
+    manifest: &Manifest,
+    listener: &dyn Listener,
+) -> Result<Verdict> {
     ensure_long_enough(medium, manifest)?;
     let compared = manifest.regions.iter().filter(|region| region.owner == Owner::System);
     let extents: Vec<Extent> = compared.flat_map(|region| region.extents.clone()).collect();
     let record = Record { extents };
     let ranges: Vec<RegionRange> = manifest.regions.iter().map(region_range).collect();
-    let damage = readback::verify(medium, &record, &ranges, listener)?;
+    listener.event(Event::Phase { phase: Phase::Verify, total: Some(record.len()) });
+    let damage = readback::verify(target, &record, &ranges, listener)?;
     let mut used =
         Used { medium, manifest, table: table::read(medium)?, damaged: Vec::new(), drift: Vec::new() };
     let fitted = match damage.iter().any(|damage| used.is_of_table(damage)) {
@@ -156,7 +162,7 @@ struct Used<'a> {
     drift: Vec<RegionDrift>,
 }
 
-/// What a look at a filesystem found.
+/// Findings of a look at a filesystem.
 #[derive(Default)]
 struct Look {
     drift: Vec<Drift>,
@@ -268,7 +274,7 @@ fn is_partition(region: &RegionEntry) -> bool {
     !matches!(region.kind.as_str(), "table" | "blob")
 }
 
-/// Whether `pieces` have the bytes that were written as `extent`; none where they have nothing there.
+/// Returns whether `pieces` have the bytes that were written as `extent`; none where they have nothing there.
 fn holds(pieces: &[TableBytes], extent: &Extent) -> Option<bool> {
     let range = extent.range();
     let bytes = pieces.iter().find_map(|piece| {
@@ -281,7 +287,7 @@ fn holds(pieces: &[TableBytes], extent: &Extent) -> Option<bool> {
     })
 }
 
-/// What became of a file that its user may change or remove.
+/// Returns the drift of a file that its user may change or remove.
 fn allowed(region: &RegionEntry, file: &DamagedFile) -> Option<Drift> {
     let path = &file.damage.path;
     let is_kept = region.files.iter().any(|entry| entry.keep && entry.file.path == *path);
@@ -338,7 +344,7 @@ impl Look {
         }
     }
 
-    /// What a boot loader or kernel must know to read it.
+    /// Features that a boot loader or kernel must know to read it.
     fn features(&mut self, found: &[String]) {
         let of_use = |feature: &str| FEATURES_OF_USE.contains(&feature);
         let lost = ext4::FEATURES

@@ -5,11 +5,47 @@ mod damage;
 mod drift;
 mod summary;
 
+use crate::error::Result;
+use crate::event::Listener;
+use crate::manifest::Manifest;
+use crate::storage::{Cursor, ReadOnly, Target};
+
 pub use damage::{DamagedFile, DamagedRegion, Verdict, VerifyError, verify};
 pub use drift::{Drift, RegionDrift, verify_used};
 pub use summary::{Inspection, PartitionSummary, inspect};
 
-use crate::storage::{Cursor, ReadOnly};
-
 /// A range of a medium, for readers of filesystems.
 type Section = Cursor<ReadOnly>;
+
+/// Differences from its manifest that a medium may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Not in a byte.
+    Strict,
+    /// In what use changes.
+    Used,
+}
+
+impl Comparison {
+    /// A device was used, and an image file was not, unless the user says otherwise.
+    pub fn new(medium: &ReadOnly, strict: bool, used: bool) -> Comparison {
+        match used || (medium.is_device() && !strict) {
+            true => Comparison::Used,
+            false => Comparison::Strict,
+        }
+    }
+
+    /// Compares everything the manifest knows of. `target` is `medium` with what guards it.
+    pub fn run(
+        self,
+        medium: &ReadOnly,
+        target: &dyn Target,
+        manifest: &Manifest,
+        listener: &dyn Listener,
+    ) -> Result<Verdict> {
+        match self {
+            Comparison::Strict => verify(medium, target, manifest, listener),
+            Comparison::Used => verify_used(medium, target, manifest, listener),
+        }
+    }
+}

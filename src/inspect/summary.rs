@@ -10,7 +10,7 @@ use crate::storage::{ReadOnly, Target};
 use crate::table::{self, PartitionKind, Scheme, Table};
 use crate::value::ByteSize;
 
-/// What was found on a medium.
+/// Findings on a medium.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inspection {
     /// Image or device.
@@ -19,7 +19,7 @@ pub struct Inspection {
     pub len: u64,
     /// The partition table, if there is one.
     pub table: Option<Table>,
-    /// What is in the partitions, or in the whole medium if there is no table.
+    /// Contents of the partitions, or of the whole medium if there is no table.
     pub partitions: Vec<PartitionSummary>,
 }
 
@@ -34,7 +34,7 @@ pub struct PartitionSummary {
     pub start: u64,
     /// Bytes.
     pub len: u64,
-    /// What it is formatted with.
+    /// Format of its content.
     pub content: Content,
 }
 

@@ -4,23 +4,24 @@ use std::cell::Cell;
 
 use super::InstallError;
 use super::marker::{Marked, Marker};
-use super::noted::Noted;
 use super::plan::How;
 use super::prepare::Installation;
+use super::write_log::WriteLog;
 use crate::compose::{RegionFiles, START};
 use crate::error::{Error, Result};
-use crate::event::{Event, Listener, Phase};
-use crate::flash::DeferredHeaders;
+use crate::event::{Event, Phase};
+use crate::flash::progress::Progress;
+use crate::flash::{DeferredHeaders, OpenSession};
 use crate::fs::ext4::update::{self, Volume};
 use crate::manifest::Manifest;
 use crate::readback::{RegionRange, verify};
 use crate::storage::{Record, Recorder, Target};
 use crate::value::Timestamp;
 
-/// What was done.
+/// Result of an update.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// What was written.
+    /// Record of what was written.
     pub record: Record,
     /// The manifest of it.
     pub manifest: Manifest,
@@ -46,30 +47,36 @@ struct Rewrite {
 }
 
 impl Installation {
-    /// Does it. What is written is read back past the page cache.
-    pub fn run(&self, listener: &dyn Listener) -> Result<Done> {
+    /// Does it. What is written is read back past the page cache. An interruption ends it until the new system gets its
+    /// names.
+    pub fn run(&self, open: &OpenSession<'_>) -> Result<Done> {
         let begun = Cell::new(false);
-        self.write(listener, &begun).map_err(|error| if begun.get() { self.unfinished(error) } else { error })
+        self.write(open, &begun).map_err(|error| if begun.get() { self.unfinished(error) } else { error })
     }
 
-    fn write(&self, listener: &dyn Listener, begun: &Cell<bool>) -> Result<Done> {
-        let (rewrites, noted) = (self.rewrites(), Noted::new(&*self.target));
-        let mut volumes = self.stage(&noted, listener)?;
-        let (mut record, mut files) = (noted.take(), self.edited());
+    fn write(&self, open: &OpenSession<'_>, begun: &Cell<bool>) -> Result<Done> {
+        let interruptible = open.interruptible();
+        let progress = Progress { target: &interruptible, listener: open.listener() };
+        let (rewrites, log) = (self.rewrites(), WriteLog::new(&progress));
+        let mut volumes = self.stage(&log, open)?;
+        let (mut record, mut files) = (log.take(), self.edited());
         if let Some(boot) = rewrites.last() {
             let marker = self.marker(&rewrites)?;
-            listener.event(Event::Phase { phase: Phase::Wipe, total: None });
+            open.ensure_not_interrupted()?;
+            open.listener().event(Event::Phase { phase: Phase::Wipe, total: None });
             begun.set(true);
-            self.mark(boot, &marker, &rewrites)?;
+            mark(open.target(), boot, &marker, &rewrites)?;
             let starts = DeferredHeaders::new(rewrites.iter().map(|rewrite| rewrite.offset), START);
-            let (bodies, written) = self.write_bodies(&rewrites, &starts, listener)?;
+            let (bodies, written) = self.write_bodies(&rewrites, &starts, &progress, open)?;
             files.extend(written);
+            interruptible.complete();
             commit(&mut volumes)?;
-            record = record.merge(bodies).merge(self.write_blobs(listener)?);
-            record = record.merge(self.write_starts(&rewrites, &starts, listener)?);
+            record = record.merge(bodies).merge(self.write_blobs(open)?);
+            record = record.merge(self.write_starts(&rewrites, &starts, open)?);
         } else {
+            interruptible.complete();
             commit(&mut volumes)?;
-            record = record.merge(self.write_blobs(listener)?);
+            record = record.merge(self.write_blobs(open)?);
         }
         let manifest = self.composition.manifest(&record, &files);
         Ok(Done { record, manifest })
@@ -77,23 +84,23 @@ impl Installation {
 
     /// Writes the contents of new files to free blocks of partitions that are not written as a whole, and reads them
     /// back.
-    fn stage<'n>(&self, noted: &'n Noted<'_>, listener: &dyn Listener) -> Result<Vec<Edited<'n>>> {
+    fn stage<'n>(&self, log: &'n WriteLog<'_>, open: &OpenSession<'_>) -> Result<Vec<Edited<'n>>> {
         let mut edited = Vec::new();
-        listener.event(Event::Phase { phase: Phase::Write, total: None });
+        open.listener().event(Event::Phase { phase: Phase::Write, total: None });
         for (work, change) in self.work.iter().zip(&self.changes).filter(|(_, c)| c.how == How::Files) {
-            let mut volume = Volume::open(noted, change.offset, change.len)?;
+            let mut volume = Volume::open(log, change.offset, change.len)?;
             if volume.needs_replay() {
                 // What is replayed is no content that stays.
                 volume.commit(&[], work.edits.time())?;
             }
-            noted.begin();
+            log.begin();
             let changes = work.edits.stage(&mut volume)?;
-            noted.end();
+            log.end();
             edited.push(Edited { volume, changes, time: work.edits.time() });
         }
-        let record = noted.record();
+        let record = log.record();
         if !record.is_empty() {
-            self.sync_and_read_back(&record, listener)?;
+            self.sync_and_read_back(&record, &open.interruptible(), open)?;
         }
         Ok(edited)
     }
@@ -129,25 +136,16 @@ impl Installation {
         sector.ok_or_else(|| InstallError::Names { board: self.board().into() })
     }
 
-    /// From here on nothing boots, and nothing mounts what is rewritten.
-    fn mark(&self, boot: &Rewrite, marker: &[u8], rewrites: &[Rewrite]) -> Result<()> {
-        self.target.write_at(marker, boot.offset)?;
-        self.target.sync()?;
-        for other in rewrites.iter().filter(|other| other.offset != boot.offset) {
-            self.target.zero(other.offset, START)?;
-        }
-        Ok(self.target.sync()?)
-    }
-
     /// Writes all but the first bytes of the partitions, and reads it back.
     fn write_bodies(
         &self,
         rewrites: &[Rewrite],
         starts: &DeferredHeaders,
-        listener: &dyn Listener,
+        target: &dyn Target,
+        open: &OpenSession<'_>,
     ) -> Result<(Record, Vec<RegionFiles>)> {
-        listener.event(Event::Phase { phase: Phase::Write, total: None });
-        let recorder = Recorder::new(&*self.target);
+        open.listener().event(Event::Phase { phase: Phase::Write, total: None });
+        let recorder = Recorder::new(target);
         let behind = starts.before(&recorder);
         let write = |rewrite: &Rewrite| {
             let files = self.composition.write_step(rewrite.step, &behind)?;
@@ -155,12 +153,13 @@ impl Installation {
         };
         let files = rewrites.iter().map(write).collect::<Result<Vec<_>>>()?;
         let record = recorder.into_record();
-        self.sync_and_read_back(&record, listener)?;
+        self.sync_and_read_back(&record, target, open)?;
         Ok((record, files))
     }
 
-    fn write_blobs(&self, listener: &dyn Listener) -> Result<Record> {
-        let recorder = Recorder::new(&*self.target);
+    fn write_blobs(&self, open: &OpenSession<'_>) -> Result<Record> {
+        let progress = Progress { target: open.target(), listener: open.listener() };
+        let recorder = Recorder::new(&progress);
         for blob in self.blobs.iter().filter(|blob| blob.written) {
             for (offset, bytes) in blob.bytes()? {
                 recorder.write_at(&bytes, offset)?;
@@ -168,7 +167,7 @@ impl Installation {
         }
         let record = recorder.into_record();
         if !record.is_empty() {
-            self.sync_and_read_back(&record, listener)?;
+            self.sync_and_read_back(&record, open.target(), open)?;
         }
         Ok(record)
     }
@@ -178,43 +177,54 @@ impl Installation {
         &self,
         rewrites: &[Rewrite],
         starts: &DeferredHeaders,
-        listener: &dyn Listener,
+        open: &OpenSession<'_>,
     ) -> Result<Record> {
+        let progress = Progress { target: open.target(), listener: open.listener() };
         let sector = self.composition.geometry().sector_size as usize;
         let (boot, others) = rewrites.split_last().expect("something is rewritten");
         let bytes = starts.take(boot.offset);
         let (first, rest) = bytes.split_at(sector.min(bytes.len()));
-        let recorder = Recorder::new(&*self.target);
+        let recorder = Recorder::new(&progress);
         for other in others {
             recorder.write_at(&starts.take(other.offset), other.offset)?;
         }
         recorder.write_at(rest, boot.offset + first.len() as u64)?;
         let record = recorder.into_record();
-        self.sync_and_read_back(&record, listener)?;
-        let recorder = Recorder::new(&*self.target);
+        self.sync_and_read_back(&record, open.target(), open)?;
+        let recorder = Recorder::new(&progress);
         recorder.write_at(first, boot.offset)?;
         let last = recorder.into_record();
-        self.sync_and_read_back(&last, listener)?;
+        self.sync_and_read_back(&last, open.target(), open)?;
         Ok(record.merge(last))
     }
 
-    fn sync_and_read_back(&self, record: &Record, listener: &dyn Listener) -> Result<()> {
-        listener.event(Event::Phase { phase: Phase::Sync, total: None });
-        self.target.sync()?;
-        listener.event(Event::Phase { phase: Phase::ReadBack, total: Some(record.len()) });
+    fn sync_and_read_back(&self, record: &Record, target: &dyn Target, open: &OpenSession<'_>) -> Result<()> {
+        open.listener().event(Event::Phase { phase: Phase::Sync, total: None });
+        target.sync()?;
+        open.listener().event(Event::Phase { phase: Phase::ReadBack, total: Some(record.len()) });
         let regions = self.changes.iter().map(|change| RegionRange {
             name: change.partition.clone(),
             range: change.offset..change.offset + change.len,
         });
-        let damage = verify(&*self.target, record, &regions.collect::<Vec<_>>(), listener)?;
+        let damage = verify(target, record, &regions.collect::<Vec<_>>(), open.listener())?;
         match damage.is_empty() {
             true => Ok(()),
-            false => Err(InstallError::Mismatch { target: self.target.name().into(), damage }.into()),
+            false => Err(InstallError::Mismatch { target: target.name().into(), damage }.into()),
         }
     }
 
     fn unfinished(&self, error: Error) -> Error {
-        let (message, kind) = (error.to_string(), error.kind());
-        InstallError::Unfinished { message, target: self.target.name().into(), kind }.into()
+        let (message, kind, code) = (error.to_string(), error.kind(), error.code());
+        InstallError::Unfinished { message, target: self.target.name().into(), kind, code }.into()
     }
+}
+
+/// From here on nothing boots, and nothing mounts what is rewritten.
+fn mark(target: &dyn Target, boot: &Rewrite, marker: &[u8], rewrites: &[Rewrite]) -> Result<()> {
+    target.write_at(marker, boot.offset)?;
+    target.sync()?;
+    for other in rewrites.iter().filter(|other| other.offset != boot.offset) {
+        target.zero(other.offset, START)?;
+    }
+    Ok(target.sync()?)
 }

@@ -19,9 +19,9 @@ pub struct BlobChange {
     pub name: String,
     /// Its file among the images.
     pub file: String,
-    /// Whether the medium has other bytes.
+    /// True if the medium has other bytes.
     pub differs: bool,
-    /// Whether it is written.
+    /// True if it is written.
     pub written: bool,
     #[serde(skip)]
     content: Content,
@@ -83,7 +83,7 @@ impl BlobChange {
     }
 }
 
-/// Where nothing but the table and the partitions may be.
+/// Ranges where nothing but the table and the partitions may be.
 pub(super) fn taken(
     table: Option<&Table>,
     partitions: impl Iterator<Item = (Range<u64>, String)>,

@@ -11,7 +11,7 @@ use crate::storage::{Cursor, Region, Scratch, Target};
 use crate::tree::{self, Body, Content, Tree};
 use crate::value::Digest;
 
-/// What other systems leave on a FAT that they have seen, by the start of its path.
+/// Files that other systems leave on a FAT that they have seen, by the start of their paths.
 const LEFT_BY_OTHERS: [&str; 6] =
     ["/System Volume Information/", "/.fseventsd/", "/.Spotlight-V100/", "/.Trashes/", "/._", "/FSCK"];
 /// Texts are no longer than this.
@@ -88,7 +88,7 @@ impl<'t> Files<'t> {
         Ok(self.list().into_iter().flat_map(|list| list.keys()).filter_map(inside).collect())
     }
 
-    /// Which of `expected` are not there with these bytes.
+    /// Returns those of `expected` that are not there with these bytes.
     pub fn check(&self, expected: &[WrittenFile]) -> Result<Vec<Damage>> {
         match self {
             Files::Fat(volume, _) => Ok(volume.check_files(expected)),

@@ -13,9 +13,9 @@ use crate::fs::ext4::update::{Change, Kind, Volume};
 use crate::tree::{self, Body, Content, Stat, Tree};
 use crate::value::Timestamp;
 
-/// What the image before this one is called; `skiff-init` starts it when this one fails.
+/// Suffix of the image before this one; `skiff-init` starts it when this one fails.
 const OLD: &str = ".old";
-/// What the file with the digest of an image is called, which `skiff-init` compares if it is told to.
+/// Suffix of the file with the digest of an image, which `skiff-init` compares if asked to.
 const DIGEST: &str = ".blake3";
 /// The kernel argument that tells it to.
 const VERIFY: &str = "skiffos.verify";
@@ -37,13 +37,13 @@ pub struct Edits {
     time: Timestamp,
 }
 
-/// What the changes are computed from.
+/// Input of the changes.
 pub struct Wanted<'a> {
-    /// What should be there.
+    /// Files that should be there.
     pub tree: &'a Tree,
     /// Its files with their digests.
     pub expected: &'a [WrittenFile],
-    /// What is left alone where it is there.
+    /// Files that are left alone where they are there.
     pub kept: &'a BTreeSet<Vec<u8>>,
     /// Path of the image of the root filesystem, if it is on this partition.
     pub image: Option<&'a str>,
@@ -141,7 +141,7 @@ impl Edits {
         Ok(Some(Edit::Put { path: path.trim_start_matches('/').into(), content, stat }))
     }
 
-    /// Whether a boot text, new or kept, has the argument.
+    /// Returns whether a boot text, new or kept, has the argument.
     fn is_verified(&self, wanted: &Wanted<'_>, files: &Files<'_>) -> Result<bool> {
         for (path, id) in wanted.tree.walk() {
             let Body::File(content) = &wanted.tree.node(id).body else { continue };
@@ -156,12 +156,12 @@ impl Edits {
         Ok(false)
     }
 
-    /// Whether nothing changes.
+    /// Returns whether nothing changes.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()
     }
 
-    /// What changes, for the plan.
+    /// Returns the changes, for the plan.
     pub fn files(&self, files: &Files<'_>) -> Result<Vec<FileChange>> {
         let mut changes = Vec::new();
         for edit in &self.edits {

@@ -5,10 +5,10 @@ use crate::error::{Diagnostic, ErrorKind};
 use crate::readback::Damage;
 use crate::value::ByteSize;
 
-/// How many things a message names.
+/// Number of things that a message names.
 const NAMED: usize = 5;
 
-/// Why a system is not installed.
+/// Reason why a system is not installed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(
     kind = Refused,
@@ -23,9 +23,9 @@ pub enum InstallError {
         target: String,
         /// The board.
         board: String,
-        /// What the board has.
+        /// Table of the board.
         table: TableKind,
-        /// What was found instead.
+        /// Content that was found instead.
         holds: String,
     },
     /// The board's image goes into a partition.
@@ -42,7 +42,7 @@ pub enum InstallError {
         "`{target}` is no medium of board `{board}`: its partition `{partition}` (#{number}, {expected}) is not there\n  found: {}",
         found.join("\n         ")
     )]
-    #[diagnostic(hint = "check `--board`; `inspect` shows what is on the medium, `flash` makes a new one")]
+    #[diagnostic(hint = "check the board; `inspect` shows what is on the medium, `flash` makes a new one")]
     NoMatch {
         /// The medium.
         target: String,
@@ -52,20 +52,20 @@ pub enum InstallError {
         partition: String,
         /// Its number.
         number: u32,
-        /// What it should be.
+        /// Expected content.
         expected: String,
-        /// What there is.
+        /// Partitions that are there.
         found: Vec<String>,
     },
-    /// What is on the medium is for another board.
+    /// The system on the medium is for another board.
     #[error("`{target}` is a medium of another board than `{board}`: {evidence}")]
-    #[diagnostic(hint = "check `--board`, or go on with `--other-board`")]
+    #[diagnostic(hint = "check the board", code = "other-board")]
     OtherBoard {
         /// The medium.
         target: String,
         /// The board.
         board: String,
-        /// What says so.
+        /// File that says so.
         evidence: String,
     },
     /// The board has nothing that an update touches.
@@ -80,10 +80,7 @@ pub enum InstallError {
         "partition `{partition}` is rewritten as a whole, and has files that are not the system's: {}",
         listed(files)
     )]
-    #[diagnostic(
-        hint = "copy them elsewhere and go on with `--carry-over`: they are written again, but lost if the \
-                run is cut off"
-    )]
+    #[diagnostic(hint = "copy them elsewhere", code = "foreign-files")]
     ForeignFiles {
         /// The partition.
         partition: String,
@@ -96,7 +93,7 @@ pub enum InstallError {
     InTheWay {
         /// The path.
         path: String,
-        /// What the system has.
+        /// Kind of entry that the system has.
         wanted: &'static str,
     },
     /// The new files do not fit beside the old ones.
@@ -150,7 +147,7 @@ pub enum InstallError {
     },
     /// A boot loader would overwrite something.
     #[error("boot loader `{blob}` would be written to bytes {start} to {end}, which belong to {owner}")]
-    #[diagnostic(kind = Fit, hint = "leave `--boot-loader` out, or make a new medium with `flash`")]
+    #[diagnostic(kind = Fit, hint = "make a new medium with `flash`", code = "blob-in-the-way")]
     BlobInTheWay {
         /// The boot loader.
         blob: String,
@@ -158,7 +155,7 @@ pub enum InstallError {
         start: u64,
         /// The byte behind the last.
         end: u64,
-        /// What is there.
+        /// Owner of the bytes.
         owner: String,
     },
     /// The medium does not hold what was written to it.
@@ -175,14 +172,20 @@ pub enum InstallError {
     },
     /// Something failed when the old system was no longer whole.
     #[error("{message}; the update of `{target}` is unfinished, so nothing boots from it")]
-    #[diagnostic(kind = *kind, hint = "run `install` again: it finishes, and keeps persist and ids")]
+    #[diagnostic(
+        kind = *kind,
+        hint = "run `install` again: it finishes, and keeps persist and ids",
+        code = *code
+    )]
     Unfinished {
-        /// What failed.
+        /// Message of the first failure.
         message: String,
         /// The medium.
         target: String,
         /// Whose fault it is.
         kind: ErrorKind,
+        /// See [`Diagnostic::code`].
+        code: Option<&'static str>,
     },
 }
 

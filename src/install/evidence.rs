@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::InstallError;
 use super::marker::Marker;
-use super::prepare::{Case, Options, setting};
+use super::prepare::{Case, InstallOptions, setting};
 use super::survey::Medium;
 use crate::board::{Board, Registry};
 use crate::error::Result;
@@ -20,7 +20,7 @@ pub(super) fn reject_other_board(
     board: &Board,
     medium: &Medium,
     cases: &[Case<'_>],
-    options: &Options,
+    options: &InstallOptions,
 ) -> Result<()> {
     let mut verdicts: Vec<Verdict> =
         medium.unfinished.iter().map(|marker| of_marker(marker, board)).collect();
@@ -47,7 +47,7 @@ fn of_marker(marker: &Marker, board: &Board) -> Verdict {
     }
 }
 
-/// What the file says that names the system, if it is there and names boards.
+/// Reads the file that names the system, if it is there and names boards.
 fn of_chain(case: &Case<'_>, board: &Board) -> Result<Option<Verdict>> {
     let Some(path) = case.release() else { return Ok(None) };
     let text = case.files.text(&path)?;
@@ -61,7 +61,7 @@ fn of_chain(case: &Case<'_>, board: &Board) -> Result<Option<Verdict>> {
     Ok(other.map(|other| Err(format!("its `{path}` says that it was built for `{other}`"))))
 }
 
-/// What the device trees say, if the board has some.
+/// Reads what the device trees say, if the board has some.
 fn of_device_trees(case: &Case<'_>) -> Result<Option<Verdict>> {
     let ours: BTreeSet<&str> =
         case.expected.iter().map(|file| file.path.as_str()).filter(|path| path.ends_with(".dtb")).collect();

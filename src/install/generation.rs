@@ -22,7 +22,7 @@ pub struct Generations {
     patterns: Vec<Pattern>,
     /// Versions of which every file is there, the newest first, without the one that is installed.
     pub others: Vec<String>,
-    /// When the newest of them was written.
+    /// Time when the newest of them was written.
     pub newest: Option<Timestamp>,
 }
 
@@ -67,7 +67,7 @@ impl Generations {
         Ok(Generations { patterns, others: dated.into_iter().map(|(_, other)| other).collect(), newest })
     }
 
-    /// Whether a path is one of a version.
+    /// Returns whether a path is one of a version.
     pub fn names(&self, path: &str, version: &str) -> bool {
         self.patterns.iter().any(|pattern| pattern.path(version) == path)
     }
@@ -81,7 +81,7 @@ impl Generations {
     }
 }
 
-/// When the latest of the files of a version was written.
+/// Time when the latest of the files of a version was written.
 fn time(volume: &Volume<'_>, patterns: &[Pattern], version: &str) -> Result<Timestamp> {
     let mut latest = Timestamp::MIN;
     for pattern in patterns {

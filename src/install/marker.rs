@@ -23,7 +23,7 @@ const LEN: usize = 510;
 /// Digits of the digest.
 const DIGITS: usize = 16;
 
-/// What is remembered of a medium that is being rewritten.
+/// Record of a medium that is being rewritten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
     /// The board that they are for.
@@ -32,7 +32,7 @@ pub struct Marker {
     pub partitions: Vec<Marked>,
 }
 
-/// What is remembered of a partition.
+/// Record of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marked {
     /// The board's name for it.
@@ -76,7 +76,7 @@ impl Marker {
         Some(Marker { board, partitions: lines.map(Marked::parse).collect::<Option<_>>()? })
     }
 
-    /// What is remembered of the partition `name`.
+    /// Returns the record of the partition `name`.
     pub fn of(&self, name: &str) -> Option<&Marked> {
         self.partitions.iter().find(|marked| marked.name == name)
     }

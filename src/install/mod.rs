@@ -28,15 +28,15 @@ mod error;
 mod evidence;
 mod generation;
 pub mod marker;
-mod noted;
 mod plan;
 mod prepare;
 mod shadow;
 mod survey;
+mod write_log;
 
 pub use apply::Done;
 pub use blobs::BlobChange;
 pub use error::InstallError;
 pub use plan::{Change, FileChange, How, Room};
-pub use prepare::{Installation, Options};
+pub use prepare::{InstallOptions, Installation};
 pub use survey::{Found, Holds, Medium, Survey};

@@ -8,7 +8,7 @@ use super::blobs::BlobChange;
 use super::prepare::Installation;
 use crate::value::ByteSize;
 
-/// What becomes of a partition.
+/// Fate of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum How {
@@ -22,7 +22,7 @@ pub enum How {
     Files,
 }
 
-/// What an update does with a partition.
+/// Change of a partition by an update.
 #[derive(Clone, Debug, Serialize)]
 pub struct Change {
     /// The board's name for it.
@@ -33,13 +33,13 @@ pub struct Change {
     pub offset: u64,
     /// Bytes.
     pub len: u64,
-    /// What it is formatted with.
+    /// Format of its content.
     pub filesystem: String,
-    /// What becomes of it.
+    /// Fate of its content.
     pub how: How,
     /// Bytes that the system needs of it; where files are replaced, those that must be free.
     pub need: u64,
-    /// What is free where files are replaced.
+    /// Free space where files are replaced.
     pub room: Option<Room>,
     /// The files that change.
     pub files: Vec<FileChange>,
@@ -47,7 +47,7 @@ pub struct Change {
     pub foreign: Vec<String>,
 }
 
-/// What is free on a partition whose files are replaced.
+/// Free space of a partition whose files are replaced.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Room {
     /// Free bytes.
@@ -58,7 +58,7 @@ pub struct Room {
     pub inodes: u64,
 }
 
-/// What an update does with a file.
+/// Change of a file by an update.
 #[derive(Clone, Debug, Serialize)]
 pub struct FileChange {
     /// Path on the partition.

@@ -23,9 +23,9 @@ use crate::tree::{self, Body, Content, Node, Stat, Tree};
 /// Name of the file that says which system it is.
 const RELEASE: &str = "skiff-release";
 
-/// What is allowed.
+/// Permissions of an update.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct InstallOptions {
     /// Write raw boot loaders that differ.
     pub boot_loader: bool,
     /// Rewrite a partition that has files of the user, and carry them over.
@@ -40,7 +40,7 @@ pub struct Installation {
     board: String,
     resumed: bool,
     pub(super) composition: Composition,
-    /// What happens on each partition of the board.
+    /// Work on each partition of the board.
     pub(super) work: Vec<Work>,
     /// Version that the medium has.
     pub before: Option<String>,
@@ -50,11 +50,11 @@ pub struct Installation {
     pub changes: Vec<Change>,
     /// Raw boot loaders.
     pub blobs: Vec<BlobChange>,
-    /// What the user should know.
+    /// Remarks for the user.
     pub warnings: Vec<String>,
 }
 
-/// What happens on a partition.
+/// Work on a partition.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Work {
     /// Its step of the composition, unless it is kept.
@@ -65,7 +65,7 @@ pub(super) struct Work {
     pub files: Vec<WrittenFile>,
 }
 
-/// What is known of one partition while its fate is decided.
+/// Facts about one partition while its fate is decided.
 pub(super) struct Case<'a> {
     pub partition: &'a Partition,
     pub found: &'a Found,
@@ -84,7 +84,7 @@ impl Installation {
         medium: &Medium,
         inputs: &Inputs,
         staged: Staged,
-        options: &Options,
+        options: &InstallOptions,
     ) -> Result<Installation> {
         let (target, board) = (survey.target(), &inputs.board);
         let blob = |blob| BlobChange::new(board, blob, &**target, options.boot_loader);
@@ -132,12 +132,12 @@ impl Installation {
         &self.board
     }
 
-    /// Whether an earlier run was cut off.
+    /// Returns whether an earlier run was cut off.
     pub fn is_resumed(&self) -> bool {
         self.resumed
     }
 
-    /// Whether there is nothing to do.
+    /// Returns whether there is nothing to do.
     pub fn is_done(&self) -> bool {
         let same = |change: &Change| matches!(change.how, How::Kept | How::Same);
         self.changes.iter().all(same) && self.blobs.iter().all(|blob| !blob.written)
@@ -217,7 +217,7 @@ impl Installation {
     }
 
     /// Adds what a partition that is rewritten has of its own, and makes sure that all of it fits.
-    fn carry_over(&mut self, case: &Case<'_>, index: usize, options: &Options) -> Result<()> {
+    fn carry_over(&mut self, case: &Case<'_>, index: usize, options: &InstallOptions) -> Result<()> {
         let Some(step) = case.step.filter(|_| self.changes[index].how == How::Rewritten) else {
             return Ok(());
         };
@@ -330,7 +330,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Where on a partition the image of the root filesystem is.
+/// Path of the image of the root filesystem on a partition.
 fn root_image(board: &Board, partition: &Partition) -> Option<String> {
     let is_root = |recipe: &Recipe| matches!(recipe, Recipe::Squashfs { subtree, .. } if subtree == "/");
     let images = board.artifacts.iter().filter(|artifact| is_root(&artifact.recipe));

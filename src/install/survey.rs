@@ -39,11 +39,11 @@ pub struct Found {
     pub len: u64,
     /// GUID in a GPT.
     pub guid: Option<Uuid>,
-    /// What it is formatted with.
+    /// Format of its content.
     pub holds: Holds,
 }
 
-/// What a partition is formatted with.
+/// Format of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holds {
     /// FAT16 or FAT32.
@@ -73,9 +73,9 @@ pub enum Holds {
 pub struct Medium {
     /// One for each partition of the board, in its order.
     pub partitions: Vec<Found>,
-    /// What a run that was cut off left.
+    /// Marker of a run that was cut off.
     pub unfinished: Option<Marker>,
-    /// Whether a partition begins where the board has it, if the board says where.
+    /// True if a partition begins where the board has it, or the board does not say where.
     pub in_place: bool,
     /// Kind of the table.
     pub table: TableKind,
@@ -251,14 +251,14 @@ impl Medium {
         board.partitions.iter().zip(&self.partitions).map(extent).collect()
     }
 
-    /// Whether the partition of this name was about to be rewritten when a run was cut off.
+    /// Returns whether the partition of this name was about to be rewritten when a run was cut off.
     pub fn is_unfinished(&self, name: &str) -> bool {
         self.unfinished.as_ref().is_some_and(|marker| marker.of(name).is_some())
     }
 }
 
 impl Found {
-    /// Whether it is what the board has under this number: the kind of filesystem, and its label or GPT name or place.
+    /// Returns whether it is what the board has under this number: the kind of filesystem, and its label, GPT name or place.
     fn fits(&self, partition: &Partition) -> bool {
         match &partition.filesystem {
             Filesystem::Fat16 { .. } | Filesystem::Fat32 { .. } | Filesystem::Ext4 { .. } => {
@@ -313,7 +313,7 @@ fn found(target: &Arc<dyn Target>, entry: &table::Partition) -> Result<Found, Ta
     Ok(Found { number: entry.number, name, start: entry.start, len: entry.len, guid, holds })
 }
 
-/// What the first blocks of a range say. Each reader looks for its own magic number.
+/// Reads what the first blocks of a range say. Each reader looks for its own magic number.
 fn holds(target: &Arc<dyn Target>, start: u64, len: u64) -> Result<Holds, TargetError> {
     if start.saturating_add(len) > target.geometry().len || len < 4096 {
         return Ok(Holds::Unknown);
@@ -336,7 +336,7 @@ fn holds(target: &Arc<dyn Target>, start: u64, len: u64) -> Result<Holds, Target
     }
 }
 
-/// What a board has in a partition, in words.
+/// Describes what a board has in a partition.
 fn expected(filesystem: &Filesystem) -> String {
     match filesystem {
         Filesystem::Fat16 { label } | Filesystem::Fat32 { label } => format!("FAT labelled `{label}`"),

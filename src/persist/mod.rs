@@ -24,7 +24,7 @@ const HOST_NAME_MAX: usize = 64;
 /// Longest label of a host name (RFC 1035, section 2.3.4).
 const LABEL_MAX: usize = 63;
 
-/// What is put on the persist partition.
+/// Contents of the persist partition.
 #[derive(Clone, Debug, Default)]
 pub struct PreSeed {
     /// Keys that may log in as root.
@@ -41,7 +41,7 @@ pub struct PreSeed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hostname(String);
 
-/// Why something cannot be put on the persist partition. No message shows a password.
+/// Reason why something cannot be put on the persist partition. No message shows a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input, hint = "give a file such as `~/.ssh/id_ed25519.pub`, which `ssh-keygen` makes")]
 pub enum PreSeedError {
@@ -51,7 +51,7 @@ pub enum PreSeedError {
     Hostname {
         /// As given.
         name: String,
-        /// What is wrong with it.
+        /// Fault of it.
         problem: String,
     },
     /// A private key was given.
@@ -68,7 +68,7 @@ pub enum PreSeedError {
         file: String,
         /// Line from 1.
         line: usize,
-        /// What is wrong with it.
+        /// Fault of it.
         problem: String,
     },
     /// A file without any key.
@@ -142,7 +142,7 @@ impl std::str::FromStr for Hostname {
 }
 
 impl PreSeed {
-    /// Whether nothing is put there.
+    /// Returns whether nothing is put there.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.hostname.is_none() && self.wifi.is_none() && self.directory.is_none()
     }

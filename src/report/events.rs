@@ -44,7 +44,7 @@ pub struct Events {
     begun: Instant,
 }
 
-/// Why there is no stream.
+/// Reason why there is no stream.
 #[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
 #[diagnostic(kind = Refused)]
 pub enum EventsError {
@@ -69,7 +69,7 @@ struct Line<'a> {
     device: Option<&'a str>,
 }
 
-/// What a line is about.
+/// Content of a line.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(super) enum Told {
@@ -143,7 +143,7 @@ impl Events {
         Events { out: Mutex::new(Some(out)), path, begun: Instant::now() }
     }
 
-    /// Whether stdout is a stream of events, and nothing else belongs there.
+    /// Returns whether stdout is a stream of events, and nothing else belongs there.
     pub(super) fn is_stdout(&self) -> bool {
         self.path.is_none()
     }

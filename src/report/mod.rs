@@ -20,7 +20,7 @@ pub use steps::Steps;
 
 use crate::error::{Error, ErrorKind};
 
-/// How results reach the user.
+/// Printer of results for the user.
 pub struct Report {
     json: bool,
     quiet: bool,
@@ -184,7 +184,7 @@ impl Report {
     }
 }
 
-/// What the user said.
+/// Answer of the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The expected word.

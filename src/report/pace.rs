@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What the current rate is measured over: media pause for seconds, and one pause is not the end of the world.
+/// Window of the current rate: media pause for seconds, and one pause is not the end of the world.
 const WINDOW: Duration = Duration::from_secs(10);
 /// Time between two samples.
 const STEP: Duration = Duration::from_millis(250);
@@ -16,7 +16,7 @@ pub(super) struct Pace {
     samples: VecDeque<(Duration, u64)>,
 }
 
-/// How far a phase is. Rates are bytes in a second, times are seconds.
+/// Progress of a phase. Rates are bytes in a second, times are seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
     /// Bytes that are done.
@@ -27,7 +27,7 @@ pub(super) struct Reading {
     pub(super) rate: u64,
     /// Since the phase began.
     pub(super) mean: u64,
-    /// How long the rest takes at the current rate; none if that is not known, or never.
+    /// Time for the rest at the current rate; none if that is not known, or never.
     pub(super) left: Option<u64>,
 }
 
@@ -48,7 +48,7 @@ impl Pace {
         }
     }
 
-    /// What there is to tell at `now`.
+    /// Returns the progress at `now`.
     pub(super) fn read(&self, now: Duration) -> Reading {
         let (since, before) = self.samples.front().copied().unwrap_or_default();
         let rate = per_second(self.done - before, now.saturating_sub(since));

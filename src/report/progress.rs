@@ -25,7 +25,7 @@ pub struct Progress {
     running: Mutex<Option<Running>>,
 }
 
-/// How a person sees it.
+/// View of a person.
 pub(super) enum Look {
     Hidden,
     Lines,
@@ -49,7 +49,7 @@ struct Due {
 }
 
 impl Due {
-    /// Whether it is time again.
+    /// Returns whether it is time again.
     fn is_now(&mut self, now: Duration) -> bool {
         let due = now.saturating_sub(self.last) >= self.every;
         self.last = if due { now } else { self.last };
@@ -161,7 +161,7 @@ fn speed(reading: &Reading) -> String {
     format!("{}/s (mean {}/s){left}", BinaryBytes(reading.rate), BinaryBytes(reading.mean))
 }
 
-/// How far a phase is, as a line.
+/// Formats the progress of a phase as a line.
 fn so_far(reading: &Reading) -> String {
     let of = reading.total.map(|total| format!(" of {}", BinaryBytes(total))).unwrap_or_default();
     format!("{}{of}, {}", BinaryBytes(reading.bytes), speed(reading))

@@ -15,13 +15,13 @@ use crate::value::Span;
 /// Shows what a [`Listener`] of a build hears.
 pub struct Steps {
     look: Look,
-    /// Whether all that is printed is shown.
+    /// True if all that is printed is shown.
     verbose: bool,
     events: Option<Arc<Events>>,
     shown: Mutex<Shown>,
 }
 
-/// What is shown.
+/// State of what is shown.
 #[derive(Default)]
 struct Shown {
     bar: Option<ProgressBar>,
@@ -29,7 +29,7 @@ struct Shown {
     told: BTreeSet<String>,
 }
 
-/// When the step began that is shown, and what is left from there.
+/// Time when the shown step began, and the time left from there.
 #[derive(Clone, Copy)]
 struct Clock {
     begun: Instant,
@@ -99,7 +99,7 @@ impl Listener for Steps {
     }
 }
 
-/// What is worth telling of what is left.
+/// Returns the time left, where it is worth saying.
 fn left(step: &Step<'_>) -> Option<Duration> {
     step.left.filter(|left| *left >= Duration::from_secs(1))
 }
@@ -133,7 +133,7 @@ fn style(clock: Clock) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is right").with_key("running", time)
 }
 
-/// How long a step has taken, and how long the rest will.
+/// Time that a step has taken, and that the rest will take.
 struct Running(Clock);
 
 impl fmt::Display for Running {

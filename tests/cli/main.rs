@@ -14,6 +14,7 @@ mod outputs;
 mod power_cut_files;
 mod process;
 mod reproducible;
+mod sessions;
 mod status;
 mod trust;
 mod verbs;

@@ -694,10 +694,7 @@ fn a_target_that_hangs_is_given_up() {
         "`card` does not answer: to write 4 KiB at offset 1048576 has taken 0 seconds"
     );
     assert_eq!((error.kind(), error.code()), (ErrorKind::Io, Some("stalled")));
-    assert_eq!(
-        error.hint().as_deref(),
-        Some("try another reader, cable or port; `--stall-timeout` waits longer if the medium is only slow")
-    );
+    assert_eq!(error.hint().as_deref(), Some("try another reader, cable or port"));
     let seen = told.lock().expect("lock").clone();
     assert!(seen.len() > 2, "{seen:?}");
     assert_eq!(seen[0], SlowIo { verb: "write", offset: MIB, len: 4096, seconds: 0 });

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use skiff_image::board::{Board, DescriptorSource, NoFamilies};
 use skiff_image::compose::Composition;
 use skiff_image::demo;
-use skiff_image::event::Silent;
+use skiff_image::event::{Event, Listener, Phase, Silent};
+use skiff_image::flash::OpenSession;
 use skiff_image::fs::ext4::update::{Change, Kind, Volume};
 use skiff_image::fs::squashfs::Resources;
 use skiff_image::fs::{WrittenFile, ext4, fat};
-use skiff_image::install::{Holds, InstallError, Installation, Options, Survey};
+use skiff_image::install::{Holds, InstallError, InstallOptions, Installation, Survey};
+use skiff_image::interrupt::Interrupt;
 use skiff_image::layer::{self, Environment};
 use skiff_image::persist::PreSeed;
 use skiff_image::plan::KnownIds;
@@ -160,11 +162,21 @@ impl System {
         let medium = survey.medium(&self.board)?;
         let inputs = (self.inputs)(medium.fit(self.board.clone()), medium.known.clone());
         let staged = inputs.stage()?;
-        Installation::prepare(&survey, &medium, &inputs, staged, &Options::default())
+        Installation::prepare(&survey, &medium, &inputs, staged, &InstallOptions::default())
     }
 
     fn install(&self, target: &Arc<dyn Target>) -> skiff_image::Result<()> {
-        self.prepare(target)?.run(&Silent).map(drop)
+        self.install_unless(&Interrupt::default(), &Silent, target)
+    }
+
+    fn install_unless(
+        &self,
+        interrupt: &Interrupt,
+        listener: &dyn Listener,
+        target: &Arc<dyn Target>,
+    ) -> skiff_image::Result<()> {
+        let installation = self.prepare(target)?;
+        OpenSession::measure(&**target, interrupt, listener, |open| installation.run(open)).map(drop)
     }
 }
 
@@ -299,6 +311,55 @@ fn an_update_without_syncs_is_found_half_there() {
     let half = found.filter(|found| !is_whole(found)).count();
     println!("without syncs: {half} states are neither old nor new nor unfinished");
     assert!(half > 10, "the test above would find nothing");
+}
+
+#[test]
+fn an_interrupted_update_leaves_the_old_system_or_an_unfinished_one_and_the_next_finishes() {
+    let (old, new) = (System::new(THREE, Version::Old), System::new(THREE, Version::New));
+    let before = old.medium(12 * MIB);
+    let medium = || Arc::new(PowerCut::over(&before)) as Arc<dyn Target>;
+    let (untouched, finished) = (medium(), medium());
+    let events = std::sync::Mutex::new(Vec::new());
+    let listener = |event: Event| match event {
+        Event::Phase { phase, .. } => events.lock().expect("no panic").push(phase),
+        _ => {}
+    };
+    new.install_unless(&Interrupt::default(), &listener, &finished).expect("installs");
+    let phases = events.lock().expect("no panic").clone();
+    assert_eq!(phases[..3], [Phase::Write, Phase::Wipe, Phase::Write]);
+    let mut found = Vec::new();
+    for nth in 0..phases.len() {
+        let (interrupt, seen, target) =
+            (Interrupt::default(), std::sync::atomic::AtomicUsize::new(0), medium());
+        let listener = |event: Event| {
+            if let Event::Phase { .. } = event
+                && seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == nth
+            {
+                interrupt.raise();
+            }
+        };
+        let error = new.install_unless(&interrupt, &listener, &target).err();
+        let state = look(&target).expect("it can be read");
+        let message = error.map(|error| (error.to_string(), error.code()));
+        let interrupted = |text: &str| Some((text.to_owned(), Some("interrupted")));
+        found.push(if state == look(&finished).expect("the new system") {
+            assert_eq!(message, None, "{nth}");
+            "new"
+        } else if state == Found::Unfinished {
+            let text = "writing `medium` was interrupted; the update of `medium` is unfinished, so nothing boots from it";
+            assert_eq!(message, interrupted(text), "{nth}");
+            "unfinished"
+        } else {
+            assert_eq!(Ok(state), look(&untouched), "{nth}");
+            assert_eq!(message, interrupted("writing `medium` was interrupted"), "{nth}");
+            "old"
+        });
+        new.install(&target).expect("finishes");
+        assert_eq!(look(&target), look(&finished), "{nth}");
+        expect_kept(&target, 3, "after an interruption");
+    }
+    found.dedup();
+    assert_eq!(found, ["old", "unfinished", "new"]);
 }
 
 /// Cuts an update of a board everywhere.
@@ -436,7 +497,8 @@ fn a_failure_says_what_the_medium_is_and_a_second_run_finishes() {
     };
     let prepared = new.prepare(&healed).expect("prepares");
     assert!(prepared.to_string().contains("\n  an earlier update is unfinished, and is finished now\n"));
-    prepared.run(&Silent).expect("finishes");
+    OpenSession::measure(&*healed, &Interrupt::default(), &Silent, |open| prepared.run(open))
+        .expect("finishes");
     expect_kept(&healed, 3, "after a second run");
     assert!(new.prepare(&healed).expect("prepares").is_done());
 }

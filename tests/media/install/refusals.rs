@@ -92,7 +92,7 @@ fn another_layout_is_refused_with_what_there_is() {
     let told = "refused: `card.img` is no medium of board `odroid/xu`: its partition `rootfs` (#2, ext4 labelled \
                 `rootfs`) is not there\n  found: #1 FAT labelled `boot`, 953 MiB from byte 1048576\n         \
                 #2 ext4 labelled `persist`, 200000 KiB from byte 1000341504\n\
-                hint: check `--board`; `inspect` shows what is on the medium, `flash` makes a new one";
+                hint: check the board; `inspect` shows what is on the medium, `flash` makes a new one";
     expect_refused(&synthetic, &[], 4, told);
 }
 
@@ -115,7 +115,7 @@ fn a_medium_of_another_board_is_refused() {
     if !oracles(test, &TOOLS) {
         return;
     }
-    let hint = "hint: check `--board`, or go on with `--other-board`";
+    let hint = "hint: check the board, or go on with `--other-board`";
     let synthetic = synthetic("odroid/xu");
     let medium = Medium::pi(&synthetic.path(""));
     let told = |evidence: &str| {
@@ -260,7 +260,7 @@ fn a_boot_loader_does_not_overwrite_a_partition() {
     ];
     Medium::format(&synthetic.path(""), "dos", parts);
     let told = "error: boot loader `u-boot` would be written to bytes 32256 to 646656, which belong to partition 1\n\
-                hint: leave `--boot-loader` out, or make a new medium with `flash`";
+                hint: make a new medium with `flash`, or leave `--boot-loader` out";
     expect_refused(&synthetic, &["--boot-loader"], 1, told);
 }
 

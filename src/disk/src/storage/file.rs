@@ -29,7 +29,7 @@ pub struct ImageFile {
 pub enum ImageFileError {
     /// There is a file of that name.
     #[error("`{}` exists already: a file of {}", path.display(), ByteSize(*len))]
-    #[diagnostic(hint = "choose another name, or replace the file with `--force`")]
+    #[diagnostic(hint = "choose another name", code = "exists")]
     Exists {
         /// The final name.
         path: PathBuf,

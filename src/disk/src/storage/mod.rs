@@ -182,10 +182,7 @@ pub enum TargetError {
         "`{target}` does not answer: to {verb} {} at offset {offset} has taken {seconds} seconds",
         ByteSize(*len)
     )]
-    #[diagnostic(
-        hint = "try another reader, cable or port; `--stall-timeout` waits longer if the medium is only slow",
-        code = "stalled"
-    )]
+    #[diagnostic(hint = "try another reader, cable or port", code = "stalled")]
     TimedOut {
         /// `read`, `write`, `zero`, `sync`.
         verb: &'static str,
@@ -199,12 +196,11 @@ pub enum TargetError {
         seconds: u64,
     },
     /// The user wants the run to end.
-    #[error("writing `{target}` was interrupted")]
-    #[diagnostic(
-        hint = "run the same command again; `flash --resume` goes on where it stopped",
-        code = "interrupted"
-    )]
+    #[error("{verb} `{target}` was interrupted")]
+    #[diagnostic(hint = "run the same command again", code = "interrupted")]
     Interrupted {
+        /// `writing`, for example.
+        verb: &'static str,
         /// [`Target::name`].
         target: String,
     },

@@ -1,0 +1,103 @@
+//! What to give on the command line after an error. The library knows no flags: its errors have codes, and this table has
+//! the words that go on where the hint of the library ends.
+
+use std::fmt;
+
+use crate::error::{Diagnostic, Error, ErrorKind};
+
+/// Words that follow the hint of an error with this code.
+const WORDS: [(&str, &str); 6] = [
+    ("blob-in-the-way", ", or leave `--boot-loader` out"),
+    ("exists", ", or replace the file with `--force`"),
+    (
+        "foreign-files",
+        " and go on with `--carry-over`: they are written again, but lost if the run is cut off",
+    ),
+    ("not-resumable", " without `--resume`"),
+    ("other-board", ", or go on with `--other-board`"),
+    ("stalled", "; `--stall-timeout` waits longer if the medium is only slow"),
+];
+
+/// The same for a verb that can go on where it was interrupted.
+const RESUMABLE: [(&str, &str); 1] = [("interrupted", "; `flash --resume` goes on where it stopped")];
+
+/// An error whose hint names flags.
+#[derive(Debug)]
+struct Worded {
+    error: Error,
+    words: &'static str,
+}
+
+/// Adds to the hint of an error what the command line has for it.
+pub fn worded(error: Error) -> Error {
+    with_words(error, &WORDS)
+}
+
+/// Adds to the hint of an error what a verb with `--resume` has for it.
+pub fn worded_resumable(error: Error) -> Error {
+    with_words(error, &RESUMABLE)
+}
+
+/// An error that has its words gets no more.
+fn with_words(error: Error, table: &[(&str, &'static str)]) -> Error {
+    let error = match error.downcast::<Worded>() {
+        Ok(worded) => return worded.into(),
+        Err(error) => error,
+    };
+    match table.iter().find(|(code, _)| Some(*code) == error.code()) {
+        Some((_, words)) => Worded { error, words }.into(),
+        None => error,
+    }
+}
+
+impl fmt::Display for Worded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.error, f)
+    }
+}
+
+impl std::error::Error for Worded {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self.error.diagnostic())
+    }
+}
+
+impl Diagnostic for Worded {
+    fn kind(&self) -> ErrorKind {
+        self.error.kind()
+    }
+
+    fn exit_code(&self) -> u8 {
+        self.error.exit_code()
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(self.error.hint()? + self.words)
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        self.error.code()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::TargetError;
+
+    #[test]
+    fn hints_go_on_with_flags() {
+        let error = || {
+            let (verb, target) = ("write", "card".into());
+            Error::from(TargetError::TimedOut { verb, target, offset: 0, len: 512, seconds: 120 })
+        };
+        let worded = worded(super::worded(error()));
+        assert_eq!(
+            worded.hint().expect("a hint"),
+            "try another reader, cable or port; `--stall-timeout` waits longer if the medium is only slow"
+        );
+        assert_eq!(worded.to_string(), error().to_string());
+        assert_eq!((worded.code(), worded.kind()), (error().code(), error().kind()));
+        assert_eq!(worded_resumable(error()).hint(), error().hint());
+    }
+}
