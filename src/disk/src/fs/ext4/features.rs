@@ -5,8 +5,10 @@ use skiff_signatures::ext4::{compat, incompat, ro_compat};
 #[cfg(feature = "ext4-reader")]
 use super::raw::get32;
 
-/// Sets of features: letter in e2fsprogs, place in the superblock, and the names of bits.
-const FEATURES: [(char, usize, &[(u32, &str)]); 3] = [
+/// Letter of a set of features in e2fsprogs, its place in the superblock, and the names of its bits.
+type FeatureSet = (char, usize, &'static [(u32, &'static str)]);
+
+const FEATURES: [FeatureSet; 3] = [
     ('C', compat::AT, compat::NAMES),
     ('I', incompat::AT, incompat::NAMES),
     ('R', ro_compat::AT, ro_compat::NAMES),
