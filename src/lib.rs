@@ -43,7 +43,7 @@
 //! is formatted with, [`readback`] whether a medium holds what was written and what wrong bytes say about it. [`event`] is
 //! how a run reports its progress, [`bmap`] says which blocks of an image matter. [`persist`] is what a medium knows before its first boot. [`install`] updates the system on a medium that has one. [`cache`] keeps compressed blocks between
 //! builds, here and in a store that machines share; it changes how long a build takes and nothing else. [`interrupt`]
-//! turns Ctrl-C into an error of the next write, [`storage::PowerCut`] tells every state in which a power cut can leave a
+//! turns Ctrl-C into an error of the next write, [`storage::PowerCut`] lists every state in which a power cut can leave a
 //! medium. [`cli`] has one thin file for each verb, [`report`] prints.
 //!
 //! The modules, from the top down; each uses only those of lines below its own, which a test checks:

@@ -56,6 +56,23 @@ fn nothing_but_the_report_prints() {
 }
 
 #[test]
+fn a_target_at_the_bottom_is_in_storage_and_the_others_are_layers() {
+    let mut lines = lines_with("src", &["Target for "]);
+    lines.retain(|line| !line.contains("/src/disk/src/storage/"));
+    // All media of a broadcast as one, with none inside.
+    lines.retain(|line| !line.contains("/src/flash/broadcast.rs"));
+    assert_eq!(lines, Vec::<String>::new());
+}
+
+#[test]
+fn nothing_but_storage_controls_a_device() {
+    let mut lines = lines_with("src", &["ioctl"]);
+    // What runs on the device has no storage.
+    lines.retain(|line| !line.contains("/src/disk/src/storage/") && !line.contains("/src/init/src/"));
+    assert_eq!(lines, Vec::<String>::new());
+}
+
+#[test]
 fn the_plan_opens_no_file() {
     assert_eq!(lines_with("src/plan", &["std::fs", "File::", "Command::"]), Vec::<String>::new());
 }
