@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Diagnostic, Io};
 use crate::storage::Record;
+use crate::value::{from_hex, to_hex};
 
 /// `BlockSize` of the maps that are made here.
 const BLOCK: u64 = 4096;
@@ -115,7 +116,7 @@ impl Bmap {
     /// The text of a `.bmap` file.
     pub fn to_xml(&self) -> String {
         let text = self.to_xml_with(NO_CHECKSUM);
-        let checksum = hex(&Sha256::digest(text.as_bytes()));
+        let checksum = to_hex(&Sha256::digest(text.as_bytes()));
         self.to_xml_with(&checksum)
     }
 
@@ -139,7 +140,8 @@ impl Bmap {
         xml.push_str("    <BlockMap>\n");
         for range in &self.ranges {
             let (first, last) = blocks(&range.bytes);
-            let checksum = range.sha256.map(|sum| format!(" chksum=\"{}\"", hex(&sum))).unwrap_or_default();
+            let checksum =
+                range.sha256.map(|sum| format!(" chksum=\"{}\"", to_hex(&sum))).unwrap_or_default();
             let place = if first == last { first.to_string() } else { format!("{first}-{last}") };
             let _ = writeln!(xml, "        <Range{checksum}> {place} </Range>");
         }
@@ -205,23 +207,9 @@ pub(crate) fn to_blocks(mapped: &[Range<u64>], image_len: u64) -> Vec<Range<u64>
     joined.into_iter().flat_map(cut).collect()
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    let mut bytes = [0; 32];
-    if digits.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
+/// SHA-256 of 64 hexadecimal digits.
+pub(crate) fn parse_sha256(text: &str) -> Option<[u8; 32]> {
+    from_hex(text)?.try_into().ok()
 }
 
 fn value(what: &'static str, text: &str) -> BmapError {
@@ -256,10 +244,10 @@ fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
 
 fn check_own_checksum(text: &str, bare: &str) -> Result<(), BmapError> {
     let expected = element(bare, "BmapFileChecksum").ok_or(BmapError::Missing("`BmapFileChecksum`"))?;
-    if unhex(expected).is_none() {
+    if parse_sha256(expected).is_none() {
         return Err(value("BmapFileChecksum", expected));
     }
-    let found = hex(&Sha256::digest(text.replacen(expected, NO_CHECKSUM, 1).as_bytes()));
+    let found = to_hex(&Sha256::digest(text.replacen(expected, NO_CHECKSUM, 1).as_bytes()));
     match found == expected.to_ascii_lowercase() {
         true => Ok(()),
         false => Err(BmapError::Damaged { expected: expected.into(), found }),
@@ -276,7 +264,7 @@ fn parse_ranges(map: &str, block_size: u64, image_len: u64) -> Result<Vec<Mapped
             return Err(value("Range", place));
         }
         let sha256 = match attribute(tag, "chksum") {
-            Some(sum) => Some(unhex(sum).ok_or_else(|| value("chksum", sum))?),
+            Some(sum) => Some(parse_sha256(sum).ok_or_else(|| value("chksum", sum))?),
             None => None,
         };
         ranges.push(MappedRange { bytes, sha256 });

@@ -61,9 +61,11 @@
 //! error fs storage table tree value
 //! ```
 //!
-//! Two more packages live below `src/`. `skiff-disk` (`src/disk`) has the filesystems, partition tables, trees and targets, for
+//! More packages live below `src/`. `skiff-disk` (`src/disk`) has the filesystems, partition tables, trees and targets, for
 //! anyone who writes disk images; this crate re-exports it. `skiff-init` (`src/init`) is a program for the device: the first
-//! process of boards whose root is a squashfs. It shares nothing with this library.
+//! process of boards whose root is a squashfs. `skiff-signatures` (`src/signatures`) has the first bytes of formats, one line
+//! each, for all of them. `skiff-diagnostic-derive` (`src/diagnostic-derive`) states kind, hint and code of an error beside its
+//! message.
 //!
 //! Left of `Plan` nothing writes to a target; right of `Plan` nothing decides. What the code never does:
 //!

@@ -15,6 +15,7 @@ use super::source::TreeDigest;
 use super::stamp::{self, Release};
 use crate::error::Io;
 use crate::layer::{Chain, Layer};
+use crate::value::to_hex;
 
 const SCHEMA: &str = "skiff-image.layers/1";
 const FILE: &str = "layers.json";
@@ -103,5 +104,5 @@ pub fn add(directory: &Path, layers: &Layers) -> Result<PathBuf, Io> {
 
 fn sha256(path: &Path) -> Result<String, Io> {
     let bytes = fs::read(path).map_err(Io::on("read", path))?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(to_hex(&Sha256::digest(&bytes)))
 }

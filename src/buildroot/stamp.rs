@@ -13,6 +13,7 @@ use crate::error::{Diagnostic, Io};
 use crate::interrupt::Interrupt;
 use crate::layer::Environment;
 use crate::process::{ProcessError, Program};
+use crate::recognize::release::RELEASE_FILE;
 use crate::value::{Timestamp, Utc};
 
 /// When neither a variable nor a checkout says when a system was made: 1980-01-01, the earliest that FAT can hold.
@@ -26,8 +27,6 @@ pub const COMMIT_VARIABLE: &str = "SKIFF_VERSION_COMMIT";
 
 /// Longest time that git is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// In root filesystem and images.
-const RELEASE: &str = "skiff-release";
 /// Begins the line that only `skiff-release` has.
 const CHAIN_LINE: &str = "BUILD_CONFIG=";
 
@@ -125,8 +124,8 @@ impl Release {
         let target = output.join("target");
         let os_release = target.join("usr/lib/os-release");
         keep_buildroots(&target, &os_release)?;
-        replace(&target.join("etc").join(RELEASE), &text)?;
-        replace(&output.join("images").join(RELEASE), &text)?;
+        replace(&target.join("etc").join(RELEASE_FILE), &text)?;
+        replace(&output.join("images").join(RELEASE_FILE), &text)?;
         let lines = text.split_inclusive('\n').filter(|line| !line.starts_with(CHAIN_LINE));
         replace(&os_release, &lines.collect::<String>())?;
         link(Path::new("../usr/lib/os-release"), &target.join("etc/os-release"))?;

@@ -163,7 +163,7 @@ impl PartitionRange {
             }
         };
         let release = release::find(medium, &content, self.start, self.len);
-        let blank = filesystem.is_none() && head.iter().all(|byte| *byte == 0);
+        let blank = filesystem.is_none() && crate::value::is_zero(&head);
         PartContents {
             number: self.number,
             name: self.name,

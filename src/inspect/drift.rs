@@ -21,7 +21,7 @@ use crate::manifest::{Identity, Manifest, Owner, RegionEntry};
 use crate::readback::{self, Damage, RegionRange};
 use crate::storage::{Extent, ReadOnly, Record, Target};
 use crate::table::{self, CopyState, Scheme, Table, TableBytes};
-use crate::value::{ByteSize, Digest};
+use crate::value::{ByteSize, Digest, is_zero};
 
 /// Number of added files that are named.
 const NAMED: usize = 3;
@@ -283,7 +283,7 @@ fn holds(pieces: &[TableBytes], extent: &Extent) -> Option<bool> {
     })?;
     Some(match &extent.blake3 {
         Some(digest) => Digest::of(bytes) == *digest,
-        None => bytes.iter().all(|byte| *byte == 0),
+        None => is_zero(bytes),
     })
 }
 

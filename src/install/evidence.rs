@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use super::InstallError;
 use super::marker::Marker;
-use super::prepare::{Case, InstallOptions, setting};
+use super::prepare::{Case, InstallOptions};
 use super::survey::Medium;
 use crate::board::{Board, Registry};
 use crate::error::Result;
+use crate::recognize::release::assigned;
 use crate::storage::Target;
 
 /// Nothing, or what speaks against the board.
@@ -51,7 +52,9 @@ fn of_marker(marker: &Marker, board: &Board) -> Verdict {
 fn of_chain(case: &Case<'_>, board: &Board) -> Result<Option<Verdict>> {
     let Some(path) = case.release() else { return Ok(None) };
     let text = case.files.text(&path)?;
-    let Some(chain) = text.and_then(|text| setting(&text, "BUILD_CONFIG")) else { return Ok(None) };
+    let Some(chain) = text.as_deref().and_then(|text| assigned(text, "BUILD_CONFIG")) else {
+        return Ok(None);
+    };
     let names: Vec<&str> = chain.split([',', ' ']).map(str::trim).collect();
     if names.contains(&board.name.as_str()) {
         return Ok(Some(Ok(())));

@@ -16,12 +16,10 @@ use crate::compose::Composition;
 use crate::error::Result;
 use crate::fs::WrittenFile;
 use crate::fs::ext4::update::Volume;
+use crate::recognize::release::{RELEASE_FILE, assigned};
 use crate::stage::{Inputs, Staged};
 use crate::storage::{Geometry, Target};
 use crate::tree::{self, Body, Content, Node, Stat, Tree};
-
-/// Name of the file that says which system it is.
-const RELEASE: &str = "skiff-release";
 
 /// Permissions of an update.
 #[derive(Clone, Copy, Debug, Default)]
@@ -258,9 +256,10 @@ impl Installation {
             let tree = case.step.and_then(|step| self.composition.tree(step));
             let node = tree.and_then(|tree| Some(tree.node(tree.get(&path)?)));
             if let Some(Node { body: Body::File(content), .. }) = node {
-                self.after = text_of(content)?.and_then(|text| setting(&text, "VERSION"));
+                self.after = text_of(content)?.and_then(|text| assigned(&text, "VERSION").map(str::to_owned));
             }
-            self.before = case.files.text(&path)?.and_then(|text| setting(&text, "VERSION"));
+            self.before =
+                case.files.text(&path)?.and_then(|text| assigned(&text, "VERSION").map(str::to_owned));
         }
         Ok(())
     }
@@ -325,7 +324,7 @@ impl<'a> Case<'a> {
 
     /// Path of the file that says which system it is.
     pub fn release(&self) -> Option<String> {
-        let is_release = |file: &&WrittenFile| file.path.rsplit('/').next() == Some(RELEASE);
+        let is_release = |file: &&WrittenFile| file.path.rsplit('/').next() == Some(RELEASE_FILE);
         self.expected.iter().find(is_release).map(|file| file.path.clone())
     }
 }
@@ -349,13 +348,6 @@ fn reject_overlaps(survey: &Survey, blobs: &[BlobChange]) -> Result<(), InstallE
     });
     let taken = taken(survey.table.as_ref(), partitions);
     blobs.iter().filter(|blob| blob.written).try_for_each(|blob| blob.reject_overlap(&taken))
-}
-
-/// The value of a line `NAME=value`, with or without quotes.
-pub(super) fn setting(text: &str, name: &str) -> Option<String> {
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
-    let value = value.trim().trim_matches('"');
-    (!value.is_empty()).then(|| value.to_owned())
 }
 
 fn kind(filesystem: &Filesystem) -> &'static str {

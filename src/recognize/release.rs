@@ -6,8 +6,10 @@ use super::Content;
 use crate::fs::{ext4, fat};
 use crate::storage::{Cursor, ReadOnly};
 
+/// Name of the file that says which SkiffOS it is.
+pub const RELEASE_FILE: &str = "skiff-release";
 /// Where installers put it: beside the kernel, on a boot partition or below `boot` of the only one.
-const PLACES: [&str; 3] = ["skiff-release", "boot/skiff-release", "etc/skiff-release"];
+const PLACES: [&str; 3] = [RELEASE_FILE, "boot/skiff-release", "etc/skiff-release"];
 /// The most that is read to find it: directories, and of a FAT all of the table.
 const MOST: u64 = 8 << 20;
 /// Release files are shorter.
@@ -40,12 +42,19 @@ fn read_in_ext4(section: Cursor<ReadOnly>) -> Option<Vec<u8>> {
     })
 }
 
-/// Name, version and board of a file of `KEY=value` lines (os-release(5)).
+/// Value of `key` in a file of `KEY=value` lines (os-release(5)), without quotes: that of the last line, if there are
+/// several. An empty one is none.
+pub fn assigned<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let value = values.next_back()?.trim().trim_matches('"');
+    (!value.is_empty()).then_some(value)
+}
+
+/// Name, version and board of a release file.
 fn name(text: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(text);
     let value = |key: &str| {
-        let mut values = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        let value = super::printable(values.next_back()?.trim().trim_matches('"'));
+        let value = super::printable(assigned(&text, key)?);
         (!value.is_empty()).then_some(value)
     };
     let version = value("VERSION").or_else(|| value("VERSION_ID"));
@@ -74,5 +83,18 @@ impl Write for Short {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_value_counts_without_its_quotes() {
+        let text = "VERSION=1\nVERSION_ID=abc\nNAME=\"A B\"\nVERSION=\"2\" \nEMPTY=\"\"\n";
+        assert_eq!(assigned(text, "VERSION"), Some("2"));
+        assert_eq!(assigned(text, "NAME"), Some("A B"));
+        assert_eq!((assigned(text, "EMPTY"), assigned(text, "ID")), (None, None));
     }
 }

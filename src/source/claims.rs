@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use super::error::ImageError;
-use crate::bmap::{Bmap, hex, unhex};
+use crate::bmap::{Bmap, parse_sha256};
+use crate::value::to_hex;
 
 /// A SHA-256 in hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +21,13 @@ impl FromStr for Sha256Sum {
     type Err = ParseSha256Error;
 
     fn from_str(text: &str) -> Result<Sha256Sum, ParseSha256Error> {
-        unhex(text).map(Sha256Sum).ok_or_else(|| ParseSha256Error(text.into()))
+        parse_sha256(text).map(Sha256Sum).ok_or_else(|| ParseSha256Error(text.into()))
     }
 }
 
 impl fmt::Display for Sha256Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&to_hex(&self.0))
     }
 }
 
@@ -102,7 +103,7 @@ impl Claims {
         if expected.0 == found {
             return Ok(());
         }
-        let (image, expected, found) = (self.name.clone(), expected.to_string(), hex(&found));
+        let (image, expected, found) = (self.name.clone(), expected.to_string(), to_hex(&found));
         Err(ImageError::Hash { image, decoded, expected, found })
     }
 }

@@ -16,11 +16,12 @@ use super::claims::Claims;
 use super::error::ImageError;
 use super::pieces::{self, ENDS, Ends};
 use super::stamp::Stamp;
-use crate::bmap::{MappedRange, hex, sha256_of};
+use crate::bmap::{MappedRange, sha256_of};
 use crate::error::{Io, Result};
 use crate::event::{Event, Listener, Phase, begin};
 use crate::storage::{AlignedBuffer, Target};
 use crate::table::TableBytes;
+use crate::value::to_hex;
 
 /// Bytes that are read and written at once.
 const CHUNK: u64 = 4 << 20;
@@ -105,7 +106,7 @@ impl Raw {
         if found == expected {
             return Ok(());
         }
-        let (bytes, expected, found) = (range.bytes.clone(), hex(&expected), hex(&found));
+        let (bytes, expected, found) = (range.bytes.clone(), to_hex(&expected), to_hex(&found));
         Err(ImageError::Damaged { image: self.claims.name.clone(), bytes, expected, found })
     }
 

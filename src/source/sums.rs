@@ -4,7 +4,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::claims::Claims;
 use super::error::ImageError;
-use crate::bmap::{MappedRange, hex};
+use crate::bmap::MappedRange;
+use crate::value::to_hex;
 
 /// What was summed up so far.
 pub(super) struct Sums<'a> {
@@ -54,7 +55,7 @@ impl<'a> Sums<'a> {
     fn end_range(&mut self, range: &MappedRange) -> Result<(), ImageError> {
         let found: [u8; 32] = self.range.finalize_reset().into();
         let Some(expected) = range.sha256.filter(|expected| *expected != found) else { return Ok(()) };
-        let (expected, found) = (hex(&expected), hex(&found));
+        let (expected, found) = (to_hex(&expected), to_hex(&found));
         let (image, bytes) = (self.claims.name.clone(), range.bytes.clone());
         Err(ImageError::Damaged { image, bytes, expected, found })
     }

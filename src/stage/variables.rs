@@ -9,11 +9,9 @@ use crate::board::{BlobSource, Board, Filesystem, Partition, Recipe, TableKind};
 use crate::boot::text::{self, TextError};
 use crate::error::{Error, Io};
 use crate::plan::{Ids, KnownIds};
+use crate::recognize::release::{RELEASE_FILE, assigned};
 use crate::table::mbr::DISK_SIGNATURE;
 use crate::value::{Arch, Seed};
-
-/// File of the images directory that names the version of the system.
-const RELEASE: &str = "skiff-release";
 
 /// Template variables by name, and the ids among them.
 #[derive(Clone, Debug)]
@@ -106,7 +104,7 @@ impl TemplateVariables {
     pub fn render(&self, file: &str, template: &str) -> Result<String, Error> {
         text::render(file, template, &self.values).map_err(|error| match error {
             TextError::Unknown { name, .. } if name == "version" => {
-                StageError::NoVersion { user: file.into(), path: self.images.join(RELEASE) }.into()
+                StageError::NoVersion { user: file.into(), path: self.images.join(RELEASE_FILE) }.into()
             }
             TextError::Unknown { name, .. } if self.no_table && name.starts_with("partuuid.") => {
                 StageError::NoPartuuid { word: name }.into()
@@ -210,11 +208,10 @@ impl TemplateVariables {
 
 /// `VERSION` of the release file, with or without quotes, if there is one.
 fn version(images: &Path) -> Result<Option<String>, Io> {
-    let path = images.join(RELEASE);
+    let path = images.join(RELEASE_FILE);
     if !path.is_file() {
         return Ok(None);
     }
     let text = std::fs::read_to_string(&path).map_err(Io::on("read", &path))?;
-    let value = text.lines().find_map(|line| line.strip_prefix("VERSION="));
-    Ok(value.map(|value| value.trim().trim_matches('"').to_owned()).filter(|value| !value.is_empty()))
+    Ok(assigned(&text, "VERSION").map(str::to_owned))
 }

@@ -3,6 +3,7 @@
 use super::Checker;
 use crate::board::raw::{RawBlob, RawMagic};
 use crate::board::{Blob, BlobSource, BoardError, Magic, Update};
+use crate::value::from_hex;
 
 impl Checker<'_> {
     pub(super) fn blob(&self, raw: RawBlob) -> Result<Blob, BoardError> {
@@ -44,10 +45,6 @@ impl Checker<'_> {
 }
 
 fn parse_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    if digits.is_empty() || !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    digits.chunks(2).map(pair).collect()
+    let digits: String = text.split_ascii_whitespace().collect();
+    from_hex(&digits).filter(|bytes| !bytes.is_empty())
 }

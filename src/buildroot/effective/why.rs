@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::layer::merge::Assignment;
+use crate::value::did_you_mean;
 
 /// Why a setting is not effective.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -85,7 +86,7 @@ impl Why {
 
     pub(super) fn hint(&self, symbol: &str) -> Option<String> {
         Some(match self {
-            Why::Unknown { nearest } => format!("did you mean `{}`?", nearest.as_ref()?),
+            Why::Unknown { nearest } => did_you_mean(nearest.as_ref())?,
             Why::Removed { instead, .. } if instead.is_empty() => format!("remove `{symbol}`"),
             Why::Removed { instead, .. } => format!("set {} instead", list(instead)),
             Why::Unmet { by: Some(_), .. } => return None,

@@ -18,6 +18,7 @@ pub use definitions::DefinedSymbols;
 use super::Layer;
 use super::fragment::{self, FOREIGN_HINT, FragmentError, Kind};
 use crate::error::{Diagnostic, Io};
+use crate::value::did_you_mean;
 
 /// Shape of a source tree: its top file and its Kconfig files.
 impl Kind {
@@ -87,9 +88,7 @@ pub struct Finding {
 impl Finding {
     fn hint(&self) -> Option<String> {
         match &self.problem {
-            Problem::Unknown { nearest, .. } => {
-                nearest.as_ref().map(|name| format!("did you mean `{name}`?"))
-            }
+            Problem::Unknown { nearest, .. } => did_you_mean(nearest.as_ref()),
             Problem::Removed { says, .. } if says.is_empty() => None,
             Problem::Removed { says, .. } => Some(format!("{} says: {says}", self.tree)),
             Problem::Foreign { .. } => Some(FOREIGN_HINT.into()),

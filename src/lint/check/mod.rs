@@ -9,6 +9,7 @@ mod table;
 
 use super::medium::{PlannedBlob, PlannedMedium, PlannedVolume, format_of};
 use crate::board::{Blob, BlobSelector, Check, Partition, PartitionSelector, TableKind};
+use crate::value::to_hex;
 
 /// What is wrong, one clause for each violation.
 pub(super) fn violations(check: &Check, medium: &PlannedMedium<'_>) -> Vec<String> {
@@ -57,7 +58,7 @@ impl BlobSelector {
         let magic = || blob.magic.as_ref().map(|magic| magic.bytes.as_slice());
         match self {
             BlobSelector::Magic(text) => magic() == Some(text.as_bytes()),
-            BlobSelector::Hex(digits) => magic().is_some_and(|bytes| hex(bytes).starts_with(digits)),
+            BlobSelector::Hex(digits) => magic().is_some_and(|bytes| to_hex(bytes).starts_with(digits)),
             BlobSelector::Name(names) => names.contains(&blob.name),
         }
     }
@@ -99,10 +100,6 @@ impl PartitionSelector {
             PartitionSelector::Name(name) => format!("named `{name}`"),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Names in back-ticks, all of them.

@@ -36,7 +36,7 @@ use sha2::{Digest as _, Sha256};
 use super::compress::Compression;
 use crate::error::Diagnostic;
 use crate::tree::{Body, Content, Node, Stat, Tree};
-use crate::value::{Arch, Timestamp, Utc};
+use crate::value::{Arch, Timestamp, Utc, to_hex};
 
 /// Name and configuration of a container image (OCI image specification 1.0, `config.md`). Words are filled in
 /// everywhere.
@@ -198,7 +198,7 @@ fn path(descriptor: &Value) -> String {
 
 /// `sha256:HEX`.
 fn name(digest: [u8; 32]) -> String {
-    digest.iter().fold("sha256:".into(), |text, byte| format!("{text}{byte:02x}"))
+    format!("sha256:{}", to_hex(&digest))
 }
 
 /// The tree with the directory that holds everything by its digest.

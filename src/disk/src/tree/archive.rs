@@ -16,6 +16,7 @@ use super::{
     Body, Content, Device, Node, NodeId, Stamp, Stat, Tree, Xattrs, components, display, is_component,
 };
 use crate::error::{Diagnostic, Io};
+use crate::value::is_zero;
 
 /// Size of a tar block, the unit of headers and padding.
 const BLOCK: u64 = 512;
@@ -175,7 +176,7 @@ impl Reader {
             let (path, format) = (self.path.to_path_buf(), format.name());
             return Err(ArchiveError::Compressed { path, format, command });
         }
-        let zero = start.iter().all(|byte| *byte == 0);
+        let zero = is_zero(&start);
         if have < BLOCK as usize || !(zero || checksum_holds(Header::from_byte_slice(&start))) {
             return Err(ArchiveError::NotATar(self.path.to_path_buf()));
         }
@@ -194,7 +195,7 @@ impl Reader {
         }
         let mut block = [0; BLOCK as usize];
         self.read(&mut block, at)?;
-        if block.iter().all(|byte| *byte == 0) {
+        if is_zero(&block) {
             return Ok(false);
         }
         let header = Header::from_byte_slice(&block);

@@ -12,6 +12,7 @@
 mod arch;
 mod date;
 mod digest;
+mod hex;
 mod identity;
 #[cfg(feature = "suggestions")]
 mod nearest;
@@ -25,6 +26,7 @@ pub use date::Utc;
 #[cfg(feature = "fat")]
 pub(crate) use date::civil;
 pub use digest::{Digest, ParseDigestError};
+pub use hex::{from_hex, to_hex};
 pub use identity::Seed;
 #[cfg(feature = "suggestions")]
 pub use nearest::{did_you_mean, nearest};

@@ -13,7 +13,7 @@ use super::{Ext4Error, Layout};
 use crate::fs::{WrittenFile, hash_zeros};
 use crate::storage::{Region, RegionWriter};
 use crate::tree::{self, Body, NodeId, Opened};
-use crate::value::Digest;
+use crate::value::{Digest, is_zero};
 
 /// Bytes of a file that are zeroed rather than written if they are zeros.
 const LONG_RUN: usize = 512 << 10;
@@ -218,11 +218,6 @@ impl Layout<'_> {
         }
         table
     }
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    const ZERO: [u8; 4096] = [0; 4096];
-    bytes.chunks(ZERO.len()).all(|chunk| chunk == &ZERO[..chunk.len()])
 }
 
 /// Clears bits; whole bytes at once.

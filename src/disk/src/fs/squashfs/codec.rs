@@ -10,7 +10,7 @@ use std::str::FromStr;
 use zstd::zstd_safe;
 
 use super::raw;
-use crate::value::nearest;
+use crate::value::{did_you_mean, nearest};
 
 /// Compression of blocks. Printed and parsed as `zstd:15`, `zstd:tuned`, `gzip:6`, `xz:6`, `xz:6+arm`, `lz4`,
 /// `lz4hc` or `stored`.
@@ -137,7 +137,7 @@ pub enum ParseCodecError {
 }
 
 fn suggest(suggestion: Option<&'static str>) -> String {
-    suggestion.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default()
+    did_you_mean(suggestion).map(|question| format!(" ({question})")).unwrap_or_default()
 }
 
 /// The levels of a codec.

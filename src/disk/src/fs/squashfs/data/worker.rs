@@ -10,7 +10,7 @@ use super::fragment_packer::{Bin, Bytes};
 use super::jobs::{Job, Small, Span};
 use super::stat_cache::{Known, StatCache, ZEROS};
 use crate::tree::{Content, Source};
-use crate::value::Digest;
+use crate::value::{Digest, is_zero};
 
 /// The result of a [`Job`].
 pub(super) enum Done<'t> {
@@ -327,10 +327,4 @@ fn batch<'t>(files: Vec<Small<'t>>) -> Result<BatchDone<'t>, SquashfsError> {
         SmallFile { file: *file, len, digest, zero, bytes, ends_run: *ends_run }
     });
     Ok(BatchDone { files: done.collect() })
-}
-
-/// Stops at the first byte that is not zero; else compares with itself, one byte on, at the speed of `memcmp`.
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.first().is_none_or(|first| *first == 0)
-        && bytes.get(1..).is_none_or(|rest| rest == &bytes[..rest.len()])
 }
