@@ -31,7 +31,7 @@ pub struct Bmap {
     pub image_len: u64,
     /// Bytes of a block.
     pub block_size: u64,
-    /// What matters, in order.
+    /// Ranges that matter, in order.
     pub ranges: Vec<MappedRange>,
 }
 
@@ -44,7 +44,7 @@ pub struct MappedRange {
     pub sha256: Option<[u8; 32]>,
 }
 
-/// Why a text is not a block map.
+/// Reason why a text is not a block map.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input, hint = "get the .bmap file that belongs to the image again, or flash without it")]
 pub enum BmapError {
@@ -71,9 +71,9 @@ pub enum BmapError {
     #[error("this block map was damaged: its checksum is {found}, not {expected}")]
     #[diagnostic(kind = Corrupt)]
     Damaged {
-        /// What it says of itself.
+        /// Checksum in the map.
         expected: String,
-        /// What it is.
+        /// Checksum that was computed.
         found: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What happens while a medium is written, for whoever shows it. Nothing here prints.
+//! Events of a run on a medium, for whoever shows them. Nothing here prints.
 
 use std::fmt;
 
@@ -18,9 +18,9 @@ pub enum Phase {
     Write,
     /// The device finishes writing.
     Sync,
-    /// What was written is read back from the medium and compared.
+    /// Everything that was written is read back from the medium and compared.
     ReadBack,
-    /// What was read back wrong is written again.
+    /// Ranges that were read back wrong are written again.
     Rewrite,
     /// Partition and filesystem are made as large as the medium.
     Fit,
@@ -57,24 +57,24 @@ pub enum Event {
     Phase {
         /// Which one.
         phase: Phase,
-        /// How many bytes it is about, if that is known.
+        /// Bytes that it is about, if they are known.
         #[serde(skip_serializing_if = "Option::is_none")]
         total: Option<u64>,
     },
     /// The phase has done more bytes.
     Advance {
-        /// How many more.
+        /// Bytes more.
         bytes: u64,
     },
-    /// What was read back differs from what was written, and is written again.
+    /// Ranges that were read back wrong are written again.
     Retry {
         /// Which try this is, from 1.
         attempt: u32,
-        /// How many there are at most.
+        /// Most tries.
         of: u32,
-        /// How many ranges differ.
+        /// Number of ranges that differ.
         extents: u64,
-        /// How many bytes these have.
+        /// Bytes of these ranges.
         bytes: u64,
     },
     /// An operation takes long.
@@ -83,9 +83,9 @@ pub enum Event {
         verb: &'static str,
         /// Its first byte on the medium.
         offset: u64,
-        /// How many bytes.
+        /// Bytes.
         len: u64,
-        /// How long it has taken so far.
+        /// Seconds that it has taken so far.
         seconds: u64,
     },
 }
@@ -96,7 +96,7 @@ impl From<SlowIo> for Event {
     }
 }
 
-/// Is told what happens, from several threads.
+/// Receives events, from several threads.
 pub trait Listener: Sync {
     /// Something happened.
     fn event(&self, event: Event);
@@ -115,7 +115,7 @@ impl<F: Fn(Event) + Sync> Listener for F {
     }
 }
 
-/// Tells that a phase begins.
+/// Reports that a phase begins.
 pub(crate) fn begin(listener: &dyn Listener, phase: Phase, total: impl Into<Option<u64>>) {
     listener.event(Event::Phase { phase, total: total.into() });
 }

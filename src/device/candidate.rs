@@ -30,16 +30,16 @@ pub struct Candidate {
     pub len: u64,
     /// Logical sector size in bytes.
     pub sector_size: u32,
-    /// Whether the kernel says that the medium can be taken out; false for many card readers.
+    /// True if the kernel says that the medium can be taken out; false for many card readers.
     pub removable: bool,
-    /// How it is attached: `usb`, `mmc`, `nvme`, `ata`, `virtio`, `xen`, `scsi`, `loop` or `other`.
+    /// Bus: `usb`, `mmc`, `nvme`, `ata`, `virtio`, `xen`, `scsi`, `loop` or `other`.
     pub bus: String,
     /// Partitions that will be lost, for example `sdb1`.
     pub partitions: Vec<String>,
-    /// Where it is, if it is a partition itself.
+    /// Disk and number, if it is a partition itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
-    /// What speaks against writing it and was overridden.
+    /// Reasons against writing it that were overridden.
     #[serde(skip)]
     pub overridden: Vec<Reason>,
 }
@@ -51,7 +51,7 @@ pub struct Part {
     pub disk: PathBuf,
     /// Number in its table.
     pub number: u32,
-    /// Id in its table, where the kernel tells it.
+    /// Id in its table, where the kernel reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partuuid: Option<String>,
 }
@@ -61,7 +61,7 @@ pub struct Part {
 pub struct Mount {
     /// The device, or what is built on it.
     pub device: String,
-    /// Where it is mounted.
+    /// Mount point.
     pub mount_point: String,
 }
 
@@ -79,7 +79,7 @@ impl Candidate {
         format!("{}-{}", &digest[..4], &digest[4..8])
     }
 
-    /// Whether this is the same medium in the same place as `other`; what is on it may have changed.
+    /// Returns whether this is the same medium in the same place as `other`; what is on it may have changed.
     pub fn is_same(&self, other: &Candidate) -> bool {
         let identity = |candidate: &Candidate| Candidate {
             partitions: Vec::new(),

@@ -1,4 +1,4 @@
-//! What is on a medium now, and will be lost: tables, names, filesystems, and an operating system if one is found. Only
+//! Contents of a medium that will be lost: tables, names, filesystems, and an operating system if one is found. Only
 //! heads are read, at most a few MiB of each partition, and what cannot be understood is told as such: a card full of
 //! garbage is a card to be written, not an error.
 
@@ -24,18 +24,18 @@ const CLASSES: [Class; 2] = [Class::Filesystem, Class::Volume];
 /// Bytes in which all signatures are.
 const HEAD: u64 = 68 << 10;
 
-/// What is on a medium or in a partition.
+/// Contents of a medium or partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExistingContents {
     /// `mbr` or `gpt`; none where there is no table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<&'static str>,
-    /// What the partitions hold, or the whole medium if it has no table.
+    /// Contents of the partitions, or the whole medium if it has no table.
     pub parts: Vec<PartContents>,
     /// Partitions that are not in `parts`, because there are so many.
     #[serde(skip_serializing_if = "is_zero")]
     pub more: usize,
-    /// Whether an earlier run was stopped before it was done.
+    /// True if an earlier run was stopped before it was done.
     pub unfinished: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct ExistingContents {
 pub struct Destruction {
     /// The device.
     pub device: Candidate,
-    /// What is on it.
+    /// Contents.
     #[serde(rename = "loss")]
     pub contents: ExistingContents,
     /// Bytes that will be written or zeroed, if that is known.
@@ -75,7 +75,7 @@ impl fmt::Display for Destruction {
     }
 }
 
-/// What is in one partition.
+/// Contents of one partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PartContents {
     /// In the table; 0 for a medium without one.
@@ -91,13 +91,13 @@ pub struct PartContents {
     /// Label of the filesystem.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub label: String,
-    /// Bytes in use, where the filesystem tells it.
+    /// Bytes in use, where the filesystem records it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used: Option<u64>,
     /// The SkiffOS that is installed there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
-    /// Whether all that was looked at is zero: a partition that was never written.
+    /// True if all that was looked at is zero: a partition that was never written.
     pub blank: bool,
 }
 
@@ -105,7 +105,7 @@ fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// What is on `medium`: a disk, or one partition. What cannot be read is unknown.
+/// Returns what is on `medium`: a disk, or one partition. What cannot be read is unknown.
 pub fn existing_contents(medium: &ReadOnly) -> ExistingContents {
     let unfinished = super::marker::read(medium).ok().flatten().is_some();
     let table = table::read(medium).ok().flatten();
@@ -128,7 +128,7 @@ fn kind(scheme: &Scheme) -> &'static str {
     }
 }
 
-/// Where a partition is.
+/// Range of a partition on its medium.
 struct PartitionRange {
     number: u32,
     name: String,
@@ -185,7 +185,7 @@ fn head(medium: &ReadOnly, start: u64, len: u64) -> Vec<u8> {
 }
 
 impl ExistingContents {
-    /// Bytes in use, as far as filesystems tell.
+    /// Bytes in use, as far as filesystems record it.
     pub fn used(&self) -> u64 {
         self.parts.iter().filter_map(|part| part.used).sum()
     }
@@ -208,7 +208,7 @@ impl fmt::Display for ExistingContents {
     }
 }
 
-/// What is in a partition, or in a medium without a table.
+/// Text about a partition, or about a medium without a table.
 struct Content<'a>(&'a PartContents);
 
 impl fmt::Display for Content<'_> {

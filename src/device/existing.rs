@@ -1,4 +1,4 @@
-//! What the table of a disk says about a partition that is there already.
+//! Entries in the table of a disk for partitions that are there already.
 
 use uuid::{Uuid, uuid};
 
@@ -14,9 +14,9 @@ const ESP_CODE: u8 = 0xef;
 /// An entry of a partition table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Existing {
-    /// What `root=PARTUUID=` wants: the GUID of the entry, or signature and number of an MBR.
+    /// Value for `root=PARTUUID=`: the GUID of the entry, or signature and number of an MBR.
     pub partuuid: String,
-    /// Whether firmware boots from it.
+    /// True if firmware boots from it.
     pub is_esp: bool,
 }
 
@@ -38,7 +38,7 @@ pub fn existing(disk: &dyn Target, number: u32) -> Result<Option<Existing>, Targ
     }))
 }
 
-/// What speaks against writing an image that is made for the partition `wanted` into a partition: that it is
+/// Returns what speaks against writing an image that is made for the partition `wanted` into a partition: that it is
 /// another, or that firmware boots from it. `kernel` is the id that the kernel tells, which not every kernel does.
 pub fn reject(kernel: Option<&str>, existing: Option<&Existing>, wanted: Option<&str>) -> Option<Reason> {
     if existing.is_some_and(|existing| existing.is_esp) {

@@ -44,7 +44,7 @@ impl Override {
         }
     }
 
-    /// What a device would have to be for this to override something.
+    /// State of a device in which this overrides something, in words.
     pub fn condition(self) -> &'static str {
         match self {
             Override::Mounted => "is mounted",

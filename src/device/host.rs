@@ -32,15 +32,15 @@ const SYSTEM: [&str; 17] = [
 
 /// `size` in sysfs counts these, whatever the sectors of the disk are.
 const SYSFS_SECTOR: u64 = 512;
-/// Disks that are built in are on one of these. Cards and sticks come by `usb` and `mmc`, where the kernel often does not
-/// know whether they can be taken out.
+/// Disks that are built in are on one of these. Cards and sticks come by `usb` and `mmc`, where the kernel often does
+/// not know whether they can be taken out.
 const INTERNAL: [&str; 5] = ["nvme", "ata", "scsi", "virtio", "xen"];
 /// Cards for boards are smaller; what is larger was often a disk with somebody's data, whatever it is attached by.
 const LARGEST_USUAL: u64 = 256 << 30;
 /// `device/type` of a CD or DVD drive (SPC-4, 6.6.2: peripheral device type).
 const OPTICAL: &str = "5";
 
-/// Where the kernel tells about devices, and what a person knows better than it.
+/// Directories in which the kernel describes devices, and what a person knows better than it.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// `/` but in tests.
@@ -51,11 +51,11 @@ pub struct Host {
 /// A disk of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// What it is.
+    /// Device that was found.
     pub candidate: Candidate,
-    /// What speaks against writing it, the most serious first.
+    /// Reasons against writing it, the most serious first.
     pub reasons: Vec<Reason>,
-    /// What is mounted of it.
+    /// Mount points of it.
     pub mounts: Vec<Mount>,
 }
 
@@ -166,7 +166,7 @@ impl Host {
         Node::at(directory).map_err(Io::on("read", &link))
     }
 
-    /// What speaks against writing a disk or partition, the most serious first.
+    /// Returns what speaks against writing a disk or partition, the most serious first.
     fn reasons(&self, node: &Node, candidate: &Candidate, need: u64) -> Vec<Reason> {
         let family = self.family(node);
         let (have, read_only) = (candidate.len, node.text("ro").as_deref() == Some("1"));
@@ -195,7 +195,7 @@ impl Host {
         mounted.chain(swaps.map(swap)).collect()
     }
 
-    /// What is mounted of any of the nodes.
+    /// Returns the mounts of any of the nodes.
     fn mounts_of(&self, family: &[Node]) -> Vec<Mount> {
         let mount = |used: Use| Some(Mount { device: user(family, &used)?, mount_point: used.mount_point? });
         let mut found: Vec<Mount> = self.mounts().into_iter().filter_map(mount).collect();
@@ -252,7 +252,7 @@ impl Host {
         disks.iter().filter_map(|link| fs::canonicalize(link).ok()).filter(backed).collect()
     }
 
-    /// What is mounted, as this process and as the first process see it.
+    /// Returns what is mounted, as this process and as the first process see it.
     fn mounts(&self) -> Vec<Use> {
         let tables = ["proc/self/mountinfo", "proc/1/mountinfo"].map(|name| self.root.join(name));
         let tables = tables.iter().filter_map(|path| fs::read_to_string(path).ok());
@@ -310,7 +310,7 @@ impl Host {
         }
     }
 
-    /// What a person knows of a partition is mostly what its disk tells.
+    /// Describes a partition, mostly by what its disk is.
     fn describe_partition(&self, node: &Node, disk: &Node, number: u32) -> Candidate {
         let (own, whole) = (self.describe(node), self.describe(disk));
         let uevent = fs::read_to_string(node.directory.join("uevent")).unwrap_or_default();
@@ -328,7 +328,7 @@ impl Host {
     }
 }
 
-/// What makes it unlikely that a whole disk is meant.
+/// Returns what makes it unlikely that a whole disk is meant.
 fn doubts(node: &Node, candidate: &Candidate) -> Vec<Reason> {
     let (bus, have) = (candidate.bus.clone(), candidate.len);
     let internal = !candidate.removable && INTERNAL.contains(&bus.as_str()) && !node.is_external();

@@ -1,4 +1,4 @@
-//! What sector 0 of an unfinished medium says: to a person who looks at it, and to a run that goes on. It is text
+//! Text in sector 0 of an unfinished medium: for a person who looks at it, and for a run that goes on. It is text
 //! without the signature of a boot sector, so that nothing boots from it and no partition table is seen.
 
 use crate::storage::{Target, TargetError};

@@ -3,8 +3,8 @@
 //!
 //! [`Host`] finds the device and everything that is built on it, [`Candidate`] is what a person needs to recognize it,
 //! [`Reason`] is what speaks against it, and [`Override`] which of the reasons a person may know better about.
-//! [`contents`] reads what is on a device already, [`existing()`] which partition is which, and [`marker`] whether a run
-//! did not finish it.
+//! [`contents`] reads what is on a device already, [`existing()`] which partition is which, and [`marker`] whether a
+//! run did not finish it.
 
 mod candidate;
 pub mod contents;

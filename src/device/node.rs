@@ -94,8 +94,8 @@ impl Node {
         }
     }
 
-    /// Whether something between the disk and the processor can be unplugged: a Thunderbolt case with an NVMe disk.
-    /// Bridges and hubs say `removable`, `fixed` or `unknown` (sysfs-devices-removable).
+    /// Returns whether something between the disk and the processor can be unplugged: a Thunderbolt case with an NVMe
+    /// disk. Bridges and hubs say `removable`, `fixed` or `unknown` (sysfs-devices-removable).
     pub(super) fn is_external(&self) -> bool {
         self.directory
             .ancestors()
@@ -103,7 +103,7 @@ impl Node {
             .any(|path| text(&path.join("removable")).as_deref() == Some("removable"))
     }
 
-    /// How it is attached, by the path of its directory.
+    /// Returns the bus, by the path of its directory.
     pub(super) fn bus(&self) -> &'static str {
         let parts: Vec<String> =
             self.directory.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
@@ -121,13 +121,13 @@ impl Node {
         }
     }
 
-    /// Whether there is no hardware behind it.
+    /// Returns whether there is no hardware behind it.
     pub(super) fn is_virtual(&self) -> bool {
         self.directory.components().any(|part| part.as_os_str() == "virtual")
     }
 }
 
-/// What a holder is: device mapper and md say it in their directories.
+/// Returns the kind of a holder: device mapper and md have it in their directories.
 fn built(directory: &Path) -> Option<Built> {
     let attribute = |name: &str| text(&directory.join(name));
     if let Some(level) = attribute("md/level") {

@@ -1,4 +1,4 @@
-//! What speaks against writing a device, and what to do about it.
+//! Reasons against writing a device, with advice.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use super::Override;
 use crate::error::{Diagnostic, Io};
 use crate::value::ByteSize;
 
-/// Why a path is not written.
+/// Reason why a path is not written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// Something else than a disk.
@@ -30,12 +30,12 @@ pub enum Reason {
     /// The image names another partition as the one it is on.
     #[error(
         "the image is made for the partition with the PARTUUID `{wanted}`, and this one {}",
-        found.as_ref().map_or("tells none".into(), |found| format!("has `{found}`"))
+        found.as_ref().map_or("reports none".into(), |found| format!("has `{found}`"))
     )]
     OtherPartuuid {
-        /// What the image says.
+        /// Id that the image has.
         wanted: String,
-        /// What the partition has.
+        /// Id that the partition has.
         found: Option<String>,
     },
     /// The running system lives there.
@@ -43,7 +43,7 @@ pub enum Reason {
     SystemDisk {
         /// The partition, or what is built on it.
         partition: String,
-        /// Where it is mounted.
+        /// Mount point.
         mount_point: String,
     },
     /// In use.
@@ -51,7 +51,7 @@ pub enum Reason {
     Mounted {
         /// The partition, or what is built on it.
         partition: String,
-        /// Where it is mounted.
+        /// Mount point.
         mount_point: String,
     },
     /// In use.
@@ -59,7 +59,7 @@ pub enum Reason {
     Swap {
         /// The partition, or what is built on it.
         partition: String,
-        /// Whether that is the device itself, to which the kernel lets nobody write then.
+        /// True if that is the device itself, to which the kernel lets nobody write then.
         itself: bool,
     },
     /// In use.
@@ -67,9 +67,9 @@ pub enum Reason {
     Held {
         /// The partition.
         partition: String,
-        /// What is built on it.
+        /// Devices that are built on it.
         holder: String,
-        /// What kind of thing that is, where the kernel tells it.
+        /// Kind of device, where the kernel reports it.
         built: Option<Built>,
     },
     /// Cannot be written.
@@ -90,7 +90,7 @@ pub enum Reason {
     /// Built into the machine.
     #[error("it is an internal disk ({bus}, not removable)")]
     Internal {
-        /// How it is attached.
+        /// Kind of bus.
         bus: String,
     },
     /// Larger than what is usually flashed.
@@ -111,16 +111,16 @@ pub enum Reason {
     },
 }
 
-/// What is built on a device.
+/// Device that is built on another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Built {
-    /// What it is, for example "the LVM volume `vg0-root`".
+    /// Kind and name, for example "the LVM volume `vg0-root`".
     pub what: String,
-    /// How it is closed.
+    /// Command that closes it.
     pub close: String,
 }
 
-/// Why there is no [`super::Candidate`].
+/// Reason why there is no [`super::Candidate`].
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Refused)]
 pub enum Refused {
@@ -143,10 +143,10 @@ pub enum Refused {
     Dangling {
         /// The link.
         path: PathBuf,
-        /// What it names.
+        /// Path or word that was given.
         to: PathBuf,
     },
-    /// What was overridden is not so.
+    /// The override does not apply.
     #[error("`--force {}` overrides nothing: no device that was given {}", .0, .0.condition())]
     #[diagnostic(hint = "leave it out, if this is the right device")]
     NothingForced(Override),
@@ -157,7 +157,7 @@ pub enum Refused {
 }
 
 impl Reason {
-    /// Whether the kernel or a program uses the device at this moment.
+    /// Returns whether the kernel or a program uses the device at this moment.
     pub fn is_use(&self) -> bool {
         matches!(
             self,
@@ -165,7 +165,7 @@ impl Reason {
         )
     }
 
-    /// What to do about it for the device at `path`; with the word that overrides it, if there is one.
+    /// Returns what to do about it for the device at `path`; with the word that overrides it, if there is one.
     pub fn hint(&self, path: &Path) -> String {
         let hint = self.remedy(path);
         match Override::for_reason(self) {

@@ -20,7 +20,7 @@ const LARGEST_PIECE: usize = 4 << 20;
 /// One hashes while another writes.
 const WRITERS: usize = 2;
 
-/// Why a target got no more.
+/// Reason why a target got no more.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Io)]
 pub enum BroadcastError {
@@ -30,18 +30,18 @@ pub enum BroadcastError {
     LeftBehind {
         /// The target.
         target: String,
-        /// How long was waited.
+        /// Time that was waited.
         patience: Duration,
     },
     /// The source failed, for all targets alike.
     #[error("{message}")]
     #[diagnostic(kind = *kind, hint = hint.clone())]
     Source {
-        /// What it said.
+        /// Message of the error.
         message: String,
         /// Whose fault it is.
         kind: ErrorKind,
-        /// What to do about it.
+        /// Advice for the user.
         hint: Option<String>,
     },
 }
@@ -94,7 +94,7 @@ struct State {
     sector_size: Option<u32>,
     /// Buffers that nobody needs now.
     spare: Vec<AlignedBuffer>,
-    /// What the source returned.
+    /// Result of the source.
     ended: Option<Result<Vec<TableBytes>, Failure>>,
 }
 
@@ -115,7 +115,7 @@ impl Failure {
 struct Slot {
     phase: Phase,
     queue: VecDeque<Arc<Piece>>,
-    /// When it took a piece last, or was given one after it had none.
+    /// Time at which it took a piece last, or was given one after it had none.
     moved: Instant,
 }
 
@@ -252,7 +252,7 @@ impl Hub<'_> {
     }
 }
 
-/// What the source is told when no target takes anything any more; each of them knows why.
+/// Error that the source gets when no target takes anything any more; each of them knows why.
 fn nobody(target: String) -> TargetError {
     let source = std::io::ErrorKind::BrokenPipe.into();
     TargetError::Io { verb: "write", target, offset: 0, len: 0, source }
@@ -357,7 +357,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What the source returned, or why this target did not get all.
+    /// Returns the result of the source, or the reason why this target did not get all.
     fn result(&self, target: &dyn Target) -> Result<Vec<TableBytes>> {
         let state = self.hub.lock();
         if state.slots[self.index].phase == Phase::LeftBehind {

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::storage::{AlignedBuffer, Layer, Target, TargetError, WriteOp};
 use crate::value::is_zero;
 
-/// What is compared, and written if it differs: less than this costs as much on a card.
+/// Bytes that are compared, and written if it differs: less than this costs as much on a card.
 const BLOCK: u64 = 64 << 10;
-/// What is read at once.
+/// Bytes that are read at once.
 const READ: u64 = 4 << 20;
 
 /// A target that compares what it is given with what is on the medium.
@@ -23,7 +23,7 @@ impl<'a> Changed<'a> {
         Changed { target, skipped: AtomicU64::new(0) }
     }
 
-    /// How many bytes were right, and not written.
+    /// Returns the number of bytes that were right, and not written.
     pub(super) fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
     }

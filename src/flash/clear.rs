@@ -1,4 +1,4 @@
-//! What becomes of old bytes where a source writes nothing, and of the markers of a probe.
+//! Clears old bytes where a source writes nothing, and the markers of a probe.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::value::is_zero;
 
 /// Flash memory is erased in blocks of at most this.
 const ERASE_BLOCK: u64 = 4 << 20;
-/// What is read to see whether a discarded range reads zero, and how often.
+/// Bytes that are read to see whether a discarded range reads zero, and their distance.
 const SAMPLE: u64 = 64 << 10;
 const SAMPLED_EVERY: u64 = 256 << 20;
 
@@ -50,8 +50,8 @@ impl Commit<'_> {
         }
     }
 
-    /// What becomes of old bytes between what was written; says whether it was so the first time. Both ends of the
-    /// medium are wiped already.
+    /// Clears old bytes between what was written; returns whether it was so the first time. Both ends of
+    /// the medium are wiped already.
     pub(super) fn clear_unwritten(&self, body: &Record, len: Option<u64>) -> Result<bool> {
         let whole = self.target.geometry().len;
         if !self.used || self.options.unwritten == Unwritten::Keep {
@@ -90,7 +90,7 @@ impl Commit<'_> {
         Ok(zeroed.is_empty() || self.ensure_zero(&zeroed)?)
     }
 
-    /// Whether a discarded range reads zero where it is looked at: at both ends and in between.
+    /// Returns whether a discarded range reads zero where it is looked at: at both ends and in between.
     fn reads_zero(&self, range: &Range<u64>) -> Result<bool, TargetError> {
         let mut buffer = AlignedBuffer::new(SAMPLE as usize);
         let last = range.end.saturating_sub(SAMPLE).max(range.start);

@@ -28,23 +28,23 @@ use crate::value::Digest;
 
 /// One run: see [`Commit::run`].
 pub struct Commit<'a> {
-    /// Where everything goes.
+    /// Target of everything.
     pub target: &'a dyn Target,
-    /// Whether the target is a medium that may hold an older table. An image file is fresh and is removed when
+    /// True if the target is a medium that may hold an older table. An image file is fresh and is removed when
     /// the run fails.
     pub used: bool,
     /// Names for ranges, for messages about damage.
     pub regions: &'a [RegionRange],
-    /// Is told the progress.
+    /// Receives the progress.
     pub listener: &'a dyn Listener,
-    /// How it is done.
+    /// Options of the run.
     pub options: FlashOptions<'a>,
 }
 
-/// How a medium is written. What it holds in the end is the same.
+/// Options of a run. They do not change what the medium holds in the end.
 #[derive(Clone, Copy, Default)]
 pub struct FlashOptions<'a> {
-    /// How many times what was read back wrong is written again.
+    /// Number of times that ranges which were read back wrong are written again.
     pub retries: u32,
     /// Read first, and write only what differs.
     pub only_changed: bool,
@@ -52,18 +52,18 @@ pub struct FlashOptions<'a> {
     /// of earlier runs. Without it a medium that begins again behind its end is only noticed where that destroys what
     /// was written before it was read back: not what only the table or what nothing has changed meets.
     pub probe: Option<u64>,
-    /// What becomes of the old bytes where the source writes nothing.
+    /// Treatment of old bytes where the source writes nothing.
     pub unwritten: Unwritten,
     /// Remembers what is on the medium, for a run that goes on after an interruption.
     pub journal: Option<&'a Journal>,
-    /// What is made to fit a medium that is larger than the source.
+    /// Parts that are made to fit a medium that is larger than the source.
     pub fit: ResizePolicy,
     /// Ends the run when it is raised before everything was read back. What makes the medium bootable is then
     /// written in moments, and to the end.
     pub interrupt: Option<&'a Interrupt>,
 }
 
-/// What becomes of old bytes where nothing is written, which nobody reads through a filesystem.
+/// Treatment of old bytes where nothing is written, which nobody reads through a filesystem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unwritten {
     /// They stay.
@@ -76,28 +76,28 @@ pub enum Unwritten {
     Zero,
 }
 
-/// What a run did.
+/// Result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
-    /// What the medium holds now, all of it read back.
+    /// Record of the medium as it is now, all of it read back.
     pub record: Record,
     /// Bytes that were right before and not written.
     pub unchanged: u64,
     /// Bytes that an earlier run had written.
     pub resumed: u64,
-    /// What had to be written more than once.
+    /// Ranges that had to be written more than once.
     pub rewritten: Vec<Rewritten>,
-    /// What was made to fit the medium.
+    /// Parts that were made to fit the medium.
     pub fitted: Fitted,
 }
 
 /// A range that was read back wrong at first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rewritten {
-    /// What was wrong.
+    /// Damage that was mended.
     #[serde(flatten)]
     pub damage: Damage,
-    /// How many times it was written again until it was right.
+    /// Number of times that it was written again until it was right.
     pub times: u32,
 }
 
@@ -188,13 +188,13 @@ impl Commit<'_> {
         Ok(Body { record, critical, unchanged, unread, fitted: Fitted::default() })
     }
 
-    /// What passes the recorder is known to the journal.
+    /// Returns a recorder; what passes it is known to the journal.
     fn recorder<'t>(&'t self, target: &'t dyn Target) -> Recorder<'t> {
         Recorder::with_log(target, self.options.journal.map(|journal| journal as &dyn Log))
     }
 
-    /// Whether an earlier run, which this one goes on with, has left the medium without a table. Fails, and changes
-    /// nothing, if the medium is not as that run left it.
+    /// Returns whether an earlier run, which this one goes on with, has left the medium without a table. Fails, and
+    /// changes nothing, if the medium is not as that run left it.
     fn is_wiped(&self) -> Result<bool> {
         match self.options.journal.filter(|journal| journal.is_resumed()) {
             Some(journal) => journal.ensure_marked(self.target),
@@ -268,12 +268,12 @@ impl Commit<'_> {
         let examiner = Examiner::new(&progress, attempt, true);
         let ranges = damage.iter().map(|damage| damage.offset..damage.offset + damage.len).collect();
         source.write(&Only::new(&examiner, ranges))?;
-        examiner.tell(damage);
+        examiner.annotate(damage);
         Ok(self.sync()?)
     }
 
-    /// Makes table, last partition and filesystem of a body that was read back fit the medium; what that changes is read
-    /// back too.
+    /// Makes table, last partition and filesystem of a body that was read back fit the medium; what that changes is
+    /// read back too.
     fn fit(&self, body: Body) -> Result<Body> {
         let extend = match self.options.fit {
             ResizePolicy::Nothing => return Ok(body),
@@ -448,7 +448,7 @@ impl Commit<'_> {
         Ok((Record { extents: pieces.iter().map(extent_of).collect() }, first_time))
     }
 
-    /// Whether sector 0 has the marker of this run.
+    /// Returns whether sector 0 has the marker of this run.
     fn is_marked(&self) -> bool {
         self.used && self.options.journal.is_some()
     }
@@ -479,13 +479,13 @@ impl Commit<'_> {
     }
 }
 
-/// What was written before anything made the medium bootable.
+/// Everything that was written before anything made the medium bootable.
 struct Body {
     record: Record,
     critical: Vec<TableBytes>,
     /// Bytes that were right before.
     unchanged: u64,
-    /// What was not read yet, if some of it was.
+    /// Part that was not read yet, if some of it was.
     unread: Option<Record>,
     fitted: Fitted,
 }

@@ -12,9 +12,9 @@ use crate::value::Digest;
 /// A filesystem that begins at the first byte of its medium: nothing mounts it as long as its first bytes are not
 /// there, so these make it bootable.
 pub struct HeaderLast<'a> {
-    /// What is written.
+    /// Source of all bytes.
     pub source: &'a dyn Source,
-    /// How many of its first bytes are held back.
+    /// Number of its first bytes that are held back.
     pub len: u64,
 }
 

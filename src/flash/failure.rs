@@ -1,12 +1,12 @@
-//! Why a medium was not written, and what was left of it.
+//! Errors of a run, and the state in which it left the medium.
 
 use crate::error::{Diagnostic, ErrorKind};
 use crate::readback::{Code, Damage};
 
-/// How many damaged ranges a message names.
+/// Number of damaged ranges that a message names.
 const NAMED: usize = 3;
 
-/// Why a medium was not written.
+/// Reason why a medium was not written.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum FlashError {
     /// The medium does not hold what was written to it.
@@ -17,27 +17,27 @@ pub enum FlashError {
         target: String,
         /// All damaged ranges.
         damage: Vec<Damage>,
-        /// What became of the table.
+        /// State of the table.
         table: TableState,
     },
     /// Something else failed before the medium was complete.
     #[error("{message}{table}")]
     #[diagnostic(kind = *kind, hint = hint.clone(), code = *code)]
     Unfinished {
-        /// What failed.
+        /// Message of the error.
         message: String,
         /// Whose fault it is.
         kind: ErrorKind,
-        /// What to do about it.
+        /// Advice for the user.
         hint: Option<String>,
         /// See [`Report::code`].
         code: Option<&'static str>,
-        /// What became of the table.
+        /// State of the table.
         table: TableState,
     },
 }
 
-/// What became of the partition table of a medium that was not completed.
+/// State of the partition table of a medium that was not completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableState {
     /// It is an image file, which is removed.
@@ -80,7 +80,7 @@ impl FlashError {
     }
 }
 
-/// What the first damage looks like whose kind is known.
+/// Returns the kind of the first damage whose kind is known.
 fn code_of(damage: &[Damage]) -> Code {
     let known = damage.iter().find_map(|damage| damage.diagnosis.as_ref());
     known.map_or(Code::WrongContent, |diagnosis| diagnosis.code)

@@ -20,7 +20,7 @@ use crate::storage::{Change, ChangeData, CowOverlay, Extent, LARGEST_EXTENT, Rec
 use crate::table::{self, Kept, Partition, Table, TableBytes};
 use crate::value::{ByteSize, Digest, is_zero};
 
-/// What is made to fit a medium that is larger than the image.
+/// Parts that are made to fit a medium that is larger than the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ResizePolicy {
     /// All stays as in the image.
@@ -32,21 +32,21 @@ pub enum ResizePolicy {
     LastPartition,
 }
 
-/// What makes an image fit a medium.
+/// Changes that make an image fit a medium.
 #[derive(Clone, Debug)]
 pub struct Growth {
     /// The critical bytes, in place of the image's: its own, with the changes in them, and new copies of the table.
     pub critical: Vec<TableBytes>,
-    /// What changes of the body, by offset and disjoint, and apart from the critical bytes.
+    /// Changes of the body, by offset and disjoint, and apart from the critical bytes.
     pub changes: Vec<Change>,
-    /// What that means.
+    /// Effect on the medium.
     pub fitted: Fitted,
 }
 
-/// What was made larger, and what was not.
+/// Parts that were made larger, and parts that were not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Fitted {
-    /// Whether the backup of the GPT was moved to the end of the medium.
+    /// True if the backup of the GPT was moved to the end of the medium.
     pub backup_moved: bool,
     /// The last partition, if it grew.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +54,7 @@ pub struct Fitted {
     /// The filesystem in it, if that grew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<Grown>,
-    /// What stays as it is though it was to grow, and why.
+    /// Parts that stay as they are though they were to grow, with the reasons.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<FixedSizeReason>,
 }
@@ -70,7 +70,7 @@ pub struct Grown {
     pub to: ByteSize,
 }
 
-/// What was not made larger.
+/// Part that was not made larger, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FixedSizeReason {
     /// The backup of the GPT would have had to move.
@@ -84,7 +84,7 @@ pub enum FixedSizeReason {
     Content {
         /// Number of the partition.
         number: u32,
-        /// What it holds.
+        /// Contents of the partition.
         what: &'static str,
     },
     /// A filesystem that cannot be grown.
@@ -92,7 +92,7 @@ pub enum FixedSizeReason {
     Filesystem {
         /// Number of the partition.
         number: u32,
-        /// Why not.
+        /// Reason.
         reason: String,
     },
     /// A filesystem that does not fill its partition.
@@ -104,7 +104,7 @@ pub enum FixedSizeReason {
         have: u64,
         /// Bytes of the partition.
         room: u64,
-        /// What there is no more of.
+        /// Resource that is used up.
         limit: ext4::Limit,
     },
 }
@@ -133,8 +133,8 @@ impl fmt::Display for Fitted {
 }
 
 impl Growth {
-    /// What is to change of an image whose body is on `target` and whose critical bytes are still to be written, so
-    /// that its table fits the medium; with `extend` the last partition and its filesystem take all of it.
+    /// Returns the changes of an image whose body is on `target` and whose critical bytes are still to be
+    /// written, so that its table fits the medium; with `extend` the last partition and its filesystem take all of it.
     ///
     /// # Errors
     /// Only if the medium cannot be read. What cannot grow is told in [`Fitted::kept`].
@@ -164,7 +164,7 @@ impl Growth {
         Ok(Growth { critical: changed, changes: body(&critical, changes), fitted })
     }
 
-    /// Whether nothing is to change.
+    /// Returns whether nothing is to change.
     pub fn is_empty(&self) -> bool {
         self.fitted == Fitted { kept: self.fitted.kept.clone(), ..Fitted::default() }
     }
@@ -198,7 +198,8 @@ impl Growth {
         self.changes.iter().try_for_each(|change| change.write(target))
     }
 
-    /// What an extent of the image becomes: at most [`LARGEST_EXTENT`] of it at once, since one of zeros can be long.
+    /// Amends an extent of the image: at most [`LARGEST_EXTENT`] of it at once, since one of zeros can be
+    /// long.
     fn amend_extent(
         &self,
         target: &dyn Target,
@@ -296,7 +297,7 @@ fn range(piece: &TableBytes) -> Range<u64> {
     piece.offset..piece.offset + piece.bytes.len() as u64
 }
 
-/// What the medium holds when the critical bytes are there.
+/// Returns the medium as it is when the critical bytes are there.
 fn overlay_of<'t>(target: &'t dyn Target, critical: &[TableBytes]) -> Result<CowOverlay<'t>, TargetError> {
     let overlay = CowOverlay::new(target);
     critical.iter().try_for_each(|piece| overlay.write_at(&piece.bytes, piece.offset))?;
@@ -348,7 +349,7 @@ fn fit_table(
     Ok((fit.pieces, last.map(|last| (last.number, last.range()))))
 }
 
-/// Where the last partition is to end up, if what it holds is grown.
+/// Returns the new range of the last partition, if what it holds is grown.
 fn extension(
     overlay: &CowOverlay<'_>,
     table: &Table,
@@ -395,10 +396,10 @@ fn grow_filesystem(
     }
 }
 
-/// What is grown.
+/// Kind of filesystem that is grown.
 const EXT4: &str = "ext4";
 
-/// What is in a range, by its magic number.
+/// Returns the format of a range, by its magic number.
 fn filesystem(target: &dyn Target, range: &Range<u64>) -> Result<&'static str, TargetError> {
     let mut start = vec![0; (range.end - range.start).min(4096) as usize];
     target.read_at(&mut start, range.start)?;

@@ -1,4 +1,4 @@
-//! How a medium has fared: a file of JSON lines for each, one line for each run, kept when the user asks for it. Cards
+//! Health records of media: a file of JSON lines for each, one line for each run, kept when the user asks for it. Cards
 //! wear out slowly; retries and operations that take ever longer tell it before data is lost.
 //!
 //! Lines of versions that this one does not know are left alone, and left out of the [`History`].
@@ -24,11 +24,11 @@ pub struct Entry<'a> {
     /// Version of the format.
     health: u32,
     medium: &'a MediumId,
-    /// When it ended, in seconds since 1970.
+    /// Time at which it ended, in seconds since 1970.
     time: u64,
-    /// How messages call the source.
+    /// Name of the source in messages.
     source: &'a str,
-    /// Whether all was read back as it should be.
+    /// True if all was read back as it should be.
     right: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -37,7 +37,7 @@ pub struct Entry<'a> {
     summary: &'a Summary,
 }
 
-/// What is read of a line.
+/// Part of a line that is read.
 #[derive(Debug, Deserialize)]
 struct Line {
     health: u32,
@@ -55,9 +55,9 @@ struct Retries {
 pub struct History {
     /// Recorded runs.
     pub runs: u64,
-    /// How many of them failed.
+    /// Number of runs that failed.
     pub failed: u64,
-    /// How many times ranges were written again, in all of them.
+    /// Number of times that ranges were written again, in all of them.
     pub retries: u64,
 }
 
@@ -96,7 +96,7 @@ impl<'a> Entry<'a> {
 }
 
 impl History {
-    /// What the record among those in `directory` tells of a medium; none without a record.
+    /// Returns the history of a medium from its record in `directory`; none without a record.
     pub fn for_medium(directory: &Path, medium: &MediumId) -> Option<History> {
         let text = fs::read_to_string(path_of(directory, medium)).ok()?;
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
@@ -119,7 +119,7 @@ impl fmt::Display for History {
     }
 }
 
-/// Where the record of a medium is.
+/// Path of the record of a medium.
 fn path_of(directory: &Path, medium: &MediumId) -> PathBuf {
     directory.join(format!("{}.jsonl", medium.id()))
 }

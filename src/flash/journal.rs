@@ -1,6 +1,6 @@
-//! What is on a medium already, so that an interrupted run can go on. The journal is a file of JSON lines: the
-//! first names the run, each further one the extents that were on stable storage when it was written. Nothing in
-//! it is trusted: a resumed run leaves out writing what the journal has, and reads back everything.
+//! Journal of what is on a medium already, so that an interrupted run can go on. The journal is a file of JSON lines:
+//! the first names the run, each further one the extents that were on stable storage when it was written. Nothing in it
+//! is trusted: a resumed run leaves out writing what the journal has, and reads back everything.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,7 +21,7 @@ const VERSION: u32 = 1;
 /// Bytes that are written between two entries: what an interruption costs at most, beside what is on its way.
 pub const WINDOW: u64 = 64 << 20;
 
-/// What a run is about.
+/// Medium and source of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
@@ -29,13 +29,13 @@ pub struct Header {
     journal: u32,
     /// The medium.
     pub medium: MediumId,
-    /// How messages call the source.
+    /// Name of the source in messages.
     pub source: String,
     /// [`crate::source::Source::identity`].
     pub identity: Digest,
 }
 
-/// What tells a medium from others.
+/// Model, serial number and length: what distinguishes a medium from others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MediumId {
@@ -93,13 +93,13 @@ impl Header {
 enum Entry {
     /// These are on stable storage.
     Synced(Vec<Extent>),
-    /// What is in these is about to become another than the source has.
+    /// Ranges that are about to differ from the source.
     Changed(Vec<Range<u64>>),
     /// All is read back; from now on the medium may be bootable.
     Commit,
 }
 
-/// Why a run cannot go on.
+/// Reason why a run cannot go on.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input, hint = "start again", code = "not-resumable")]
 pub enum JournalError {
@@ -113,7 +113,7 @@ pub enum JournalError {
         path: PathBuf,
         /// Line from 1.
         line: usize,
-        /// What the parser says.
+        /// Message of the parser.
         message: String,
     },
     /// Another image.
@@ -123,9 +123,9 @@ pub enum JournalError {
         hint = "give the image that was being written, or start again"
     )]
     OtherSource {
-        /// What was written.
+        /// Source of the earlier run.
         found: String,
-        /// What would be.
+        /// Source of this run.
         now: String,
     },
     /// Another medium.
@@ -135,9 +135,9 @@ pub enum JournalError {
         hint = "plug in the medium that was being written, or start again"
     )]
     OtherMedium {
-        /// Where the run was.
+        /// Medium of the run.
         found: MediumId,
-        /// What there is now.
+        /// Medium of this run.
         now: MediumId,
     },
     /// Something else has written to it.
@@ -163,9 +163,9 @@ pub enum JournalError {
 pub struct Journal {
     path: PathBuf,
     header: Header,
-    /// What an earlier run has written.
+    /// Extents that an earlier run has written.
     known: BTreeMap<u64, Extent>,
-    /// Whether an earlier run had begun to make the medium bootable.
+    /// True if an earlier run had begun to make the medium bootable.
     committing: bool,
     resumed: bool,
     window: u64,
@@ -179,7 +179,7 @@ struct State {
     pending: Vec<Extent>,
     pending_len: u64,
     skipped: u64,
-    /// What went wrong with the file; the run goes on without it.
+    /// Error of the file; the run goes on without it.
     problem: Option<Io>,
 }
 
@@ -265,7 +265,7 @@ impl Journal {
         self.header.run()
     }
 
-    /// Whether this goes on with an earlier run.
+    /// Returns whether this goes on with an earlier run.
     pub(super) fn is_resumed(&self) -> bool {
         self.resumed
     }
@@ -285,7 +285,8 @@ impl Journal {
         self.state().skipped
     }
 
-    /// What is in these ranges is about to become another than the source has, so a later run has to write it again.
+    /// Forgets these ranges: they are about to differ from the source, so a later run has to write them
+    /// again.
     pub(super) fn forget(&self, ranges: Vec<Range<u64>>) {
         let mut state = self.state();
         state.pending.retain(|extent| !meets(&extent.range(), &ranges));

@@ -1,7 +1,8 @@
-//! Writing a medium so that it either boots or clearly does not: [`commit`] writes what a [`Source`](crate::source::Source)
-//! has, reads back and only then writes what makes the medium bootable; before that [`grow`] makes an image fit a larger
-//! medium. [`probe`] asks whether a medium is as large as it says, [`journal`] lets a later run go on, [`Broadcast`] feeds
-//! several media from one source, [`summary`] measures and [`health`] remembers how media behaved.
+//! Writing a medium so that it either boots or clearly does not: [`commit`] writes what a
+//! [`Source`](crate::source::Source) has, reads back and only then writes what makes the medium bootable; before that
+//! [`grow`] makes an image fit a larger medium. [`probe`] asks whether a medium is as large as it says, [`journal`]
+//! lets a later run go on, [`Broadcast`] feeds several media from one source, [`summary`] measures and [`health`]
+//! remembers how media behaved.
 
 mod broadcast;
 mod changed;

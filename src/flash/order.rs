@@ -16,7 +16,7 @@ use skiff_signatures::ext4::SUPER_BLOCK_OFFSET;
 use crate::storage::{Extent, Geometry, Record, Target, TargetError};
 use crate::table::TableBytes;
 
-/// What an old partition table, of any kind and sector size, has at the start and at the end of a disk.
+/// Bytes that an old partition table, of any kind and sector size, has at the start and at the end of a disk.
 pub(super) const WIPED: u64 = 1 << 20;
 /// Boot loaders begin no earlier on a disk with a GPT; its primary header is before, in any sector size.
 const TABLES: u64 = 8192;
@@ -29,7 +29,7 @@ pub(super) fn wipe(target: &dyn Target) -> Result<(), TargetError> {
     })
 }
 
-/// What is zero after [`wipe`].
+/// Ranges that are zero after [`wipe`].
 pub(super) fn wiped(len: u64) -> Record {
     let head = WIPED.min(len);
     let ends = [0..head, len.saturating_sub(WIPED).max(head)..len];
@@ -83,12 +83,12 @@ pub(super) fn cut(critical: &[TableBytes], geometry: Geometry) -> [Vec<TableByte
     ]
 }
 
-/// Whether a filesystem begins with these bytes that nobody looks for in sector 0.
+/// Returns whether a filesystem begins with these bytes that nobody looks for in sector 0.
 fn is_ext4(piece: &TableBytes) -> bool {
     piece.offset == 0 && Format::Ext.begins(&piece.bytes)
 }
 
-/// What of a piece lies in a range.
+/// Returns the part of a piece that lies in a range.
 fn part(piece: &TableBytes, range: &Range<u64>) -> Option<TableBytes> {
     let end = piece.offset + piece.bytes.len() as u64;
     let (start, end) = (piece.offset.max(range.start), end.min(range.end));
@@ -103,7 +103,7 @@ mod tests {
 
     const LEN: u64 = 1 << 20;
 
-    /// Where the pieces of each step are.
+    /// Returns the ranges of the pieces of each step.
     fn places(critical: &[TableBytes], sector_size: u32) -> [Vec<Range<u64>>; 3] {
         let place = |piece: TableBytes| piece.offset..piece.offset + piece.bytes.len() as u64;
         cut(critical, Geometry { len: LEN, sector_size }).map(|step| step.into_iter().map(place).collect())

@@ -1,4 +1,4 @@
-//! Whether a medium is as large as it says, in seconds.
+//! Finds out within seconds whether a medium is as large as it says.
 //!
 //! Media with a false size either begin again at their start behind their real end, or forget what is written there;
 //! both answer as if all was well. So sectors that tell their own place are written where they could collide: one
@@ -31,10 +31,10 @@ const SMALLEST: u64 = 64 << 10;
 const LEAST_MISSING: u64 = 64 << 10;
 /// No block is longer.
 const LARGEST_BLOCK: u64 = 256 << 20;
-/// What a marker begins with.
+/// First bytes of a marker.
 const MAGIC: &[u8; 16] = b"skiff-image mark";
 
-/// Why a medium must not be used.
+/// Reason why a medium must not be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Mismatch)]
 pub enum CapacityError {
@@ -93,7 +93,7 @@ pub fn capacity(target: &dyn Target, seed: u64, listener: &dyn Listener) -> Resu
     probe.judge(&probe.read_all(&pages, listener)?)
 }
 
-/// Where a probe writes on a medium of `len` bytes.
+/// Returns the ranges in which a probe writes on a medium of `len` bytes.
 pub fn places(len: u64) -> Vec<Range<u64>> {
     if len < SMALLEST {
         return Vec::new();
@@ -101,7 +101,7 @@ pub fn places(len: u64) -> Vec<Range<u64>> {
     std::iter::once(block(len)).chain(pages(len).iter().map(|at| *at..at + PAGE)).collect()
 }
 
-/// Where pages are on a medium of `len` bytes, in order.
+/// Returns the offsets of pages on a medium of `len` bytes, in order.
 fn pages(len: u64) -> Vec<u64> {
     let block = block(len);
     let last = (len / PAGE - 1) * PAGE;
@@ -109,13 +109,13 @@ fn pages(len: u64) -> Vec<u64> {
     between.filter(|at| at + PAGE <= last).chain([last]).collect()
 }
 
-/// Where the block is on a medium of `len` bytes.
+/// Returns the range of the block on a medium of `len` bytes.
 fn block(len: u64) -> Range<u64> {
     let root = (len.saturating_mul(64 << 10)).isqrt().next_power_of_two();
     PAGE..PAGE + root.min(LARGEST_BLOCK).min(len / 4 / PAGE * PAGE)
 }
 
-/// What a page holds.
+/// Content of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
     /// Its markers.
@@ -228,8 +228,8 @@ impl Probe<'_> {
         self.judge_end(found)
     }
 
-    /// Whether what is written to `at` appears `distance` before it: a write that once went to the wrong place is
-    /// another fault.
+    /// Returns whether what is written to `at` appears `distance` before it: a write that once went to the wrong place
+    /// is another fault.
     fn is_alias(&self, at: u64, distance: u64) -> Result<bool, TargetError> {
         let Some(other) = at.checked_sub(distance) else { return Ok(false) };
         let mut buffer = AlignedBuffer::new(PAGE as usize);
@@ -243,7 +243,7 @@ impl Probe<'_> {
         Ok(*bytes == *fresh)
     }
 
-    /// Whether there is a place behind which nothing is kept.
+    /// Returns whether there is a place behind which nothing is kept.
     fn judge_end(&self, found: &[(u64, Found)]) -> Result<(), CapacityError> {
         let kept = found.iter().rposition(|(_, found)| *found != Found::Lost);
         let lost = &found[kept.map_or(0, |last| last + 1)..];

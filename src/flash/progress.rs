@@ -1,9 +1,9 @@
-//! Tells how far a run is.
+//! Reports how far a run is.
 
 use crate::event::{Event, Listener};
 use crate::storage::{Layer, Target, TargetError, WriteOp};
 
-/// Tells the listener how much was written.
+/// Reports to the listener how much was written.
 pub(crate) struct Progress<'a> {
     pub target: &'a dyn Target,
     pub listener: &'a dyn Listener,

@@ -1,4 +1,4 @@
-//! What a run cost: bytes by what was done with them, time by phase, and what took longest. Durations are measured for
+//! Cost of a run: bytes by what was done with them, time by phase, and what took longest. Durations are measured for
 //! the reader; nothing that is written depends on them.
 
 use std::cmp::Reverse;
@@ -15,33 +15,33 @@ use crate::value::ByteSize;
 /// Operations that are named.
 const NAMED: usize = 5;
 
-/// What a run did to a medium, all tries and the removal of the old table included.
+/// Summary of a run, all tries and the removal of the old table included.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Bytes that were written.
     pub written: u64,
     /// Bytes that were overwritten with zeros.
     pub zeroed: u64,
-    /// Bytes that the medium was told to forget, and did.
+    /// Bytes that the medium discarded when it was asked to.
     pub discarded: u64,
     /// Bytes that were read past the cache and compared.
     pub verified: u64,
-    /// How many times ranges that were read back wrong were written again.
+    /// Number of times that ranges which were read back wrong were written again.
     pub retries: u64,
-    /// What was done, in the order it was first begun; a phase that came again has its time added.
+    /// Phases, in the order they were first begun; a phase that came again has its time added.
     pub phases: Vec<Spent>,
     /// The operations that took longest, the longest first.
     pub slowest: Vec<Operation>,
 }
 
-/// What a phase took.
+/// Cost of a phase.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spent {
     /// Which one.
     pub phase: Phase,
     /// Bytes that it had done.
     pub bytes: u64,
-    /// How long it took.
+    /// Duration.
     #[serde(rename = "seconds", serialize_with = "seconds")]
     pub time: Duration,
 }
@@ -53,9 +53,9 @@ pub struct Operation {
     pub verb: &'static str,
     /// First byte.
     pub offset: u64,
-    /// How many bytes.
+    /// Bytes.
     pub len: u64,
-    /// How long it took.
+    /// Duration.
     #[serde(rename = "seconds", serialize_with = "seconds")]
     pub time: Duration,
 }
@@ -155,7 +155,7 @@ impl<'a> Meter<'a> {
         Meter { target, listener, state: Mutex::default() }
     }
 
-    /// What there was until now; the last phase ends.
+    /// Returns the summary until now; the last phase ends.
     pub fn finish(&self) -> Summary {
         let mut state = self.lock();
         state.end();

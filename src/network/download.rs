@@ -11,12 +11,12 @@ use tokio::runtime::Runtime;
 
 use super::FetchError;
 
-/// How often a download is taken up without a new byte in between.
+/// Times that a download is resumed without a new byte in between.
 const TRIES: u32 = 4;
 /// Servers that send elsewhere more often go in circles.
 const REDIRECTS: usize = 10;
 
-/// How long is waited for what.
+/// Time limits.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     connect: Duration,
@@ -71,7 +71,7 @@ impl Download {
         builder.build().map_err(|error| self.explain(&error, 0))
     }
 
-    /// What went wrong before or while bytes came.
+    /// Returns the error for what went wrong before or while bytes came.
     fn explain(&self, error: &reqwest::Error, at: u64) -> FetchError {
         let (url, reason) = (self.name.clone(), root_cause(error));
         if error.is_redirect() {
@@ -118,22 +118,22 @@ impl Download {
     }
 }
 
-/// What comes.
+/// Body of a response.
 struct Body {
     download: Download,
     runtime: Runtime,
     client: Client,
     response: Response,
-    /// What tells this version of the image from others.
+    /// Version of the image, for `If-Range`.
     version: Option<HeaderValue>,
     chunk: Vec<u8>,
     /// Bytes of the chunk that were taken.
     taken: usize,
-    /// What came with bytes that were there before.
+    /// Rest of a chunk whose start was there before.
     rest: Vec<u8>,
     /// Bytes that came, but for those.
     at: u64,
-    /// How often the download was taken up since bytes came.
+    /// Number of times that the download was resumed since bytes came.
     tries: u32,
 }
 
@@ -214,7 +214,7 @@ impl Body {
     }
 }
 
-/// Whether it is of use to ask once more.
+/// Answer to the question whether another try is of use.
 enum Again {
     Perhaps(reqwest::Error),
     No(FetchError),
@@ -269,13 +269,13 @@ fn without_secrets(url: &Url) -> String {
     url.into()
 }
 
-/// What `If-Range` takes (RFC 9110, section 13.1.5): a strong tag, else a date.
+/// Returns the validator for `If-Range` (RFC 9110, section 13.1.5): a strong tag, else a date.
 fn version(response: &Response) -> Option<HeaderValue> {
     let tag = response.headers().get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/"));
     tag.or_else(|| response.headers().get(LAST_MODIFIED)).cloned()
 }
 
-/// Whether a part begins there.
+/// Returns whether a part begins there.
 fn begins_at(response: &Response, at: u64) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
     range.is_some_and(|range| range.starts_with(&format!("bytes {at}-")))

@@ -12,12 +12,13 @@ pub(crate) use download::Download;
 
 use crate::error::Diagnostic;
 
-/// What an address holds, from its first byte on, for those who know it by other means than the hash of the file.
+/// Opens what an address holds, from its first byte on, for those who know it by other means than the hash of the
+/// file.
 pub fn stream_of(url: &str) -> Result<Box<dyn Read + Send>, FetchError> {
     Download::new(url, true)?.open()
 }
 
-/// Why an image could not be fetched. Addresses are shown without what may be secret.
+/// Reason why an image could not be fetched. Addresses are shown without what may be secret.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Io, hint = "check the network, or fetch the image to a file first")]
 pub enum FetchError {
@@ -25,7 +26,7 @@ pub enum FetchError {
     #[error("`{url}` is not an address: expected `https://HOST/PATH`")]
     #[diagnostic(kind = Input, hint = "give a path for a file, or `-` for standard input")]
     Url {
-        /// What was given.
+        /// Text that was given.
         url: String,
     },
     /// Anyone on the way could read and change it.
@@ -35,7 +36,7 @@ pub enum FetchError {
         /// The address.
         url: String,
     },
-    /// Nothing would tell whether it is the right one.
+    /// Nothing would show that it is the right one.
     #[error("an image from an address needs its SHA-256, and there is none for `{url}`")]
     #[diagnostic(kind = Input, hint = "give the one that is published with the image with `--sha256`")]
     NoHash {
@@ -48,7 +49,7 @@ pub enum FetchError {
     Redirect {
         /// The address.
         url: String,
-        /// Why that is not followed.
+        /// Reason why that is not followed.
         reason: String,
     },
     /// There is no connection.
@@ -56,7 +57,7 @@ pub enum FetchError {
     Connect {
         /// The address.
         url: String,
-        /// What the system said.
+        /// Message of the system.
         reason: String,
     },
     /// The server has no image for us.
@@ -75,9 +76,9 @@ pub enum FetchError {
         url: String,
         /// Bytes that came.
         at: u64,
-        /// How often it was taken up.
+        /// Number of times that it was resumed.
         tries: u32,
-        /// What went wrong last.
+        /// Last error.
         reason: String,
     },
     /// The server is silent.
@@ -87,7 +88,7 @@ pub enum FetchError {
         url: String,
         /// Bytes that came.
         at: u64,
-        /// How long was waited.
+        /// Time that was waited.
         limit: Duration,
     },
     /// The feature `network` is off.

@@ -1,4 +1,4 @@
-//! What a bad range says about the medium: the same wrong bytes need another cable, another reader or another card,
+//! Diagnosis of a medium from a bad range: the same wrong bytes need another cable, another reader or another card,
 //! depending on how they are wrong.
 
 use std::fmt;
@@ -14,7 +14,7 @@ pub(super) const SECTOR: u64 = 512;
 /// A sector with more wrong bits than this (of 4096) holds something else.
 const MOST_FLIPPED: u32 = 64;
 
-/// What is wrong with a medium. The words stay the same from version to version.
+/// Kind of fault of a medium. The words stay the same from version to version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
     /// The medium is smaller than it says.
@@ -82,7 +82,7 @@ impl Code {
         }
     }
 
-    /// What to do about it.
+    /// Advice for the user.
     pub fn hint(self) -> &'static str {
         match self {
             Code::FakeCapacity => {
@@ -130,27 +130,27 @@ impl Serialize for Code {
     }
 }
 
-/// What is known of a bad range. All that is there has the length of `expected`.
+/// Facts about a bad range. All slices have the length of `expected`.
 #[derive(Clone, Copy)]
 pub struct Evidence<'a> {
-    /// Where it begins on the medium.
+    /// First byte on the medium.
     pub offset: u64,
-    /// What was written.
+    /// Bytes that were written.
     pub expected: &'a [u8],
-    /// What was read past the cache; none if that is an I/O error.
+    /// Bytes that were read past the cache; none if that is an I/O error.
     pub found: Option<&'a [u8]>,
-    /// What was read another time.
+    /// Bytes of a second reading.
     pub again: Option<&'a [u8]>,
-    /// What was there before, if that is known.
+    /// Bytes that were there before, if they are known.
     pub before: Option<&'a [u8]>,
-    /// How often the range was written.
+    /// Number of times that the range was written.
     pub writes: u32,
 }
 
-/// What a bad range looks like.
+/// Diagnosis of a bad range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
-    /// What it is.
+    /// Kind of fault.
     pub code: Code,
     /// First byte on the medium that is wrong.
     pub at: u64,
@@ -164,7 +164,7 @@ impl fmt::Display for Diagnosis {
     }
 }
 
-/// How a sector is wrong.
+/// Kind of difference in a sector.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wrong {
     /// As it was before.
@@ -195,8 +195,8 @@ impl Diagnosis {
 }
 
 impl<'a> Evidence<'a> {
-    /// What it looks like. The range must be bad: unreadable, read as something else than what was written, or read
-    /// as two things.
+    /// Diagnoses it. The range must be bad: unreadable, read as something else than what was written, or
+    /// read as two things.
     pub fn diagnose(&self) -> Diagnosis {
         let Some(found) = self.found else { return Diagnosis::unreadable(self.offset) };
         let differs = match self.again {
@@ -292,7 +292,7 @@ impl<'a> Evidence<'a> {
         (range.start - self.offset) as usize..(range.end - self.offset) as usize
     }
 
-    /// Whether a sector that was not written would be noticed.
+    /// Returns whether a sector that was not written would be noticed.
     fn is_changed(&self, range: &Range<u64>) -> bool {
         let within = self.within(range);
         match self.before {
@@ -343,7 +343,7 @@ fn first_difference(one: &[u8], other: &[u8]) -> Option<u64> {
     Some((index as u64) * SECTOR + at as u64)
 }
 
-/// How many bits are not the same.
+/// Returns the number of bits that differ.
 fn wrong_bits(one: &[u8], other: &[u8]) -> u32 {
     let ((one, one_rest), (other, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
     let word = |(one, other): (&[u8; 8], &[u8; 8])| {

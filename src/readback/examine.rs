@@ -13,7 +13,7 @@ use crate::storage::{AlignedBuffer, LARGEST_EXTENT, Layer, Record, Target, Targe
 use crate::table::TableBytes;
 use crate::value::Digest;
 
-/// Where so many bad ranges are, the others are like them.
+/// Most ranges that are examined: the others are like them.
 const EXAMINED: usize = 16;
 
 /// A target that diagnoses what it is given, and then writes it or not.
@@ -24,7 +24,7 @@ pub(crate) struct Examiner<'a> {
     notes: Mutex<Vec<Note>>,
 }
 
-/// What was found out about a range.
+/// Finding about a range.
 struct Note {
     range: Range<u64>,
     diagnosis: Diagnosis,
@@ -71,12 +71,12 @@ impl<'a> Examiner<'a> {
     }
 
     /// Adds what was found out to the damage it was found out about.
-    pub(crate) fn tell(self, damage: &mut [Damage]) {
-        tell(self.into_notes(), damage);
+    pub(crate) fn annotate(self, damage: &mut [Damage]) {
+        annotate(self.into_notes(), damage);
     }
 }
 
-fn tell(notes: Vec<Note>, damage: &mut [Damage]) {
+fn annotate(notes: Vec<Note>, damage: &mut [Damage]) {
     let all = notes.len() < EXAMINED;
     for damage in damage {
         let end = damage.offset + damage.len;
@@ -111,7 +111,7 @@ pub(crate) fn explain(
         let critical = replay(&search)?;
         critical.iter().for_each(|piece| search.look(&piece.bytes, piece.offset));
     }
-    tell(notes, damage);
+    annotate(notes, damage);
     Ok(())
 }
 

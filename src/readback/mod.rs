@@ -1,4 +1,4 @@
-//! What a medium holds, past the page cache: [`verify()`] compares it with a record of what should be there,
+//! Reads a medium past the page cache: [`verify()`] compares it with a record of what should be there,
 //! [`diagnose`] says what wrong bytes say about the medium.
 
 pub mod diagnose;

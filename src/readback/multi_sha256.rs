@@ -36,7 +36,7 @@ pub(super) struct MultiSha256 {
 }
 
 impl MultiSha256 {
-    /// Whether this is the fastest way here: the code is optimised, there is AVX2, and there are no SHA
+    /// Returns whether this is the fastest way here: the code is optimised, there is AVX2, and there are no SHA
     /// extensions.
     pub(super) fn are_fast() -> bool {
         #[cfg(target_arch = "x86_64")]

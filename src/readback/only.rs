@@ -17,7 +17,7 @@ impl<'a> Only<'a> {
         Only { target, ranges }
     }
 
-    /// What of a range can be written.
+    /// Returns the parts of a range that can be written.
     fn allowed(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
         let first = self.ranges.partition_point(|allowed| allowed.end <= range.start);
         let (start, end) = (range.start, range.end);

@@ -58,7 +58,7 @@ pub(crate) fn sum(target: &dyn Target, bytes: &Range<u64>) -> Result<[u8; 32], T
     Ok(unit.read(target, &mut buffer, &crate::event::Silent)?.1)
 }
 
-/// What is wrong in a unit, and the SHA-256 of its range.
+/// Damage in a unit, and the SHA-256 of its range.
 type Found = (Vec<Damage>, [u8; 32]);
 
 /// A range of a block map with the extents that begin in it.
@@ -78,7 +78,7 @@ fn units(record: &Record, len: u64) -> Vec<Unit> {
     to_blocks(&mapped, len).into_iter().map(unit).collect()
 }
 
-/// What one thread reads at a time: one unit, or several where their sums are faster to compute together.
+/// Groups what one thread reads at a time: one unit, or several where their sums are faster to compute together.
 fn groups(units: Vec<Unit>) -> Vec<Vec<Unit>> {
     if !MultiSha256::are_fast() {
         return units.into_iter().map(|unit| vec![unit]).collect();
@@ -148,10 +148,10 @@ impl Unit {
 /// A unit that is being read: its range, and on to the end of its last extent.
 struct Reading<'a> {
     unit: &'a Unit,
-    /// How far it was read, and where it ends.
+    /// Bytes that were read, and its end.
     rest: Range<u64>,
     checks: Vec<Check<'a>>,
-    /// How many of these are complete.
+    /// Number of these that are complete.
     complete: usize,
 }
 

@@ -33,19 +33,19 @@ pub struct Damage {
     pub offset: u64,
     /// Length in bytes.
     pub len: u64,
-    /// What should be there; none for zeros.
+    /// Expected digest; none for zeros.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<Digest>,
-    /// What is there; none if it cannot be read.
+    /// Digest of what is there; none if it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Digest>,
-    /// What that looks like, if it was found out.
+    /// Diagnosis, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosis>,
 }
 
 impl Damage {
-    /// What should be there.
+    /// Extent that should be there.
     pub(crate) fn wanted(&self) -> Extent {
         Extent { offset: self.offset, len: self.len, blake3: self.expected }
     }
@@ -172,7 +172,7 @@ fn check(
     }
 }
 
-/// Whether a medium says that it cannot read this, and not that it cannot read at all.
+/// Returns whether a medium says that it cannot read this, and not that it cannot read at all.
 fn is_bad_spot(error: &TargetError) -> bool {
     use rustix::io::Errno;
     let TargetError::Io { source, .. } = error else { return false };
@@ -180,8 +180,8 @@ fn is_bad_spot(error: &TargetError) -> bool {
     source.raw_os_error().is_some_and(|code| bad.iter().any(|errno| errno.raw_os_error() == code))
 }
 
-/// Whether a chunk is all zero, and its digest, which of expected zeros nobody needs. A record of another program may
-/// have chunks that are longer than the buffer.
+/// Returns whether a chunk is all zero, and its digest, which of expected zeros nobody needs. A record of another
+/// program may have chunks that are longer than the buffer.
 fn hash(
     target: &dyn Target,
     chunk: &Extent,

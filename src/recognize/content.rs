@@ -9,7 +9,7 @@ use crate::fs::{ext4, fat, squashfs, tar};
 use crate::storage::{Cursor, ReadOnly, Target};
 use crate::value::ByteSize;
 
-/// What a partition is formatted with, as its own superblock says.
+/// Format of a partition, as its own superblock says.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "filesystem", rename_all = "lowercase")]
 pub enum Content {
@@ -28,8 +28,8 @@ pub enum Content {
     Unknown,
 }
 
-/// What a range of `medium` is formatted with, if no reader has to read more than `most` bytes to know it. Each looks
-/// for its own magic number; the first that finds it is right.
+/// Returns the content of a range of `medium`, if no reader has to read more than `most` bytes to know it. Each
+/// looks for its own magic number; the first that finds it is right.
 pub fn content(medium: &ReadOnly, start: u64, len: u64, most: u64) -> Content {
     let section = || Cursor::new(medium.clone(), start, len).at_most(most);
     if let Ok(info) = squashfs::info(BufReader::new(section())) {

@@ -1,5 +1,5 @@
-//! What a range of a medium holds: [`content()`] asks the readers of this program, [`release`] looks for the release
-//! file of a system. First bytes of formats that none of them reads are in `skiff_signatures`.
+//! Recognizes the contents of a range of a medium: [`content()`] asks the readers of this program, [`release`] looks
+//! for the release file of a system. First bytes of formats that none of them reads are in `skiff_signatures`.
 
 mod content;
 pub mod release;

@@ -8,7 +8,7 @@ use crate::storage::{Cursor, ReadOnly};
 
 /// Name of the file that says which SkiffOS it is.
 pub const RELEASE_FILE: &str = "skiff-release";
-/// Where installers put it: beside the kernel, on a boot partition or below `boot` of the only one.
+/// Paths at which installers put it: beside the kernel, on a boot partition or below `boot` of the only one.
 const PLACES: [&str; 3] = [RELEASE_FILE, "boot/skiff-release", "etc/skiff-release"];
 /// The most that is read to find it: directories, and of a FAT all of the table.
 const MOST: u64 = 8 << 20;

@@ -1,14 +1,14 @@
-//! What is published beside an image: its block map and its checksum, in files of the same name.
+//! Files that are published beside an image: its block map and its checksum, in files of the same name.
 
 use std::path::{Path, PathBuf};
 
 use super::claims::{Expected, Sha256Sum};
 use crate::error::{Diagnostic, Io};
 
-/// How the names of packed files end.
+/// Endings of the names of packed files.
 const PACKED: [&str; 10] = [".gz", ".xz", ".zst", ".zstd", ".bz2", ".lz4", ".zip", ".gzip", ".xzip", ".lzma"];
 
-/// Why the checksum beside an image cannot be used.
+/// Reason why the checksum beside an image cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum SumFileError {

@@ -1,4 +1,4 @@
-//! What is said about an image by others: its block map and its SHA-256.
+//! Claims of others about an image: its block map and its SHA-256.
 
 use std::fmt;
 use std::ops::Range;
@@ -40,10 +40,10 @@ pub enum Expected {
     Decoded(Sha256Sum),
 }
 
-/// What must be true of an image.
+/// Claims about an image.
 #[derive(Clone, Debug)]
 pub(super) struct Claims {
-    /// How messages call the image.
+    /// Name of the image in messages.
     pub name: String,
     pub bmap: Option<Bmap>,
     pub sha256: Option<Expected>,
@@ -58,7 +58,7 @@ impl Claims {
         }
     }
 
-    /// Whether somebody vouches for where the image ends.
+    /// Returns whether somebody vouches for where the image ends.
     pub(super) fn tell_the_end(&self) -> bool {
         self.bmap.is_some() || self.sha256.is_some()
     }
@@ -75,12 +75,12 @@ impl Claims {
         }
     }
 
-    /// Whether the hash of what was given must be computed.
+    /// Returns whether the hash of what was given must be computed.
     pub(super) fn wants_given(&self) -> bool {
         matches!(self.sha256, Some(Expected::Given(_)))
     }
 
-    /// Whether the hash of what was unpacked must be computed.
+    /// Returns whether the hash of what was unpacked must be computed.
     pub(super) fn wants_decoded(&self) -> bool {
         matches!(self.sha256, Some(Expected::Decoded(_)))
     }

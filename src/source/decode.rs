@@ -23,7 +23,7 @@ const XZ_MEMORY: u64 = 256 << 20;
 /// `CM` of gzip, the only method there is (RFC 1952).
 const DEFLATE: u8 = 8;
 
-/// How an image is packed.
+/// Compression of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Not at all.
@@ -40,7 +40,7 @@ pub enum Format {
     Lz4,
     /// zip, with one image in it.
     Zip,
-    /// What is known, and cannot be read.
+    /// A known format that cannot be read.
     Other(&'static str),
 }
 
@@ -48,7 +48,7 @@ pub enum Format {
 pub(super) const LONGEST_MAGIC: usize = 10;
 
 impl Format {
-    /// What begins with these bytes, of which there should be ten.
+    /// Returns the format of what begins with these bytes, of which there should be ten.
     pub fn from_start(start: &[u8]) -> Format {
         match Signature::find(start, &[Class::Compressed, Class::Archive, Class::DiskImage]) {
             Some(Signature::Gzip) if start.get(2) == Some(&DEFLATE) => Format::Gzip,
@@ -65,7 +65,7 @@ impl Format {
         }
     }
 
-    /// Whether another member may begin with these bytes.
+    /// Returns whether another member may begin with these bytes.
     fn continues_with(self, start: &[u8]) -> bool {
         match self {
             Format::Zstd | Format::Lz4 if is_skippable(start) => true,
@@ -101,7 +101,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// Why there are no more bytes, and at which byte of what was given.
+/// Reason why there are no more bytes, and at which byte of what was given.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub at: u64,
@@ -120,7 +120,7 @@ pub(super) enum FaultKind {
     Read(io::Error),
 }
 
-/// What was found at the end.
+/// End of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
     /// The first byte of what belongs to no stream.
@@ -145,9 +145,9 @@ enum State {
 
 /// A decoder that gives back what it reads from when it has come to its end.
 trait Unpack: Read + Send {
-    /// How far it has come.
+    /// Bytes that were read.
     fn position(&self) -> u64;
-    /// What follows its end.
+    /// Bytes behind its end.
     fn rest(self: Box<Self>) -> io::Result<Input>;
 }
 
@@ -168,7 +168,7 @@ impl Decoded {
         Ok(Decoded { format, state: State::Unpacking(first), trailing: None })
     }
 
-    /// How the image is packed.
+    /// Compression of the image.
     pub(super) fn format(&self) -> Format {
         self.format
     }
@@ -219,7 +219,7 @@ impl Decoded {
         }
     }
 
-    /// What comes behind a member.
+    /// Goes on behind a member.
     fn next(&mut self, mut input: Input) -> Result<State, Fault> {
         let at = input.position();
         self.look_behind(&mut input).map_err(|error| fault(at, error)).and_then(|another| {
@@ -231,7 +231,7 @@ impl Decoded {
         })
     }
 
-    /// Whether another member follows.
+    /// Returns whether another member follows.
     fn look_behind(&mut self, input: &mut Input) -> io::Result<bool> {
         // The directory of a zip file was looked at where it could be.
         if matches!(self.format, Format::Raw | Format::Zip) || input.skip_zeros()?.is_none() {
@@ -269,7 +269,7 @@ fn begin(format: Format, mut input: Input) -> io::Result<Box<dyn Unpack>> {
     })
 }
 
-/// What an error of a decoder means.
+/// Returns the meaning of an error of a decoder.
 fn fault(at: u64, error: io::Error) -> Fault {
     let kind = error.kind();
     let Some(inner) = error.into_inner() else {

@@ -1,4 +1,4 @@
-//! Why an image cannot be copied.
+//! Errors of images that cannot be copied.
 
 use std::io;
 use std::ops::Range;
@@ -9,7 +9,7 @@ use crate::error::{Diagnostic, Io};
 use crate::network::FetchError;
 use crate::value::ByteSize;
 
-/// Why an image cannot be copied. `image` is a path, an address or `standard input`.
+/// Reason why an image cannot be copied. `image` is a path, an address or `standard input`.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Corrupt, hint = "get or build the image again")]
 pub enum ImageError {
@@ -22,7 +22,7 @@ pub enum ImageError {
         /// Name of the format.
         format: &'static str,
     },
-    /// What was in the packed file is packed again.
+    /// The content of the packed file is packed again.
     #[error("`{image}` is packed twice: {inner} in {outer}")]
     #[diagnostic(kind = Unsupported, hint = "unpack or convert it to a raw image and give that")]
     Twice {
@@ -30,7 +30,7 @@ pub enum ImageError {
         image: String,
         /// As it was given.
         outer: Format,
-        /// What was found in it.
+        /// Entries that were found.
         inner: Format,
     },
     /// There is nothing in it.
@@ -42,7 +42,7 @@ pub enum ImageError {
     Truncated {
         /// The image.
         image: String,
-        /// How it is packed.
+        /// Compression.
         format: Format,
         /// Bytes that were there.
         at: u64,
@@ -52,11 +52,11 @@ pub enum ImageError {
     Stream {
         /// The image.
         image: String,
-        /// How it is packed.
+        /// Compression.
         format: Format,
-        /// How far the decoder had read.
+        /// Bytes that the decoder had read.
         at: u64,
-        /// What it said.
+        /// Message of the error.
         reason: String,
     },
     /// It has another length than it says.
@@ -64,7 +64,7 @@ pub enum ImageError {
     Said {
         /// The image.
         image: String,
-        /// How it is packed.
+        /// Compression.
         format: Format,
         /// Length that it says.
         said: u64,
@@ -86,9 +86,9 @@ pub enum ImageError {
     Trailing {
         /// The image.
         image: String,
-        /// How it is packed.
+        /// Compression.
         format: Format,
-        /// Where the stream ends.
+        /// End of the stream.
         at: u64,
     },
     /// The image is not the one that is meant.
@@ -97,11 +97,11 @@ pub enum ImageError {
     Hash {
         /// The image.
         image: String,
-        /// Whether it is that of the unpacked image.
+        /// True if it is that of the unpacked image.
         decoded: bool,
-        /// What it should be.
+        /// Expected value.
         expected: String,
-        /// What it is.
+        /// Checksum that was computed.
         found: String,
     },
     /// The block map belongs to another image.
@@ -110,9 +110,9 @@ pub enum ImageError {
     OtherLength {
         /// The image.
         image: String,
-        /// What the block map says.
+        /// Checksum of the block map.
         expected: u64,
-        /// What the image has.
+        /// Checksum of the image.
         found: u64,
     },
     /// The image is not what its block map describes.
@@ -122,9 +122,9 @@ pub enum ImageError {
         image: String,
         /// Where.
         bytes: Range<u64>,
-        /// What the block map says.
+        /// Checksum of the block map.
         expected: String,
-        /// What the image has.
+        /// Checksum of the image.
         found: String,
     },
     /// The image is larger than the medium.
@@ -133,7 +133,7 @@ pub enum ImageError {
     TooLarge {
         /// The image.
         image: String,
-        /// Where it should go.
+        /// Name of the target.
         target: String,
         /// Length of the image.
         need: u64,
@@ -146,7 +146,7 @@ pub enum ImageError {
     TooLargeStream {
         /// The image.
         image: String,
-        /// Where it should go.
+        /// Name of the target.
         target: String,
         /// Bytes that were unpacked before there was no more space.
         need: u64,
@@ -161,7 +161,7 @@ pub enum ImageError {
     OtherSectors {
         /// The image.
         image: String,
-        /// Where it should go.
+        /// Name of the target.
         target: String,
         /// Bytes of a sector in the table.
         table: u32,
@@ -172,7 +172,7 @@ pub enum ImageError {
     #[error("`{0}` was changed while it was read")]
     #[diagnostic(kind = Input, hint = "start again when the image is complete")]
     Changed(String),
-    /// What comes once cannot be read again.
+    /// A source that comes once cannot be read again.
     #[error("`{0}` was read already and cannot be read again")]
     #[diagnostic(kind = Input, hint = "save the image in a file and give that")]
     Once(String),
@@ -187,7 +187,7 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    /// What a fault in a stream means to the user.
+    /// Returns the error for a fault in a stream.
     pub(super) fn from_fault(image: &str, format: Format, fault: Fault) -> ImageError {
         let (image, at) = (image.to_owned(), fault.at);
         match fault.kind {

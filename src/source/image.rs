@@ -25,7 +25,7 @@ use crate::storage::Target;
 use crate::table::{Scheme, TableBytes};
 use crate::value::Digest;
 
-/// Where an image is.
+/// Location of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageLocation {
     /// A file, or a device or pipe with a name.
@@ -151,7 +151,7 @@ impl Image {
         }
     }
 
-    /// How the image is packed.
+    /// Compression of the image.
     pub fn format(&self) -> Format {
         match &self.body {
             Body::Raw(_) => Format::Raw,
@@ -159,7 +159,7 @@ impl Image {
         }
     }
 
-    /// What it is for.
+    /// Purpose of the image.
     pub fn kind(&self) -> Result<ImageKind> {
         Ok(ImageKind::from_head(&self.head)?)
     }
@@ -202,7 +202,7 @@ impl Image {
         Ok(gpt.map(|table| table.sector_size))
     }
 
-    /// What was seen while the image was written that is worth a warning; each is given once.
+    /// Returns warnings about the image that were noticed while it was written; each is returned once.
     pub fn remarks(&self) -> Vec<String> {
         match &self.body {
             Body::Raw(_) => Vec::new(),
@@ -210,9 +210,9 @@ impl Image {
         }
     }
 
-    /// What tells the bytes from those of other images: the hash that is checked, else the checksums of a block map
-    /// that has one for all that is written, else number, length, times and first MiB of a file. Where only the last is
-    /// known, whoever sets the clock back while he writes can make two equal.
+    /// Returns what distinguishes the bytes from those of other images: the hash that is checked, else the checksums of
+    /// a block map that has one for all that is written, else number, length, times and first MiB of a file. Where only
+    /// the last is known, whoever sets the clock back while he writes can make two equal.
     fn fingerprint(&self) -> Option<Vec<u8>> {
         let claims = self.claims();
         let summed = |bmap: &&Bmap| bmap.ranges.iter().all(|range| range.sha256.is_some());

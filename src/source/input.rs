@@ -11,7 +11,7 @@ const CHUNK: usize = 256 << 10;
 /// Chunks that are read ahead.
 const AHEAD: usize = 8;
 
-/// What the thread that reads has to tell.
+/// Message of the thread that reads.
 enum Message {
     Bytes(Vec<u8>),
     /// There is no more; the digest of all, if it was asked for.

@@ -1,4 +1,4 @@
-//! What an image is for, by its first MiB: a whole disk, a partition, or nothing that could be flashed.
+//! Purpose of an image, by its first MiB: a whole disk, a partition, or nothing that could be flashed.
 
 use skiff_signatures::{BOOT_SIGNATURE, Format, is_there};
 
@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::storage::{Memory, Target as _, TargetError};
 use crate::table::{self, Table};
 
-/// What an image is for.
+/// Purpose of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageKind {
     /// A whole disk.
@@ -18,7 +18,7 @@ pub enum ImageKind {
 }
 
 impl ImageKind {
-    /// What begins with `head`.
+    /// Returns the purpose of what begins with `head`.
     pub(super) fn from_head(head: &[u8]) -> Result<ImageKind, TargetError> {
         if table(head)?.is_some() {
             return Ok(ImageKind::Disk);

@@ -121,7 +121,7 @@ fn zstd_header(file: &File, at: u64) -> Option<(u64, u64, bool)> {
     Some((length, length_at + size, descriptor & 4 != 0))
 }
 
-/// Where the blocks that begin at `at` end.
+/// Returns the end of the blocks that begin at `at`.
 fn zstd_blocks_end(file: &File, mut at: u64) -> Option<u64> {
     loop {
         let [a, b, c] = bytes(file, at)?;

@@ -1,4 +1,4 @@
-//! Where the bytes of a medium come from: a composition, or a ready [`Image`] from a file, a pipe or an address.
+//! Sources of the bytes of a medium: a composition, or a ready [`Image`] from a file, a pipe or an address.
 
 mod beside;
 mod claims;
@@ -33,7 +33,7 @@ use crate::value::Digest;
 /// Something that can be written to a medium.
 #[expect(clippy::len_without_is_empty, reason = "an image without a byte is refused when it is opened")]
 pub trait Source: Sync {
-    /// How messages call it.
+    /// Name in messages.
     fn name(&self) -> String;
 
     /// Bytes from the first to the last one on the medium, if that is known before it is read.
@@ -50,8 +50,8 @@ pub trait Source: Sync {
         None
     }
 
-    /// Whether [`Source::write`] can be called again and writes the same bytes: what is damaged on the medium is
-    /// then written again.
+    /// Returns whether [`Source::write`] can be called again and writes the same bytes: what is damaged on the medium
+    /// is then written again.
     fn replays(&self) -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! Where a stream begins: a file, what can be read once, or, in [`crate::network`], an address.
+//! Origins of streams: a file, what can be read once, or, in [`crate::network`], an address.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,12 +10,12 @@ use super::error::ImageError;
 use super::stamp::Stamp;
 use crate::network::Download;
 
-/// Where a stream begins.
+/// Origin of a stream.
 pub(super) trait Origin: Send + Sync {
     /// A reader from the first byte on.
     fn open(&self) -> Result<Box<dyn Read + Send>, ImageError>;
 
-    /// Whether it can be opened again.
+    /// Returns whether it can be opened again.
     fn replays(&self) -> bool;
 
     /// Fails if it is known that the bytes changed since they were first looked at.
@@ -23,7 +23,7 @@ pub(super) trait Origin: Send + Sync {
         Ok(())
     }
 
-    /// What tells the bytes from others, if anything does.
+    /// Returns what distinguishes the bytes from others, if anything does.
     fn identity(&self) -> Option<Vec<u8>> {
         None
     }

@@ -1,4 +1,4 @@
-//! How an image is divided: the ends that are written last, the ranges that matter, runs of zeros.
+//! Division of an image: the ends that are written last, the ranges that matter, runs of zeros.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::storage::{Target, TargetError};
 use crate::value::is_zero;
 
-/// Where partition tables and most boot code are: the first and the last bytes are written last.
+/// Length of the ends, in which partition tables and most boot code are: the first and the last bytes are written last.
 pub(super) const ENDS: u64 = 1 << 20;
 /// Sector 0, in either sector size.
 const SECTOR_0: u64 = 4096;
@@ -30,14 +30,14 @@ impl Ends {
         Ends { head, tail: (len.saturating_sub(ENDS) / SECTOR_0 * SECTOR_0).max(head), len }
     }
 
-    /// What is written last, as messages name it; sector 0 apart.
+    /// Returns the ranges that are written last, with their names in messages; sector 0 apart.
     pub(super) fn named(self) -> [(&'static str, Range<u64>); 3] {
         let first = SECTOR_0.min(self.head);
         [("sector 0", 0..first), ("head", first..self.head), ("tail", self.tail..self.len)]
     }
 }
 
-/// What of `mapped`, sorted ranges, is inside of `range`.
+/// Returns the parts of `mapped`, sorted ranges, that are inside of `range`.
 pub(super) fn inside(mapped: &[Range<u64>], range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let first = mapped.partition_point(|mapped| mapped.end <= range.start);
     mapped[first..]

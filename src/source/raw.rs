@@ -38,7 +38,7 @@ pub(super) struct Raw {
     claims: Claims,
 }
 
-/// What happens to a part of the image.
+/// Treatment of a part of the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Copy(Range<u64>),
@@ -152,7 +152,7 @@ impl Raw {
         Ok(critical)
     }
 
-    /// What lies between head and tail, cut for copying; holes are not read.
+    /// Returns the parts between head and tail, cut for copying; holes are not read.
     fn parts(&self) -> Result<Vec<Part>, ImageError> {
         let ends = Ends::for_len(self.len());
         let mut parts = Vec::new();
@@ -172,7 +172,7 @@ impl Raw {
         Ok(parts)
     }
 
-    /// Where the next data or hole begins; none if there is no more.
+    /// Returns the start of the next data or hole; none if there is no more.
     fn seek(&self, from: SeekFrom) -> Result<Option<u64>, ImageError> {
         match rustix::fs::seek(&self.file, from) {
             Ok(position) => Ok(Some(position)),

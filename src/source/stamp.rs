@@ -1,4 +1,4 @@
-//! What tells whether a file is still the one that was opened.
+//! Identity of a file, to see whether it is still the one that was opened.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;

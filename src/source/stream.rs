@@ -42,9 +42,9 @@ pub(super) struct Stream {
     format: Format,
     /// Length, if something that comes before the bytes tells it, or when they were all there.
     len: OnceLock<u64>,
-    /// What was opened to see the head of a stream that cannot be opened again.
+    /// Reader that was opened to see the head of a stream that cannot be opened again.
     begun: Mutex<Option<Begun>>,
-    /// What is worth a word and no error.
+    /// Warnings.
     remarks: Mutex<Vec<String>>,
 }
 
@@ -122,7 +122,7 @@ impl Stream {
         self.format
     }
 
-    /// What was seen while the image was written.
+    /// Returns the warnings that were noticed while the image was written.
     pub(super) fn remarks(&self) -> Vec<String> {
         std::mem::take(&mut *self.remarks.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -201,7 +201,7 @@ impl Stream {
         ImageError::from_fault(&self.claims.name, self.format, fault)
     }
 
-    /// Whether what was unpacked so far is inside of the target.
+    /// Returns whether what was unpacked so far is inside of the target.
     fn ensure_inside(&self, need: u64, target: &dyn Target) -> Result<(), ImageError> {
         let have = target.geometry().len;
         if need <= have {
@@ -249,7 +249,7 @@ impl Stream {
         Err(ImageError::Said { image, format, said, len })
     }
 
-    /// What was held back of an image of `len` bytes; what is none of its tail is passed on.
+    /// Returns the ends that were held back of an image of `len` bytes; what is none of its tail is passed on.
     fn ends(&self, head: &[u8], held: VecDeque<Chunk>, len: u64, ordered: &Sender<Chunk>) -> Vec<TableBytes> {
         let ends = Ends::for_len(len);
         let mut tail = Vec::new();
@@ -271,7 +271,7 @@ impl Stream {
         critical
     }
 
-    /// What the end of what was given tells about all of it.
+    /// Checks all of the image at its end.
     fn close(&self, end: Option<End>) -> Result<(), ImageError> {
         let Some(end) = end else { return Ok(()) };
         self.origin.ensure_same()?;

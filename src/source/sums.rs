@@ -7,7 +7,7 @@ use super::error::ImageError;
 use crate::bmap::MappedRange;
 use crate::value::to_hex;
 
-/// What was summed up so far.
+/// Checksums so far.
 pub(super) struct Sums<'a> {
     claims: &'a Claims,
     /// Ranges with checksums that are not over yet.

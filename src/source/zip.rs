@@ -12,7 +12,7 @@ use zip::ZipArchive;
 
 use super::input::Input;
 
-/// How the names of disk images end.
+/// Endings of the names of disk images.
 const IMAGES: [&str; 10] =
     ["img", "raw", "wic", "iso", "sdcard", "sdimg", "hddimg", "rpi-sdimg", "ext4", "disk"];
 /// `local file header signature`, without which the length of what follows is not known.
@@ -25,7 +25,7 @@ const DEFLATED: u16 = 8;
 /// More names than this say nothing more.
 const NAMED: usize = 4;
 
-/// Why there is not one image in a zip file.
+/// Reason why there is not one image in a zip file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, crate::error::Diagnostic)]
 #[diagnostic(kind = Unsupported, hint = "unpack the one that is meant and give that")]
 pub enum ZipError {
@@ -52,7 +52,7 @@ pub enum ZipError {
         /// Number of the method.
         method: u16,
     },
-    /// A stream does not tell how long a member is.
+    /// A stream does not say how long a member is.
     #[error("the length of `{0}` stands behind it, which a stream cannot tell")]
     #[diagnostic(hint = "save the zip file and give that")]
     UnknownLength(String),
@@ -62,9 +62,9 @@ pub enum ZipError {
     Checksum {
         /// The member.
         name: String,
-        /// What the zip file says.
+        /// Length or checksum in the zip file.
         expected: u32,
-        /// What was unpacked.
+        /// Length or checksum of the unpacked bytes.
         found: u32,
     },
 }
@@ -84,7 +84,7 @@ impl From<ZipError> for io::Error {
     }
 }
 
-/// Where a member is and how it is packed.
+/// Location of a member, and its compression.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     name: String,
@@ -134,7 +134,7 @@ fn choose(files: &[(usize, String)]) -> Result<usize, ZipError> {
     }
 }
 
-/// What macOS adds for each file is none.
+/// Returns whether a name is that of an image; what macOS adds for each file is none.
 fn is_image(name: &str) -> bool {
     let end = name.rsplit_once('.').map_or("", |(_, end)| end).to_ascii_lowercase();
     IMAGES.contains(&end.as_str()) && !name.starts_with("__MACOSX/")
@@ -264,7 +264,7 @@ impl Read for Unzip {
     }
 }
 
-/// What stands before a member.
+/// Local header of a member.
 struct LocalHeader {
     flags: u16,
     method: u16,

@@ -244,7 +244,7 @@ fn the_esp_and_a_partition_that_is_not_meant_are_refused() {
             (
                 format!(
                     "`/dev/given` is not written: the image is made for the partition with the PARTUUID \
-                     `{first}`, and this one tells none"
+                     `{first}`, and this one reports none"
                 ),
                 "check that its disk has a partition table".into()
             )
