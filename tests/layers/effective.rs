@@ -283,7 +283,7 @@ fn a_config_that_was_edited_is_not_explained() {
     assert_eq!(
         stdout,
         format!(
-            "{at}:1: `BR2_PACKAGE_LIB_PATH=\"/opt\"` became `/usr`: the Kconfig files do not tell why\n\
+            "{at}:1: `BR2_PACKAGE_LIB_PATH=\"/opt\"` became `/usr`: the Kconfig files do not say why\n\
              {at}:2: `BR2_x86_64=y` is dropped: `BR2_arm` is chosen\n\
              2 of 2 settings are not effective\n"
         )
