@@ -8,7 +8,10 @@
 //!    v                    v                 v
 //!  Layers -----------------------------> Tree   tree: overlay, tables, presets; contents by reference
 //!                                          |    fs::*::layout      metadata only
-//!                 Board + Layouts          v
+//!                 Board + Tree             v
+//!                                      Staged    artifact: composes to temporary files what must exist to be placed
+//!                                          |    prepare: contents of partitions, and their sizes
+//!                 Board + sizes            v
 //!                                        Plan ---> `skiff-image plan`, the manifest, tests
 //!                                          |    compose: the only code that writes images
 //!                                          v
@@ -33,10 +36,11 @@
 //! of layers find the environment that SkiffOS gives them (`layer::environment`). [`process`] starts programs:
 //! Buildroot's make, git, and what layers bring; composing and flashing start none.
 //!
-//! [`stage`] gathers what a plan is about: the root tree, the artifacts (images and boot texts that are composed
-//! first, because a partition that holds them cannot be placed before their length is known), the trees of the
-//! partitions and the raw blobs. [`lint`] holds the layout against the rules of the board's boot ROM and boot loader,
-//! which are data as the boards are, before anything is decided to be right. [`manifest`] remembers what was written;
+//! [`stage`] gathers what a plan is about: the root tree, the artifacts, the trees of the partitions and the raw blobs.
+//! [`artifact`] composes images and boot texts, because a partition that holds them cannot be placed before their length
+//! is known; [`prepare`] measures the contents of the partitions, has [`plan`] compute the plan from the board and the
+//! sizes, and keeps what the steps are made of beside it. [`lint`] holds the layout against the rules of the board's
+//! boot ROM and boot loader, which are data as the boards are, before anything is decided to be right. [`manifest`] remembers what was written;
 //! [`inspect`] reads media with readers that share no code with the writers, names what is damaged, and tells that from
 //! what use changes. [`source`] is where the bytes of a medium come from, [`network`] what an address sends, [`device`]
 //! which disks there are, what speaks against writing them and what they hold now, [`recognize`] what a range of a medium
@@ -52,9 +56,10 @@
 //! cli
 //! install
 //! compose
+//! prepare
 //! lint
 //! stage
-//! report rootfs
+//! artifact report rootfs
 //! buildroot demo flash inspect plan
 //! board device process readback source workspace
 //! bmap boot cache event interrupt layer manifest network persist recognize
@@ -67,7 +72,7 @@
 //! each, for all of them. `skiff-diagnostic-derive` (`src/diagnostic-derive`) states kind, hint and code of an error beside its
 //! message.
 //!
-//! Left of `Plan` nothing writes to a target; right of `Plan` nothing decides. What the code never does:
+//! Above `Plan` only [`artifact`] writes, to temporary files; below `Plan` nothing decides. What the code never does:
 //!
 //! - [`plan`] opens no file; `layout` functions read metadata only;
 //! - nothing but [`storage`] touches a device;
@@ -80,6 +85,7 @@
 //! - a byte of a target is written once per run, and again only to mend what was read back wrong, so that what was meant
 //!   to be there is always known.
 
+pub mod artifact;
 pub mod bmap;
 pub mod board;
 pub mod boot;
@@ -102,6 +108,7 @@ pub mod manifest;
 pub mod network;
 pub mod persist;
 pub mod plan;
+pub mod prepare;
 pub mod process;
 pub mod readback;
 pub mod recognize;

@@ -8,8 +8,11 @@ mod check;
 mod choice;
 mod error;
 mod family;
+mod filesystem;
+mod placement;
 mod proof;
 pub mod raw;
+mod recipe;
 mod refusal;
 mod registry;
 mod rules;
@@ -17,7 +20,10 @@ mod rules;
 pub use crate::fs::oci::Oci;
 pub use error::BoardError;
 pub use family::{DescriptorSource, Families, NoFamilies};
+pub use filesystem::{Filesystem, FilesystemKind};
+pub use placement::{ContentSource, FilePlacement};
 pub use proof::{ParseProofError, Proof};
+pub use recipe::{Artifact, ArtifactFormat, Recipe, TextRules};
 pub use refusal::Refusal;
 pub use registry::Registry;
 pub use rules::{ALWAYS, BlobSelector, Check, PartitionSelector, Rule, RuleSet, Severity};
@@ -25,9 +31,7 @@ pub use rules::{ALWAYS, BlobSelector, Check, PartitionSelector, Rule, RuleSet, S
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::fs::compress::Compression;
-use crate::fs::squashfs::Codec;
-use crate::value::{Arch, ByteSize, ForArch};
+use crate::value::{Arch, ByteSize};
 
 /// A board that can be composed for: valid by construction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -163,119 +167,6 @@ pub struct Var {
     pub value: String,
 }
 
-/// A file that is composed from the tree, a text or another artifact.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Artifact {
-    /// Name; other artifacts and partitions refer to it.
-    pub name: String,
-    /// Only for these architectures.
-    pub arch: ForArch,
-    /// How it is made.
-    pub recipe: Recipe,
-}
-
-/// How an [`Artifact`] is made.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "format", rename_all = "kebab-case")]
-pub enum Recipe {
-    /// A squashfs image of a directory of the root tree.
-    Squashfs {
-        /// The directory.
-        subtree: String,
-        /// Whether it leaves the root tree (an empty directory stays as mount point).
-        take: bool,
-        /// Compressor and level.
-        codec: Codec,
-        /// Data block size.
-        block: ByteSize,
-    },
-    /// A newc archive.
-    Cpio {
-        /// Compression of the whole archive.
-        compression: Compression,
-        /// What is in it; the root tree if nothing is named.
-        files: Vec<FilePlacement>,
-    },
-    /// An ext4 image.
-    Ext4 {
-        /// Volume label.
-        label: String,
-        /// Length of the image.
-        size: ByteSize,
-        /// What is on it.
-        files: Vec<FilePlacement>,
-    },
-    /// A FAT32 image.
-    Fat32 {
-        /// Volume label.
-        label: String,
-        /// Length of the image.
-        size: ByteSize,
-        /// What is on it.
-        files: Vec<FilePlacement>,
-    },
-    /// A U-Boot legacy image of type ramdisk around another artifact.
-    UbootRamdisk {
-        /// The artifact inside.
-        from: String,
-        /// Name in the header, at most 32 bytes.
-        title: String,
-    },
-    /// A U-Boot legacy image of type script around a text artifact.
-    UbootScript {
-        /// The artifact inside.
-        from: String,
-        /// Name in the header, at most 32 bytes.
-        title: String,
-    },
-    /// A boot text.
-    Text {
-        /// Rules the text has to keep.
-        rules: TextRules,
-        /// Text with `@{name}` placeholders.
-        template: String,
-        /// Files of configuration layers that replace the template as they are; the last layer that has one
-        /// wins, earlier names first within a layer.
-        layer_files: Vec<String>,
-    },
-    /// The code of a master boot record that starts GRUB, see [`crate::boot::grub::boot_code`].
-    GrubBoot {
-        /// Directory of the images directory with the files of GRUB's build for `i386-pc`.
-        directory: String,
-    },
-    /// The core image of GRUB for a BIOS, see [`crate::boot::grub::core`].
-    GrubCore {
-        /// As above.
-        directory: String,
-        /// Modules, without what they need.
-        modules: Vec<String>,
-        /// Where GRUB looks for `grub.cfg` and further modules.
-        prefix: String,
-        /// Commands that run before that.
-        config: Option<String>,
-    },
-}
-
-/// What the reader of a boot text can take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TextRules {
-    /// A U-Boot script.
-    UbootScript,
-    /// `extlinux.conf` of U-Boot's distro boot.
-    Extlinux,
-    /// `config.txt` of the Raspberry Pi firmware.
-    PiConfig,
-    /// A kernel command line in a file of its own.
-    Cmdline,
-    /// A Boot Loader Specification entry or `loader.conf`.
-    LoaderEntry,
-    /// `refind_linux.conf`: options of the kernels beside it.
-    RefindLinux,
-    /// Any text.
-    Plain,
-}
-
 /// Raw bytes written outside the partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Blob {
@@ -365,169 +256,6 @@ pub enum Size {
         /// Length in an image of minimal size.
         minimum: ByteSize,
     },
-}
-
-/// What a partition is formatted with.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Filesystem {
-    /// FAT with 32-bit entries.
-    Fat32 {
-        /// Volume label.
-        label: String,
-    },
-    /// FAT with 16-bit entries.
-    Fat16 {
-        /// Volume label.
-        label: String,
-    },
-    /// ext4 that old U-Boots can read and resize2fs can grow.
-    Ext4 {
-        /// Volume label.
-        label: String,
-    },
-    /// The root tree as squashfs, streamed into the partition.
-    Squashfs {
-        /// Compressor and level.
-        codec: Codec,
-        /// Data block size.
-        block: ByteSize,
-    },
-    /// The bytes of a file at the start of the partition.
-    Raw {
-        /// Candidates in the images directory; the first that exists is used.
-        images: Vec<String>,
-        /// Whether the partition stays unwritten where none exists.
-        optional: bool,
-    },
-    /// A PAX archive that is the whole output.
-    Tar {
-        /// Compression of the whole archive.
-        compression: Compression,
-    },
-    /// An OCI image layout in an archive that is the whole output.
-    Oci {
-        /// Compression of the layer.
-        compression: Compression,
-        /// Name and configuration.
-        oci: Oci,
-    },
-    /// Nothing is written.
-    None,
-}
-
-/// A file or directory put on a partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FilePlacement {
-    /// Only for these architectures.
-    pub arch: ForArch,
-    /// Where it comes from.
-    pub from: ContentSource,
-    /// Path on the partition; for several files the directory.
-    pub to: String,
-    /// Permissions, where they are not those of the source or the usual ones.
-    pub mode: Option<u32>,
-    /// Nothing is said when it is missing.
-    pub optional: bool,
-    /// An update leaves it alone.
-    pub keep: bool,
-}
-
-/// Where a placed file comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ContentSource {
-    /// The first of these that exists in the images directory; a last component may contain `*`, then all that
-    /// match are placed.
-    Images(Vec<String>),
-    /// All that is below a directory of the images directory, but for some paths.
-    ImagesTree {
-        /// The directory.
-        tree: String,
-        /// Paths below it that are left out.
-        exclude: Vec<String>,
-    },
-    /// A composed artifact.
-    Artifact(String),
-    /// An empty directory.
-    Directory,
-    /// A path of the root filesystem and all below it, with owners, permissions and attributes.
-    Root {
-        /// The path.
-        path: String,
-        /// Paths below it that are left out.
-        exclude: Vec<String>,
-    },
-    /// A small file with this content.
-    Text(String),
-    /// A symbolic link to this.
-    Link(String),
-}
-
-impl Filesystem {
-    /// Whether it is no filesystem of a medium but a file for another program.
-    pub fn is_archive(&self) -> bool {
-        matches!(self, Filesystem::Tar { .. } | Filesystem::Oci { .. })
-    }
-
-    /// Whether files can be put on it.
-    pub fn holds_files(&self) -> bool {
-        !matches!(self, Filesystem::Squashfs { .. } | Filesystem::Raw { .. } | Filesystem::None)
-    }
-}
-
-impl Recipe {
-    /// The files that are put in it.
-    pub fn files(&self) -> &[FilePlacement] {
-        match self {
-            Recipe::Cpio { files, .. } | Recipe::Ext4 { files, .. } | Recipe::Fat32 { files, .. } => files,
-            _ => &[],
-        }
-    }
-
-    /// Like [`Recipe::files`].
-    pub fn files_mut(&mut self) -> &mut [FilePlacement] {
-        match self {
-            Recipe::Cpio { files, .. } | Recipe::Ext4 { files, .. } | Recipe::Fat32 { files, .. } => files,
-            _ => &mut [],
-        }
-    }
-}
-
-impl FilePlacement {
-    /// Changes every text that can have words in it.
-    pub fn fill<E>(&mut self, fill: impl Fn(&mut String) -> Result<(), E>) -> Result<(), E> {
-        fill(&mut self.to)?;
-        match &mut self.from {
-            ContentSource::Images(names) => {
-                names.iter_mut().try_for_each(fill)?;
-                // Only now it may be seen that they are several, so that the name of one is no place.
-                let name = names[0].rsplit('/').next().filter(|name| name.contains('*'));
-                let directory = name.and_then(|name| self.to.strip_suffix(name)).map(str::to_owned);
-                self.to = directory.unwrap_or_else(|| std::mem::take(&mut self.to));
-                Ok(())
-            }
-            ContentSource::ImagesTree { tree: path, exclude } | ContentSource::Root { path, exclude } => {
-                std::iter::once(path).chain(exclude).try_for_each(fill)
-            }
-            ContentSource::Artifact(text) | ContentSource::Text(text) | ContentSource::Link(text) => {
-                fill(text)
-            }
-            ContentSource::Directory => Ok(()),
-        }
-    }
-}
-
-impl Filesystem {
-    /// The volume label, if it has one.
-    pub fn label(&self) -> Option<&str> {
-        match self {
-            Filesystem::Fat32 { label } | Filesystem::Fat16 { label } | Filesystem::Ext4 { label } => {
-                Some(label)
-            }
-            _ => None,
-        }
-    }
 }
 
 impl Board {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{BoardError, DescriptorSource, RootStyle, TableKind, TextRules};
+use super::{BoardError, DescriptorSource, FilesystemKind, RootStyle, TableKind, TextRules};
 use crate::value::{Arch, ByteSize};
 
 /// The set that every board has to keep.
@@ -131,7 +131,7 @@ pub enum Check {
         /// Which.
         partition: PartitionSelector,
         /// `fat16`, `fat32`, `ext4`, `squashfs`, `none`...
-        filesystem: Vec<String>,
+        filesystem: Vec<FilesystemKind>,
     },
     /// Such a partition, if there is one, has this number.
     PartitionNumber {
@@ -208,7 +208,7 @@ pub enum Check {
         /// Which systems this is about.
         root: RootStyle,
         /// Formats.
-        filesystem: Vec<String>,
+        filesystem: Vec<FilesystemKind>,
         /// Paths; a `*` in the last component stands for any characters.
         files: Vec<String>,
     },

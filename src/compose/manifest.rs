@@ -1,6 +1,8 @@
 //! The manifest of what was written.
 
 use super::{Composition, RegionFiles};
+use crate::artifact::Artifact;
+use crate::board::FilesystemKind;
 use crate::fs::WrittenFile;
 use crate::manifest::{self, ArtifactEntry, FileEntry, Identity, Manifest, Owner, RegionEntry};
 use crate::plan::{Action, Step};
@@ -9,8 +11,9 @@ use crate::storage::Record;
 impl Composition {
     /// The manifest for what `record` says was written, with the files of each region.
     pub fn manifest(&self, record: &Record, files: &[RegionFiles]) -> Manifest {
-        let regions = self.steps().filter(|(_, step, _)| !matches!(step.action, Action::Unformatted { .. }));
-        let regions = regions.map(|(index, step, _)| {
+        let steps = self.plan.steps.iter().enumerate();
+        let written = steps.filter(|(_, step)| !matches!(step.action, Action::Unformatted { .. }));
+        let regions = written.map(|(index, step)| {
             let of_step = files.iter().find(|files| files.step == index);
             self.region_entry(step, record, of_step.map_or(&[], |files| &files.files))
         });
@@ -53,18 +56,17 @@ impl Composition {
 
     /// A file that is an artifact is found by its digest: the same bytes are the same artifact.
     fn file_entry(&self, step: &Step, file: &WrittenFile) -> FileEntry {
-        let same =
-            |artifact: &crate::stage::Artifact| artifact.blake3 == file.blake3 && !artifact.files.is_empty();
+        let same = |artifact: &Artifact| artifact.blake3 == file.blake3 && !artifact.files.is_empty();
         let artifact = self.artifacts.iter().find(|(_, artifact)| same(artifact));
-        let kept = self.owned.files.get(&step.name).filter(|_| step.action.partition().is_some());
+        let kept = step.action.partition().and_then(|number| self.owned.files.get(&number));
         let keep = kept.is_some_and(|paths| paths.contains(&file.path));
         FileEntry { file: file.clone(), artifact: artifact.map(|(name, _)| name.to_owned()), keep }
     }
 
     fn artifact_entries(&self) -> Vec<ArtifactEntry> {
-        let entry = |(name, artifact): (&str, &crate::stage::Artifact)| ArtifactEntry {
+        let entry = |(name, artifact): (&str, &Artifact)| ArtifactEntry {
             name: name.into(),
-            format: artifact.format.into(),
+            format: artifact.format.to_string(),
             size: artifact.content.len(),
             blake3: artifact.blake3,
             files: artifact.files.clone(),
@@ -76,11 +78,12 @@ impl Composition {
 /// Boards find FAT and ext4 by label or id; archives have neither, nor has a squashfs.
 fn identity(action: &Action) -> Option<Identity> {
     match action {
-        Action::Filesystem { filesystem, label, id, .. }
-            if filesystem.starts_with("fat") || filesystem == "ext4" =>
-        {
-            Some(Identity { label: label.clone(), id: id.clone() })
-        }
+        Action::Filesystem {
+            filesystem: FilesystemKind::Fat16 | FilesystemKind::Fat32 | FilesystemKind::Ext4,
+            label,
+            id,
+            ..
+        } => Some(Identity { label: label.clone(), id: id.clone() }),
         _ => None,
     }
 }
@@ -89,7 +92,7 @@ fn kind(action: &Action) -> String {
     match action {
         Action::Table => "table".into(),
         Action::Blob { .. } => "blob".into(),
-        Action::Filesystem { filesystem, .. } => filesystem.clone(),
+        Action::Filesystem { filesystem, .. } => filesystem.to_string(),
         Action::Image { .. } => "raw".into(),
         Action::Unformatted { .. } => "unformatted".into(),
     }

@@ -2,22 +2,24 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Runs a job for each element of `wide` on at most `threads` threads and returns the results in order. A job
-/// that is wide works on all threads by itself, so that of these only one runs at a time; the others meanwhile
+/// Runs each of `jobs` on at most `threads` threads and returns the results in order. A job that is wide works on all threads by itself, so that of these only one runs at a time; the others meanwhile
 /// share what is left.
 ///
 /// # Errors
 /// That of the first job that fails, in the order of the jobs, whichever fails first in time: what comes after a
 /// failed job is not begun, what comes before is.
-pub(super) fn run_all<T: Send, E: Send>(
-    wide: &[bool],
+pub(super) fn run_all<J: Sync, T: Send, E: Send>(
+    jobs: &[J],
     threads: usize,
-    run: impl Fn(usize) -> Result<T, E> + Sync,
+    is_wide: impl Fn(&J) -> bool,
+    run: impl Fn(&J) -> Result<T, E> + Sync,
 ) -> Result<Vec<T>, E> {
-    if threads <= 1 || wide.len() <= 1 {
-        return (0..wide.len()).map(run).collect();
+    if threads <= 1 || jobs.len() <= 1 {
+        return jobs.iter().map(run).collect();
     }
-    let jobs = Jobs { wide, state: Mutex::new(State { begun: vec![false; wide.len()], end: wide.len() }) };
+    let (wide, run): (Vec<bool>, _) = (jobs.iter().map(is_wide).collect(), |index: usize| run(&jobs[index]));
+    let jobs =
+        Jobs { wide: &wide, state: Mutex::new(State { begun: vec![false; wide.len()], end: wide.len() }) };
     let mut results: Vec<(usize, Result<T, E>)> = std::thread::scope(|scope| {
         let (jobs, run) = (&jobs, &run);
         let worker = |number| scope.spawn(move || jobs.work(number == 0, run));
@@ -90,14 +92,19 @@ mod tests {
         let wide = [false, true, false, true, false, true];
         for threads in 1..5 {
             let running = AtomicUsize::new(0);
-            let results = run_all(&wide, threads, |index| {
-                if wide[index] {
-                    assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "two wide jobs at once");
-                    std::thread::yield_now();
-                    running.fetch_sub(1, Ordering::SeqCst);
-                }
-                Ok::<usize, ()>(10 * index)
-            });
+            let results = run_all(
+                &[0, 1, 2, 3, 4, 5],
+                threads,
+                |index| wide[*index],
+                |index: &usize| {
+                    if wide[*index] {
+                        assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "two wide jobs at once");
+                        std::thread::yield_now();
+                        running.fetch_sub(1, Ordering::SeqCst);
+                    }
+                    Ok::<usize, ()>(10 * index)
+                },
+            );
             assert_eq!(results, Ok(vec![0, 10, 20, 30, 40, 50]), "{threads}");
         }
     }
@@ -105,10 +112,15 @@ mod tests {
     #[test]
     fn two_jobs_run_at_the_same_time() {
         let barrier = Barrier::new(2);
-        let results = run_all(&[true, false], 2, |index| {
-            barrier.wait();
-            Ok::<usize, ()>(index)
-        });
+        let results = run_all(
+            &[0, 1],
+            2,
+            |index| *index == 0,
+            |index: &usize| {
+                barrier.wait();
+                Ok::<usize, ()>(*index)
+            },
+        );
         assert_eq!(results, Ok(vec![0, 1]));
     }
 
@@ -117,16 +129,22 @@ mod tests {
         // The wide job fails before the narrow ones are begun, and all fail.
         for threads in 1..5 {
             let failed = AtomicBool::new(false);
-            let result = run_all(&[false, false, true, false], threads, |index| {
-                if index == 2 {
-                    failed.store(true, Ordering::SeqCst);
-                    return Err(index);
-                }
-                while threads > 1 && !failed.load(Ordering::SeqCst) {
-                    std::thread::yield_now();
-                }
-                if index == 1 { Err(index) } else { Ok(()) }
-            });
+            let result = run_all(
+                &[0, 1, 2, 3],
+                threads,
+                |index| *index == 2,
+                |index: &usize| {
+                    let index = *index;
+                    if index == 2 {
+                        failed.store(true, Ordering::SeqCst);
+                        return Err(index);
+                    }
+                    while threads > 1 && !failed.load(Ordering::SeqCst) {
+                        std::thread::yield_now();
+                    }
+                    if index == 1 { Err(index) } else { Ok(()) }
+                },
+            );
             assert_eq!(result, Err(1), "{threads}");
         }
     }

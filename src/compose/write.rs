@@ -1,9 +1,9 @@
-//! The executor: puts the payload of each step into its region. Decides nothing.
+//! Writing of the steps: the bytes of each into its region.
 
 use std::sync::{Mutex, PoisonError};
 
+use super::Composition;
 use super::schedule::run_all;
-use super::{Composition, Payload};
 use crate::bmap::Bmap;
 use crate::board::TableKind;
 use crate::error::{Error, Result};
@@ -11,7 +11,8 @@ use crate::event::Listener;
 use crate::flash::{Commit, Done, FlashOptions, HeaderLast};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::manifest::Manifest;
-use crate::plan::{PlanError, Step};
+use crate::plan::{Action, PlanError, Step};
+use crate::prepare::Payload;
 use crate::readback::RegionRange;
 use crate::source::Source;
 use crate::storage::{Record, Region, Target};
@@ -35,10 +36,11 @@ pub struct RegionFiles {
 impl Composition {
     /// Writes every step but the critical ones, several at the same time; returns the files of each filesystem.
     fn write_body(&self, target: &dyn Target) -> Result<Vec<RegionFiles>> {
-        let body: Vec<_> = self.steps().filter(|(_, step, _)| !step.critical).collect();
-        let wide: Vec<bool> = body.iter().map(|(.., payload)| payload.is_wide()).collect();
-        run_all(&wide, self.resources.threads, |job| {
-            let (step, _, payload) = body[job];
+        let steps = 0..self.plan.steps.len();
+        let body: Vec<_> = steps.filter_map(|step| Some((step, self.payload(step)?))).collect();
+        let is_wide = |(_, payload): &(usize, &Payload)| payload.is_wide();
+        run_all(&body, self.resources.threads, is_wide, |(step, payload)| {
+            let step = *step;
             let files = self.write(payload, &self.region(target, step))?;
             Ok(RegionFiles { step, files })
         })
@@ -47,15 +49,15 @@ impl Composition {
     /// The bytes that make the disk bootable: partition tables, boot code and boot loaders, by offset.
     pub fn critical(&self) -> Result<Vec<TableBytes>> {
         let mut critical = Vec::new();
-        for (_, step, payload) in self.steps().filter(|(_, step, _)| step.critical) {
-            let bytes = match payload {
-                Payload::Bytes(bytes) => bytes.clone(),
-                Payload::Content { content, from } => {
+        for step in &self.plan.steps {
+            let bytes = match &step.action {
+                Action::Table => self.payloads.table(step).to_vec(),
+                Action::Blob { blob, from, .. } => {
                     let mut bytes = vec![0; step.len.0 as usize];
-                    content.open()?.read_at(&mut bytes, *from)?;
+                    self.payloads.blob(*blob).open()?.read_at(&mut bytes, from.0)?;
                     bytes
                 }
-                _ => unreachable!("tables and blobs are bytes"),
+                Action::Filesystem { .. } | Action::Image { .. } | Action::Unformatted { .. } => continue,
             };
             critical.push(TableBytes { name: step.name.clone(), offset: step.offset.0, bytes });
         }
@@ -117,7 +119,13 @@ impl Composition {
         Err(PlanError::SectorSize { board: self.plan.board.clone(), wanted, disk })
     }
 
-    pub(super) fn region<'t>(&self, target: &'t dyn Target, index: usize) -> Region<'t> {
+    /// Writes the partition of a step and returns its files.
+    pub fn write_step(&self, step: usize, target: &dyn Target) -> Result<Vec<WrittenFile>> {
+        let payload = self.payload(step).expect("the step is that of a partition");
+        self.write(payload, &self.region(target, step))
+    }
+
+    fn region<'t>(&self, target: &'t dyn Target, index: usize) -> Region<'t> {
         let step = &self.plan.steps[index];
         let neighbour = match self.plan.steps.get(index + 1) {
             Some(next) => format!("`{}`", next.name),
@@ -126,12 +134,11 @@ impl Composition {
         Region::new(target, &step.name, step.offset.0, step.len.0, neighbour)
     }
 
-    pub(super) fn write(&self, payload: &Payload, region: &Region) -> Result<Vec<WrittenFile>> {
+    fn write(&self, payload: &Payload, region: &Region) -> Result<Vec<WrittenFile>> {
         match payload {
-            Payload::Bytes(_) | Payload::Content { .. } => unreachable!("tables and blobs are critical"),
-            Payload::Composed { content, files, .. } => {
-                copy(content, region)?;
-                Ok(files.clone())
+            Payload::Composed { composed, .. } => {
+                copy(&composed.content, region)?;
+                Ok(composed.files.clone())
             }
             Payload::Image { content, .. } => {
                 copy(content, region)?;
@@ -189,7 +196,7 @@ impl Source for Writing<'_> {
 }
 
 impl Payload {
-    /// Whether writing it works on all threads by itself.
+    /// Reports whether writing it works on all threads by itself.
     fn is_wide(&self) -> bool {
         matches!(self, Payload::Squashfs { .. })
     }

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::InstallError;
 use crate::board::Board;
 use crate::error::Result;
-use crate::stage::{BlobPiece, StagedBlob};
+use crate::plan::BlobPiece;
+use crate::stage::StagedBlob;
 use crate::storage::Target;
 use crate::table::{Scheme, Table};
 use crate::tree::Content;
@@ -33,7 +34,7 @@ impl BlobChange {
     /// Compares a boot loader with what is in its place.
     pub fn new(
         board: &Board,
-        (index, staged): &(usize, StagedBlob),
+        (index, staged): (&usize, &StagedBlob),
         target: &dyn Target,
         write: bool,
     ) -> Result<BlobChange> {

@@ -89,7 +89,7 @@ impl Installation {
         let blobs = staged.blobs.iter().map(blob).collect::<Result<Vec<_>>>()?;
         reject_overlaps(survey, &blobs)?;
         let kept: Vec<BTreeSet<Vec<u8>>> =
-            staged.partitions.iter().map(|placed| placed.kept.clone()).collect();
+            board.partitions.iter().map(|placed| staged.partitions[&placed.number].kept.clone()).collect();
         let Geometry { len, sector_size } = target.geometry();
         let sector_size = survey.table.as_ref().map_or(sector_size, |table| table.sector_size);
         let extents = medium.extents(board);

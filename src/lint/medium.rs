@@ -1,14 +1,15 @@
 //! What rules are about: a layout with its numbers, of a descriptor alone or of a plan with its contents.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::ext4::Ext4;
 use super::files::PartitionFiles;
 use super::text::BootText;
-use crate::board::{Blob, Board, Filesystem, Partition, Recipe, Size, TableKind};
+use crate::board::{Blob, Board, Filesystem, FilesystemKind, Partition, Recipe, Size, TableKind};
 use crate::error::Result;
 use crate::fs::fat;
-use crate::plan::{Demand, DemandLen, Extent, place};
+use crate::plan::{Layout, PlacedBlob, PlacedPartition, Placement, place};
 use crate::stage::{PartitionTree, Staged, TemplateVariables};
 use crate::tree::{Stat, Tree};
 use crate::value::Arch;
@@ -50,8 +51,8 @@ pub struct PlannedVolume<'a> {
 /// A composed artifact that is a filesystem.
 #[derive(Clone, Debug)]
 pub struct FilesystemImage {
-    /// `ext4` or `fat32`.
-    pub format: &'static str,
+    /// Its kind.
+    pub format: FilesystemKind,
     /// Its files.
     pub files: PartitionFiles,
 }
@@ -70,88 +71,93 @@ pub struct PlannedBlob<'a> {
 /// Staged files of each partition, and boot texts.
 #[derive(Clone, Debug)]
 pub struct StagedContents {
-    files: Vec<PartitionFiles>,
-    /// What raw partitions hold, where that is an ext4.
-    ext4: Vec<Option<Ext4>>,
+    /// By the number of the partition.
+    volumes: BTreeMap<u32, StagedVolume>,
     texts: Vec<BootText>,
+}
+
+#[derive(Clone, Debug)]
+struct StagedVolume {
+    files: PartitionFiles,
+    /// Properties of the ext4 that a raw partition holds, if it does.
+    ext4: Option<Ext4>,
 }
 
 impl StagedContents {
     /// Looks at what is staged for `board`.
     pub fn from_staged(board: &Board, arch: Arch, staged: &Staged) -> Result<StagedContents> {
-        let files = board.partitions.iter().zip(&staged.partitions);
-        let files =
-            files.map(|(partition, placed)| PartitionFiles::from_tree(&placed.tree, &partition.files, arch));
-        let raw = |placed: &PartitionTree| match &placed.raw {
-            Some((_, content)) => Ext4::from_content(content),
-            None => Ok(None),
-        };
-        let ext4 = staged.partitions.iter().map(raw).collect::<Result<_>>()?;
+        let mut volumes = BTreeMap::new();
+        for partition in &board.partitions {
+            let PartitionTree { tree, raw, .. } = &staged.partitions[&partition.number];
+            let ext4 = match raw {
+                Some((_, content)) => Ext4::from_content(content)?,
+                None => None,
+            };
+            let files = PartitionFiles::from_tree(tree, &partition.files, arch);
+            volumes.insert(partition.number, StagedVolume { files, ext4 });
+        }
         let mut texts = Vec::new();
         for (name, rules, _) in text_artifacts(board, arch) {
             let bytes = staged.artifacts.content(name)?.read_all()?;
             texts.push(BootText::new(board, name, rules, String::from_utf8_lossy(&bytes).into_owned()));
         }
-        Ok(StagedContents { files: files.collect(), ext4, texts })
+        Ok(StagedContents { volumes, texts })
     }
 }
 
 impl<'a> PlannedMedium<'a> {
     /// The layout of a descriptor on a medium of `len` bytes, or on the least: filesystems are empty, and what has
-    /// the length of its content is as short as it can be. The words of `board` are filled in.
+    /// the length of its content is as short as it can be. The variables of `board` are filled in.
     pub fn for_board(
         board: &'a Board,
         arch: Arch,
         variables: &TemplateVariables,
         len: Option<u64>,
     ) -> Result<PlannedMedium<'a>> {
-        let demands = board.partitions.iter().map(|partition| demand(board, partition));
-        let demands = demands.collect::<Result<Vec<_>>>()?;
-        let (_, least) = place(board, &demands, None)?;
-        let (extents, len) = place(board, &demands, len)?;
-        let volumes = board.partitions.iter().zip(&extents);
-        let volumes = volumes
-            .map(|(p, extent)| PlannedVolume::new(p, extent, PartitionFiles::from_places(&p.files, arch)))
-            .collect();
+        let sizes = board.partitions.iter().map(|partition| empty_size(board, partition));
+        let sizes = sizes.collect::<Result<BTreeMap<u32, u64>>>()?;
+        let least = place(board, &sizes, None)?.disk_len;
+        let Placement { partitions, disk_len } = place(board, &sizes, len)?;
+        let volume = |placed: &PlacedPartition<'a>| {
+            PlannedVolume::new(placed, PartitionFiles::from_places(&placed.partition.files, arch))
+        };
+        let volumes = partitions.iter().map(volume).collect();
         let mut texts = Vec::new();
         for (name, rules, template) in text_artifacts(board, arch) {
-            texts.push(BootText::new(
-                board,
-                name,
-                rules,
-                variables.render(&format!("artifact `{name}`"), template)?,
-            ));
+            let text = variables.render(&format!("artifact `{name}`"), template)?;
+            texts.push(BootText::new(board, name, rules, text));
         }
         let blobs = board.blobs.iter().map(PlannedBlob::from_descriptor).collect();
         let images = images(board, arch);
-        Ok(PlannedMedium { board, arch, len, volumes, images, blobs, texts, least: Some(least) })
+        Ok(PlannedMedium { board, arch, len: disk_len, volumes, images, blobs, texts, least: Some(least) })
     }
 
     /// The layout of a plan.
-    pub fn for_plan(
-        board: &'a Board,
-        arch: Arch,
-        contents: StagedContents,
-        partitions: &[Extent],
-        blobs: &[Extent],
-        len: u64,
-    ) -> PlannedMedium<'a> {
+    pub fn for_layout(arch: Arch, mut contents: StagedContents, layout: &Layout<'a>) -> PlannedMedium<'a> {
         let mut volumes = Vec::new();
-        for ((partition, extent), (files, ext4)) in
-            board.partitions.iter().zip(partitions).zip(contents.files.into_iter().zip(contents.ext4))
-        {
-            let volume = PlannedVolume::new(partition, extent, files);
+        for placed in &layout.partitions {
+            let number = placed.partition.number;
+            let StagedVolume { files, ext4 } =
+                contents.volumes.remove(&number).expect("each partition is staged");
+            let volume = PlannedVolume::new(placed, files);
             volumes.push(PlannedVolume { ext4: ext4.or(volume.ext4), ..volume });
         }
-        let blobs = board.blobs.iter().map(|blob| PlannedBlob::for_plan(blob, blobs));
-        let blobs = blobs.filter(|written| !written.pieces.is_empty()).collect();
-        let images = images(board, arch);
-        PlannedMedium { board, arch, len, volumes, images, blobs, texts: contents.texts, least: None }
+        let blobs = layout.blobs.iter().filter(|placed| !placed.pieces.is_empty());
+        PlannedMedium {
+            board: layout.board,
+            arch,
+            len: layout.geometry.len,
+            volumes,
+            images: images(layout.board, arch),
+            blobs: blobs.map(PlannedBlob::for_plan).collect(),
+            texts: contents.texts,
+            least: None,
+        }
     }
 
     /// Formats and files of all filesystems, of partitions and of images.
-    pub fn filesystems(&self) -> impl Iterator<Item = (&'static str, &PartitionFiles)> {
-        let volumes = self.volumes.iter().map(|volume| (format_of(volume.partition), &volume.files));
+    pub fn filesystems(&self) -> impl Iterator<Item = (FilesystemKind, &PartitionFiles)> {
+        let volumes = self.volumes.iter().map(|volume| (volume.kind(), &volume.files));
         volumes.chain(self.images.iter().map(|image| (image.format, &image.files)))
     }
 
@@ -168,14 +174,20 @@ impl<'a> PlannedMedium<'a> {
 }
 
 impl<'a> PlannedVolume<'a> {
-    fn new(partition: &'a Partition, extent: &Extent, files: PartitionFiles) -> PlannedVolume<'a> {
+    fn new(placed: &PlacedPartition<'a>, files: PartitionFiles) -> PlannedVolume<'a> {
+        let PlacedPartition { partition, extent } = placed;
         let ext4 = matches!(partition.filesystem, Filesystem::Ext4 { .. }).then(Ext4::ours);
         PlannedVolume { partition, range: extent.start..extent.end(), files, ext4 }
     }
 
-    /// Whether names are the same in both cases here.
+    /// Kind of its filesystem.
+    pub fn kind(&self) -> FilesystemKind {
+        self.partition.filesystem.kind()
+    }
+
+    /// Reports whether names are the same in both cases here.
     pub fn folds_case(&self) -> bool {
-        matches!(self.partition.filesystem, Filesystem::Fat16 { .. } | Filesystem::Fat32 { .. })
+        self.kind().is_fat()
     }
 
     /// Whether a file of this path is there, or may be.
@@ -196,9 +208,9 @@ impl<'a> PlannedBlob<'a> {
         PlannedBlob { blob, pieces, bounded: room.is_some() }
     }
 
-    fn for_plan(blob: &'a Blob, extents: &[Extent]) -> PlannedBlob<'a> {
-        let own = extents.iter().filter(|extent| extent.name == blob.name);
-        PlannedBlob { blob, pieces: own.map(|extent| extent.start..extent.end()).collect(), bounded: true }
+    fn for_plan(placed: &PlacedBlob<'a>) -> PlannedBlob<'a> {
+        let pieces = placed.pieces.iter().map(|piece| piece.offset..piece.end()).collect();
+        PlannedBlob { blob: placed.blob, pieces, bounded: true }
     }
 
     /// The byte behind the last one that is written, or may be.
@@ -227,30 +239,15 @@ fn without(piece: Range<u64>, hole: Range<u64>) -> [Range<u64>; 2] {
     ]
 }
 
-/// The word of descriptors for what a partition is formatted with.
-pub(super) fn format_of(partition: &Partition) -> &'static str {
-    match partition.filesystem {
-        Filesystem::Fat16 { .. } => "fat16",
-        Filesystem::Fat32 { .. } => "fat32",
-        Filesystem::Ext4 { .. } => "ext4",
-        Filesystem::Squashfs { .. } => "squashfs",
-        Filesystem::Raw { .. } => "raw",
-        Filesystem::Tar { .. } => "tar",
-        Filesystem::Oci { .. } => "oci",
-        Filesystem::None => "none",
-    }
-}
-
 fn images(board: &Board, arch: Arch) -> Vec<FilesystemImage> {
     let made = board.artifacts.iter().filter(|artifact| artifact.arch.covers(arch));
-    let image = |recipe: &Recipe| match recipe {
-        Recipe::Ext4 { files, .. } => {
-            Some(FilesystemImage { format: "ext4", files: PartitionFiles::from_places(files, arch) })
-        }
-        Recipe::Fat32 { files, .. } => {
-            Some(FilesystemImage { format: "fat32", files: PartitionFiles::from_places(files, arch) })
-        }
-        _ => None,
+    let image = |recipe: &Recipe| {
+        let format = match recipe {
+            Recipe::Ext4 { .. } => FilesystemKind::Ext4,
+            Recipe::Fat32 { .. } => FilesystemKind::Fat32,
+            _ => return None,
+        };
+        Some(FilesystemImage { format, files: PartitionFiles::from_places(recipe.files(), arch) })
     };
     made.filter_map(|artifact| image(&artifact.recipe)).collect()
 }
@@ -263,24 +260,13 @@ fn text_artifacts(board: &Board, arch: Arch) -> impl Iterator<Item = (&str, crat
     })
 }
 
-fn demand(board: &Board, partition: &Partition) -> Result<Demand> {
-    let len = match partition.size {
-        Size::Exact(size) => DemandLen::Exact(size.0),
-        Size::Rest { minimum } => DemandLen::Rest(minimum.0),
-        Size::Fit { slack } => {
-            let need = empty_size(board, partition)? + slack.0;
-            DemandLen::Exact(need.next_multiple_of(board.align.0))
-        }
+/// Number of a partition and bytes of its filesystem without content.
+fn empty_size(board: &Board, partition: &Partition) -> Result<(u32, u64)> {
+    let size = match (partition.size, fat_options(board, partition)) {
+        (Size::Fit { .. }, Some(options)) => fat::minimum_size(&empty_tree(), &options)?,
+        _ => 0,
     };
-    Ok(Demand { name: partition.name.clone(), start: partition.start.map(|start| start.0), len })
-}
-
-/// Bytes of the partition's filesystem without content.
-fn empty_size(board: &Board, partition: &Partition) -> Result<u64> {
-    Ok(match fat_options(board, partition) {
-        Some(options) => fat::minimum_size(&empty_tree(), &options)?,
-        None => 0,
-    })
+    Ok((partition.number, size))
 }
 
 /// A tree without files.

@@ -1,11 +1,15 @@
 //! The plan: which bytes go where on a disk, as plain data.
 //!
-//! A plan is computed from a board, from what is known about the contents (lengths) and from the size of the
-//! disk. It opens no file and writes nothing, so it can be printed, compared and tested; [`crate::compose`]
-//! turns it into bytes without deciding anything.
+//! A plan is computed from a board, from what is known about the contents ([`Need`], [`BlobFile`]) and from the size of
+//! the disk: first the [`Layout`], then the steps. That opens no file and writes nothing, so a plan can be printed,
+//! compared and tested; [`crate::compose`] turns it into bytes without deciding anything.
 
+mod blob;
+mod build;
+mod content;
 mod error;
 mod ids;
+mod layout;
 mod place;
 mod show;
 mod step;
@@ -14,9 +18,15 @@ use std::fmt;
 
 use serde::Serialize;
 
+pub use blob::{BlobFile, BlobPiece, PlacedBlob};
+pub use build::Subject;
+pub use content::{ContentSize, Need, PlannedContent};
 pub use error::PlanError;
 pub use ids::{FilesystemId, Ids, KnownIds, KnownPartition};
-pub use place::{Demand, DemandLen, Extent, place, reject_overlap};
+pub use layout::Layout;
+use place::reject_overlap;
+pub use place::{Extent, PlacedPartition};
+pub(crate) use place::{Placement, place};
 pub use step::{Action, Step};
 
 use crate::board::TableKind;

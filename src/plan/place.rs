@@ -1,10 +1,11 @@
-//! Where the partitions go: alignment, growth, order, overlap.
+//! Places of the partitions: alignment, growth, order, overlap.
+
+use std::collections::BTreeMap;
 
 use super::PlanError;
-use crate::board::{Board, TableKind};
-use crate::value::ByteSize;
+use crate::board::{Board, Partition, Size, TableKind};
 
-/// A range of the disk in bytes.
+/// A named range of the disk in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Name for messages.
@@ -22,93 +23,126 @@ impl Extent {
     }
 }
 
-/// What a partition wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Demand {
-    /// Partition name.
-    pub name: String,
-    /// First byte, if it is fixed.
-    pub start: Option<u64>,
-    /// Exact length, least length, or least length of what takes all that is left.
-    pub len: DemandLen,
+/// A partition and its bytes on the disk.
+#[derive(Clone, Debug)]
+pub struct PlacedPartition<'a> {
+    /// The partition.
+    pub partition: &'a Partition,
+    /// Its bytes.
+    pub extent: Extent,
 }
 
-/// How long a partition wants to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DemandLen {
-    /// This many bytes, rounded up to the alignment.
+/// The partitions of a board in the order of its descriptor, and the disk that holds them.
+#[derive(Clone, Debug)]
+pub(crate) struct Placement<'a> {
+    /// The partitions.
+    pub partitions: Vec<PlacedPartition<'a>>,
+    /// Length of the disk in bytes: the given one, or the least that holds them.
+    pub disk_len: u64,
+}
+
+/// Length that a partition asks for.
+#[derive(Clone, Copy)]
+enum Demand {
+    /// This many bytes, rounded up to whole sectors.
     Exact(u64),
     /// All that is left, at least this.
     Rest(u64),
 }
 
-/// Places the partitions of `board` one after another. Returns their extents and the length of the disk: the
-/// given one, or the least that holds them.
-pub fn place(
-    board: &Board,
-    demands: &[Demand],
+/// Places the partitions of `board` one after another. `fit` has the bytes that the content of partitions needs, by
+/// their number, for those whose length it decides.
+pub(crate) fn place<'a>(
+    board: &'a Board,
+    fit: &BTreeMap<u32, u64>,
     disk_len: Option<u64>,
-) -> Result<(Vec<Extent>, u64), PlanError> {
-    if board.table == TableKind::None {
-        return place_alone(board, demands, disk_len);
-    }
-    let align = board.align.0;
-    if let Some(have) = disk_len.filter(|len| !len.is_multiple_of(u64::from(board.sector_size))) {
+) -> Result<Placement<'a>, PlanError> {
+    let sector = u64::from(board.sector_size);
+    if let Some(have) = disk_len.filter(|len| !len.is_multiple_of(sector)) {
         return Err(PlanError::PartOfSector { have, sector_size: board.sector_size });
     }
-    let tail = table_tail(board);
+    match board.table {
+        TableKind::None => place_alone(board, fit, disk_len),
+        TableKind::Mbr | TableKind::Gpt => place_in_order(board, fit, disk_len),
+    }
+}
+
+fn place_in_order<'a>(
+    board: &'a Board,
+    fit: &BTreeMap<u32, u64>,
+    disk_len: Option<u64>,
+) -> Result<Placement<'a>, PlanError> {
+    let (align, sector, tail) = (board.align.0, u64::from(board.sector_size), table_tail(board));
     let mut cursor = align;
-    let mut extents: Vec<Extent> = Vec::new();
-    for demand in demands {
-        let start = demand.start.unwrap_or_else(|| cursor.next_multiple_of(align));
-        reject_unaligned(&demand.name, start, u64::from(board.sector_size))?;
-        if let Some(previous) = extents.last().filter(|previous| previous.end() > start) {
-            return Err(overlap(previous, &demand.name, start));
+    let mut placed: Vec<PlacedPartition<'a>> = Vec::new();
+    for partition in &board.partitions {
+        let start = partition.start.map_or_else(|| cursor.next_multiple_of(align), |start| start.0);
+        reject_unaligned(&partition.name, start, sector)?;
+        if let Some(previous) = placed.last().filter(|previous| previous.extent.end() > start) {
+            return Err(overlap(&previous.extent, &partition.name, start));
         }
-        let len = match (demand.len, disk_len) {
-            (DemandLen::Exact(len), _) => len.next_multiple_of(u64::from(board.sector_size)),
-            (DemandLen::Rest(least), None) => least.next_multiple_of(align),
-            (DemandLen::Rest(least), Some(disk_len)) => {
+        let len = match (demand(board, partition, fit), disk_len) {
+            (Demand::Exact(len), _) => len.next_multiple_of(sector),
+            (Demand::Rest(least), None) => least.next_multiple_of(align),
+            (Demand::Rest(least), Some(disk_len)) => {
                 let end = disk_len.saturating_sub(tail) / align * align;
                 if end < start + least {
-                    return Err(too_small(board, start + least + tail, align, disk_len));
+                    return Err(too_small(board, start + least + tail, disk_len));
                 }
                 end - start
             }
         };
         cursor = start + len;
-        extents.push(Extent { name: demand.name.clone(), start, len });
+        let extent = Extent { name: partition.name.clone(), start, len };
+        placed.push(PlacedPartition { partition, extent });
     }
-    let need = (cursor + tail).next_multiple_of(align);
     match disk_len {
-        Some(have) if have < cursor + tail => Err(too_small(board, cursor + tail, align, have)),
-        Some(have) => Ok((extents, have)),
-        None => Ok((extents, need)),
+        Some(have) if have < cursor + tail => Err(too_small(board, cursor + tail, have)),
+        Some(disk_len) => Ok(Placement { partitions: placed, disk_len }),
+        None => Ok(Placement { partitions: placed, disk_len: (cursor + tail).next_multiple_of(align) }),
     }
 }
 
-/// The only filesystem begins at the first byte, and an image of it is exactly as long.
-fn place_alone(
-    board: &Board,
-    demands: &[Demand],
+/// Places the only filesystem at the first byte; an image of it is exactly as long.
+fn place_alone<'a>(
+    board: &'a Board,
+    fit: &BTreeMap<u32, u64>,
     disk_len: Option<u64>,
-) -> Result<(Vec<Extent>, u64), PlanError> {
-    let [demand] = demands else { unreachable!("a board without a table has one partition") };
-    if let Some(have) = disk_len.filter(|len| !len.is_multiple_of(u64::from(board.sector_size))) {
-        return Err(PlanError::PartOfSector { have, sector_size: board.sector_size });
-    }
-    let (least, len) = match (demand.len, disk_len) {
-        (DemandLen::Rest(least), Some(have)) => (least, have),
-        (DemandLen::Exact(len) | DemandLen::Rest(len), _) => (len, len),
+) -> Result<Placement<'a>, PlanError> {
+    let [partition] = board.partitions.as_slice() else {
+        unreachable!("a board without a table has one partition")
     };
-    match disk_len.filter(|have| *have < least) {
-        Some(have) => Err(PlanError::DiskTooSmall { board: board.name.clone(), need: least, have }),
-        None => Ok((vec![Extent { name: demand.name.clone(), start: 0, len }], disk_len.unwrap_or(len))),
+    let (least, len) = match (demand(board, partition, fit), disk_len) {
+        (Demand::Rest(least), Some(have)) => (least, have),
+        (Demand::Exact(len) | Demand::Rest(len), _) => (len, len),
+    };
+    if let Some(have) = disk_len.filter(|have| *have < least) {
+        return Err(PlanError::DiskTooSmall { board: board.name.clone(), need: least, have });
+    }
+    let extent = Extent { name: partition.name.clone(), start: 0, len };
+    Ok(Placement {
+        partitions: vec![PlacedPartition { partition, extent }],
+        disk_len: disk_len.unwrap_or(len),
+    })
+}
+
+fn demand(board: &Board, partition: &Partition, fit: &BTreeMap<u32, u64>) -> Demand {
+    match partition.size {
+        Size::Exact(size) => Demand::Exact(size.0),
+        Size::Rest { minimum } => Demand::Rest(minimum.0),
+        Size::Fit { slack } => {
+            let need = fit[&partition.number] + slack.0;
+            match board.table {
+                // Nothing follows that would have to be aligned.
+                TableKind::None => Demand::Exact(need),
+                TableKind::Mbr | TableKind::Gpt => Demand::Exact(need.next_multiple_of(board.align.0)),
+            }
+        }
     }
 }
 
 /// Fails if two of the extents share a byte; they need not be sorted.
-pub fn reject_overlap(extents: &mut [Extent]) -> Result<(), PlanError> {
+pub(super) fn reject_overlap(extents: &mut [Extent]) -> Result<(), PlanError> {
     extents.sort_by_key(|extent| (extent.start, extent.len));
     for pair in extents.windows(2) {
         if pair[0].end() > pair[1].start {
@@ -139,8 +173,8 @@ fn overlap(first: &Extent, second: &str, second_start: u64) -> PlanError {
     }
 }
 
-fn too_small(board: &Board, need: u64, align: u64, have: u64) -> PlanError {
-    PlanError::DiskTooSmall { board: board.name.clone(), need: need.next_multiple_of(align), have }
+fn too_small(board: &Board, need: u64, have: u64) -> PlanError {
+    PlanError::DiskTooSmall { board: board.name.clone(), need: need.next_multiple_of(board.align.0), have }
 }
 
 fn reject_unaligned(name: &str, start: u64, align: u64) -> Result<(), PlanError> {
@@ -148,10 +182,4 @@ fn reject_unaligned(name: &str, start: u64, align: u64) -> Result<(), PlanError>
         return Ok(());
     }
     Err(PlanError::Unaligned { name: name.into(), start, align })
-}
-
-impl std::fmt::Display for Extent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}` at {} ({})", self.name, ByteSize(self.start), ByteSize(self.len))
-    }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::board::Update;
+use crate::board::{FilesystemKind, Update};
 use crate::value::ByteSize;
 
 /// A named range of the disk and what becomes of it.
@@ -41,8 +41,8 @@ pub enum Action {
     Filesystem {
         /// Number of the partition.
         number: u32,
-        /// `fat16`, `fat32`, `ext4`, `squashfs`, `tar` or `oci`.
-        filesystem: String,
+        /// Its kind.
+        filesystem: FilesystemKind,
         /// Volume label.
         label: String,
         /// FAT serial or ext4 UUID.

@@ -1,10 +1,11 @@
-//! The raw blobs of a board: found, recognised, and cut into the pieces that are written.
+//! The raw blobs of a board: found and recognised.
 
 use std::path::Path;
 
 use super::StageError;
 use crate::board::Blob;
 use crate::error::{Error, Io};
+use crate::plan::{BlobFile, BlobPiece};
 use crate::tree::{Content, Stamp};
 
 /// A blob with its file.
@@ -14,17 +15,6 @@ pub struct StagedBlob {
     pub file: String,
     /// Its bytes.
     pub content: Content,
-}
-
-/// A run of bytes of a blob on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlobPiece {
-    /// First byte on the disk.
-    pub offset: u64,
-    /// First byte of the file.
-    pub from: u64,
-    /// Bytes.
-    pub len: u64,
 }
 
 impl StagedBlob {
@@ -62,7 +52,7 @@ impl StagedBlob {
     pub fn overlay(&self, blob: &Blob, offset: u64, bytes: &mut [u8]) -> Result<(), Error> {
         let end = offset + bytes.len() as u64;
         for piece in self.pieces(blob) {
-            let (start, stop) = (piece.offset.max(offset), (piece.offset + piece.len).min(end));
+            let (start, stop) = (piece.offset.max(offset), piece.end().min(end));
             if start < stop {
                 let covered = &mut bytes[(start - offset) as usize..(stop - offset) as usize];
                 self.content.open()?.read_at(covered, piece.from + start - piece.offset)?;
@@ -71,15 +61,14 @@ impl StagedBlob {
         Ok(())
     }
 
-    /// What is written where: the bytes from `from` on, at most `length`, without the skipped ranges.
+    /// The pieces that are written.
     pub fn pieces(&self, blob: &Blob) -> Vec<BlobPiece> {
-        let available = self.content.len().saturating_sub(blob.from.0);
-        let len = blob.length.map_or(available, |length| available.min(length.0));
-        let mut pieces = vec![BlobPiece { offset: blob.offset.0, from: blob.from.0, len }];
-        for (start, end) in &blob.skip {
-            pieces = pieces.into_iter().flat_map(|piece| piece.without(start.0, end.0)).collect();
-        }
-        pieces
+        BlobPiece::cut(blob, self.content.len())
+    }
+
+    /// The file as a plan has to know it.
+    pub(crate) fn planned(&self) -> BlobFile {
+        BlobFile { name: self.file.clone(), len: self.content.len() }
     }
 
     fn ensure_magic(&self, blob: &Blob) -> Result<(), Error> {
@@ -105,21 +94,6 @@ impl StagedBlob {
     }
 }
 
-impl BlobPiece {
-    /// The parts of this piece outside `[start, end)` of the disk.
-    fn without(self, start: u64, end: u64) -> Vec<BlobPiece> {
-        let stop = self.offset + self.len;
-        let head = start.clamp(self.offset, stop) - self.offset;
-        let tail = stop - end.clamp(self.offset, stop);
-        let head_piece = BlobPiece { len: head, ..self };
-        let tail_piece = BlobPiece { offset: stop - tail, from: self.from + self.len - tail, len: tail };
-        if head + tail >= self.len {
-            return vec![self];
-        }
-        [head_piece, tail_piece].into_iter().filter(|piece| piece.len > 0).collect()
-    }
-}
-
 fn printable(bytes: &[u8]) -> String {
     if !bytes.is_empty() && bytes.iter().all(|byte| (0x20..0x7f).contains(byte)) {
         return format!("\"{}\"", String::from_utf8_lossy(bytes));
@@ -127,20 +101,5 @@ fn printable(bytes: &[u8]) -> String {
     match bytes {
         [] => "the end of the file".into(),
         _ => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" "),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_skipped_range_cuts_a_blob_in_two() {
-        let piece = BlobPiece { offset: 0, from: 0, len: 1024 };
-        let expected =
-            vec![BlobPiece { offset: 0, from: 0, len: 440 }, BlobPiece { offset: 512, from: 512, len: 512 }];
-        assert_eq!(piece.without(440, 512), expected);
-        assert_eq!(piece.without(2000, 3000), vec![piece]);
-        assert_eq!(piece.without(0, 2000), vec![]);
     }
 }

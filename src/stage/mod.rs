@@ -1,29 +1,30 @@
-//! From the inputs to everything a plan is about: the root tree, the composed artifacts, the trees of the
-//! partitions, the raw blobs. Artifacts go to an unnamed temporary file each; nothing is written to a target.
+//! From the inputs to everything a plan is about: the root tree, the artifacts of the board, the trees of the
+//! partitions, the raw blobs. Only [`crate::artifact`] writes, to temporary files; nothing is written to a target.
 
-mod artifact;
 mod blob;
 mod initramfs;
 mod place;
+mod recipe;
 mod variables;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use artifact::{Artifact, Artifacts};
-pub use blob::{BlobPiece, StagedBlob};
+pub use blob::StagedBlob;
 pub use place::PartitionTree;
 pub use variables::TemplateVariables;
 
+use crate::artifact::Artifacts;
 use crate::board::{self, BlobSource, Board, Filesystem, Partition, Recipe};
 use crate::buildroot::stale_artifact;
 use crate::error::{Diagnostic, Error};
 use crate::fs::{ext4, fat, squashfs};
 use crate::layer::Layer;
 use crate::persist::{PreSeed, PreSeedError};
-use crate::plan::Ids;
+use crate::plan::{Ids, Subject};
 use crate::rootfs::{Output, RootInputs, RootTree, root_tree};
 use crate::tree::{Stat, Tree};
-use crate::value::{Arch, Seed, Timestamp};
+use crate::value::{Arch, ByteSize, Seed, Timestamp};
 
 /// Every ext4 can grow to this while it is mounted: larger than any card.
 const GROW_TO: u64 = 1 << 41;
@@ -62,10 +63,10 @@ pub struct Staged {
     pub root: Tree,
     /// Composed artifacts.
     pub artifacts: Artifacts,
-    /// One tree for each partition of the board.
-    pub partitions: Vec<PartitionTree>,
+    /// The trees of the partitions of the board, by number.
+    pub partitions: BTreeMap<u32, PartitionTree>,
     /// The blobs of the board that there are, by their index in it.
-    pub blobs: Vec<(usize, StagedBlob)>,
+    pub blobs: BTreeMap<usize, StagedBlob>,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// What the images cannot hold, by name.
@@ -203,13 +204,6 @@ pub enum StageError {
         /// Where it lies.
         images: PathBuf,
     },
-    /// An artifact that is not made for this architecture is placed.
-    #[error("artifact `{artifact}` is used where it is not made for the architecture")]
-    #[diagnostic(hint = "give the place the same `arch` as the artifact")]
-    NotForArch {
-        /// The artifact.
-        artifact: String,
-    },
 }
 
 impl StageError {
@@ -255,22 +249,24 @@ impl Inputs {
         let (mut artifacts, mut left_out) = (Artifacts::default(), Vec::new());
         for artifact in &self.board.artifacts {
             if artifact.arch.covers(self.arch) {
-                artifact::build(self, artifact, &mut root, &mut artifacts, &mut left_out)?;
+                recipe::build(self, artifact, &mut root, &mut artifacts, &mut left_out)?;
             }
         }
         warnings.extend(self.missing_blobs(&blobs));
         blobs.extend(self.blobs_of_artifacts(&artifacts)?);
-        blobs.sort_by_key(|(index, _)| *index);
         let placer = self.placer(&artifacts, &root);
-        let partitions = self.board.partitions.iter().map(|partition| placer.partition(partition));
-        let partitions = partitions.collect::<Result<Vec<_>, _>>()?;
-        warnings.extend(partitions.iter().flat_map(|placed| placed.notes.clone()));
+        let mut partitions = BTreeMap::new();
+        for partition in &self.board.partitions {
+            let placed = placer.partition(partition)?;
+            warnings.extend(placed.notes.iter().cloned());
+            partitions.insert(partition.number, placed);
+        }
         left_out.extend(self.lost_in_partitions(&root));
         Ok(Staged { root, artifacts, partitions, blobs, warnings, left_out })
     }
 
-    fn blobs_of_images(&self) -> Result<Vec<(usize, StagedBlob)>, Error> {
-        let mut found = Vec::new();
+    fn blobs_of_images(&self) -> Result<BTreeMap<usize, StagedBlob>, Error> {
+        let mut found = BTreeMap::new();
         for (index, blob) in self.board.blobs.iter().enumerate() {
             let BlobSource::Images(files) = &blob.source else { continue };
             let current: Vec<String> = self.current(files).cloned().collect();
@@ -278,7 +274,7 @@ impl Inputs {
                 return Err(stale.into());
             }
             if let Some(staged) = StagedBlob::find(blob, &current, &self.images)? {
-                found.push((index, staged));
+                found.insert(index, staged);
             }
         }
         Ok(found)
@@ -320,21 +316,20 @@ impl Inputs {
         Err(PreSeedError::NoPersist { board: self.board.name.clone() })
     }
 
-    fn blobs_of_artifacts(&self, artifacts: &Artifacts) -> Result<Vec<(usize, StagedBlob)>, Error> {
-        let mut found = Vec::new();
+    fn blobs_of_artifacts(&self, artifacts: &Artifacts) -> Result<BTreeMap<usize, StagedBlob>, Error> {
+        let mut found = BTreeMap::new();
         for (index, blob) in self.board.blobs.iter().enumerate() {
             if let BlobSource::Artifact(name) = &blob.source {
-                found.push((index, StagedBlob::composed(blob, name, artifacts.content(name)?)?));
+                found.insert(index, StagedBlob::composed(blob, name, artifacts.content(name)?)?);
             }
         }
         Ok(found)
     }
 
     /// A note for each blob that the board can do without and that is not there.
-    fn missing_blobs(&self, found: &[(usize, StagedBlob)]) -> Vec<String> {
+    fn missing_blobs(&self, found: &BTreeMap<usize, StagedBlob>) -> Vec<String> {
         let missing = |(index, blob): (usize, &board::Blob)| {
-            let absent = matches!(blob.source, BlobSource::Images(_))
-                && found.iter().all(|(other, _)| *other != index);
+            let absent = matches!(blob.source, BlobSource::Images(_)) && !found.contains_key(&index);
             let hint = blob.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
             absent.then(|| format!("blob `{}` is not there and is left out{hint}", blob.name))
         };
@@ -387,7 +382,24 @@ impl Inputs {
             .keeping(self.variables.known())
     }
 
-    /// How the ext4 of a partition or artifact is made.
+    /// The image that is planned.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject {
+            board: &self.board,
+            arch: self.arch,
+            seed: &self.seed,
+            timestamp: self.timestamp,
+            ids: self.ids(),
+            partuuid: self.partuuid.as_deref(),
+        }
+    }
+
+    /// Options of the squashfs of a partition or artifact.
+    pub(crate) fn squashfs_options(&self, codec: squashfs::Codec, block: ByteSize) -> squashfs::Options {
+        squashfs::Options { codec, block_size: block.0 as u32, timestamp: self.timestamp, pack_tails: false }
+    }
+
+    /// Options of the ext4 of a partition or artifact.
     pub(crate) fn ext4_options(&self, name: &str, label: &str) -> ext4::Options {
         let ids = self.ids();
         ext4::Options {
@@ -403,7 +415,7 @@ impl Inputs {
         }
     }
 
-    /// How the FAT of a partition or artifact is made.
+    /// Options of the FAT of a partition or artifact.
     pub(crate) fn fat_options(&self, name: &str, label: &str, fat_type: fat::FatType) -> fat::Options {
         fat::Options {
             fat_type,

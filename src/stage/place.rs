@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Artifacts, Inputs, StageError};
-use crate::board::{self, FilePlacement, Filesystem, Partition};
+use super::{Inputs, StageError};
+use crate::artifact::Artifacts;
+use crate::board::{ContentSource, FilePlacement, Filesystem, Partition};
 use crate::error::{Error, Io};
 use crate::tree::overlay::Overlay;
 use crate::tree::{self, Body, Content, Name, Node, NodeId, Stamp, Stat, Tree};
@@ -39,7 +40,8 @@ pub struct Placer<'a> {
 impl Placer<'_> {
     /// What goes onto `partition`.
     pub fn partition(&self, partition: &Partition) -> Result<PartitionTree, Error> {
-        let mut placed = self.files(&named(partition), &partition.files, is_fat(&partition.filesystem))?;
+        let mut placed =
+            self.files(&named(partition), &partition.files, partition.filesystem.kind().is_fat())?;
         if let Filesystem::Raw { images, optional } = &partition.filesystem {
             placed.raw = self.raw(&named(partition), images, *optional)?;
         }
@@ -103,8 +105,8 @@ impl Placer<'_> {
     pub fn ensure_present(&self, what: &str, files: &[FilePlacement]) -> Result<(), Error> {
         for place in self.of_arch(files) {
             let wanted = match &place.from {
-                board::ContentSource::Images(candidates) => candidates.as_slice(),
-                board::ContentSource::ImagesTree { tree, .. } => std::slice::from_ref(tree),
+                ContentSource::Images(candidates) => candidates.as_slice(),
+                ContentSource::ImagesTree { tree, .. } => std::slice::from_ref(tree),
                 _ => continue,
             };
             let found = |wanted: &String| -> Result<bool, Error> {
@@ -144,25 +146,25 @@ impl Placer<'_> {
     fn place(&self, placed: &mut PartitionTree, what: &str, place: &FilePlacement) -> Result<(), Error> {
         let to = place.to.as_bytes();
         match &place.from {
-            board::ContentSource::Directory => {
+            ContentSource::Directory => {
                 let made = self.directory(placed, to)?;
                 placed.tree.node_mut(made).stat.mode = place.mode.unwrap_or(0o755);
             }
-            board::ContentSource::Artifact(name) => {
+            ContentSource::Artifact(name) => {
                 let content = self.artifacts.content(name)?;
                 self.file(placed, place, to, content, format!("artifact `{name}`"))?;
             }
-            board::ContentSource::Text(text) => {
+            ContentSource::Text(text) => {
                 let origin = format!("the text for `{}` of {what}", place.to);
                 self.file(placed, place, to, Content::bytes(text.as_bytes()), origin)?;
             }
-            board::ContentSource::Link(target) => {
+            ContentSource::Link(target) => {
                 let origin = format!("the link `{}` of {what}", place.to);
                 let stat = Stat { mode: 0o777, uid: 0, gid: 0, mtime: self.inputs.timestamp };
                 self.insert(placed, to, Node::new(stat, Body::Symlink(target.as_bytes().into())), origin)?;
             }
-            board::ContentSource::Images(candidates) => self.images(placed, what, place, candidates)?,
-            board::ContentSource::ImagesTree { tree, exclude } => {
+            ContentSource::Images(candidates) => self.images(placed, what, place, candidates)?,
+            ContentSource::ImagesTree { tree, exclude } => {
                 let directory = self.inputs.images.join(tree);
                 if directory.is_dir() {
                     self.images_tree(placed, to, &directory, exclude)?;
@@ -170,7 +172,7 @@ impl Placer<'_> {
                     return Err(self.missing(what, std::slice::from_ref(tree)).into());
                 }
             }
-            board::ContentSource::Root { path, exclude } => match self.root.get(path) {
+            ContentSource::Root { path, exclude } => match self.root.get(path) {
                 Some(id) => self.root_tree(placed, to, path, id, exclude)?,
                 None if place.optional => {}
                 None => return Err(StageError::MissingPath { what: what.into(), path: path.clone() }.into()),
@@ -406,10 +408,6 @@ impl PartitionTree {
 
 fn named(partition: &Partition) -> String {
     format!("partition `{}`", partition.name)
-}
-
-fn is_fat(filesystem: &Filesystem) -> bool {
-    matches!(filesystem, Filesystem::Fat16 { .. } | Filesystem::Fat32 { .. })
 }
 
 /// Whether a path is one of `exclude` or below one.

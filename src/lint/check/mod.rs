@@ -7,7 +7,7 @@ mod place;
 mod root;
 mod table;
 
-use super::medium::{PlannedBlob, PlannedMedium, PlannedVolume, format_of};
+use super::medium::{PlannedBlob, PlannedMedium, PlannedVolume};
 use crate::board::{Blob, BlobSelector, Check, Partition, PartitionSelector, TableKind};
 use crate::value::to_hex;
 
@@ -108,6 +108,6 @@ fn listed(names: &[String]) -> String {
 }
 
 /// Names in back-ticks, as alternatives.
-fn quoted(names: &[String]) -> String {
+fn quoted(names: &[impl std::fmt::Display]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }

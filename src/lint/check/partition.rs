@@ -3,9 +3,8 @@
 use uuid::Uuid;
 
 use super::super::medium::{PlannedMedium, PlannedVolume};
-use super::{format_of, quoted};
-use crate::board::PartitionSelector;
-use crate::board::TableKind;
+use super::quoted;
+use crate::board::{FilesystemKind, PartitionSelector, TableKind};
 
 pub fn exists(medium: &PlannedMedium<'_>, wanted: &PartitionSelector) -> Vec<String> {
     if !wanted.select(medium).is_empty() {
@@ -14,12 +13,16 @@ pub fn exists(medium: &PlannedMedium<'_>, wanted: &PartitionSelector) -> Vec<Str
     vec![format!("none of the {} partitions is one {}", medium.volumes.len(), wanted.describe())]
 }
 
-pub fn format(medium: &PlannedMedium<'_>, wanted: &PartitionSelector, allowed: &[String]) -> Vec<String> {
+pub fn format(
+    medium: &PlannedMedium<'_>,
+    wanted: &PartitionSelector,
+    allowed: &[FilesystemKind],
+) -> Vec<String> {
     let found = wanted.select(medium).into_iter().map(|volume| volume.partition);
-    let wrong = found.filter(|partition| !allowed.iter().any(|name| name == format_of(partition)));
+    let wrong = found.filter(|partition| !allowed.contains(&partition.filesystem.kind()));
     wrong
         .map(|partition| {
-            let (name, found) = (&partition.name, format_of(partition));
+            let (name, found) = (&partition.name, partition.filesystem.kind());
             format!("partition `{name}` is formatted with `{found}` but must be with {}", quoted(allowed))
         })
         .collect()

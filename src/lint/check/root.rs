@@ -3,7 +3,7 @@
 use super::super::files::PartitionFiles;
 use super::super::medium::PlannedMedium;
 use super::{listed, quoted};
-use crate::board::RootStyle;
+use crate::board::{FilesystemKind, RootStyle};
 
 pub fn command_line(medium: &PlannedMedium<'_>) -> Vec<String> {
     let most = medium.arch.command_line_size() - 1;
@@ -21,14 +21,14 @@ pub fn command_line(medium: &PlannedMedium<'_>) -> Vec<String> {
 pub fn files(
     medium: &PlannedMedium<'_>,
     root: RootStyle,
-    formats: &[String],
+    formats: &[FilesystemKind],
     files: &[String],
 ) -> Vec<String> {
     if medium.board.root != root {
         return Vec::new();
     }
-    let fitting = medium.filesystems().filter(|(format, _)| formats.iter().any(|name| name == format));
-    let absent = |(_, there): (&str, &PartitionFiles)| -> Vec<String> {
+    let fitting = medium.filesystems().filter(|(format, _)| formats.contains(format));
+    let absent = |(_, there): (FilesystemKind, &PartitionFiles)| -> Vec<String> {
         files.iter().filter(|file| !there.hold(file, false)).cloned().collect()
     };
     let missing: Vec<Vec<String>> = fitting.map(absent).collect();

@@ -1,56 +1,63 @@
-//! Archives that are the whole output: composed before the plan, because their length is that of the plan.
+//! Archives and images around one file: as long as they turn out.
 
 use std::io::Write;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Payload;
-use crate::board;
+use super::Composed;
+use crate::boot::uimage::{self, UImageOptions};
 use crate::error::Result;
-use crate::fs::WrittenFile;
 use crate::fs::compress::{Compression, Encoder};
-use crate::fs::oci::{self, Layer};
+use crate::fs::oci::{self, Layer, Oci};
 use crate::fs::tar::{self, Plain, Sparse, TarError};
-use crate::stage::Inputs;
+use crate::fs::{WrittenFile, cpio};
 use crate::storage::{Region, RegionWriter, Scratch};
 use crate::tree::{Content, Tree};
+use crate::value::{Arch, Timestamp};
+
+/// The cpio archive of `layout`; `name` is its name for messages.
+pub(crate) fn cpio(layout: &cpio::Layout<'_>, compression: Compression, name: &str) -> Result<Composed> {
+    to_scratch(name, |writer| Ok(cpio::write(layout, compression, writer)?.files))
+}
+
+/// A U-Boot legacy image of type ramdisk around `inner`.
+pub(crate) fn ramdisk(options: &UImageOptions, inner: &Content, name: &str) -> Result<Content> {
+    let composed = to_scratch(name, |writer| {
+        uimage::ramdisk(options, inner, writer)?;
+        Ok(Vec::new())
+    })?;
+    Ok(composed.content)
+}
 
 /// A tar archive of `tree`.
-pub(super) fn tar(tree: &Tree, compression: Compression, name: &str) -> Result<Payload> {
-    let (content, files) = to_scratch(name, |writer| {
+pub(crate) fn tar(tree: &Tree, compression: Compression, name: &str) -> Result<Composed> {
+    to_scratch(name, |writer| {
         let layout = tar::layout(tree);
-        match compression {
-            Compression::None => tar::write(&layout, &mut Sparse(writer)),
-            _ => {
-                let mut out = Plain(Encoder::new(compression, writer).map_err(output)?);
-                let files = tar::write(&layout, &mut out)?;
-                out.0.finish().map_err(output)?;
-                Ok(files)
-            }
+        if compression == Compression::None {
+            return Ok(tar::write(&layout, &mut Sparse(writer))?);
         }
-    })?;
-    Ok(Payload::Composed { kind: "tar", content, files })
+        let mut out = Plain(Encoder::new(compression, writer).map_err(output)?);
+        let files = tar::write(&layout, &mut out)?;
+        out.0.finish().map_err(output)?;
+        Ok(files)
+    })
 }
 
 /// A container image whose root filesystem is `tree`.
-pub(super) fn oci(
-    inputs: &Inputs,
+pub(crate) fn oci(
     tree: &Tree,
     compression: Compression,
-    oci: &board::Oci,
+    oci: &Oci,
+    (arch, timestamp): (Arch, Timestamp),
     name: &str,
-) -> Result<Payload> {
+) -> Result<Composed> {
     let layer = layer(tree, compression, name)?;
-    let layout = oci::tree(&layer, oci, inputs.arch, inputs.timestamp)?;
-    match tar(&layout, Compression::None, name)? {
-        Payload::Composed { content, files, .. } => Ok(Payload::Composed { kind: "oci", content, files }),
-        payload => Ok(payload),
-    }
+    tar(&oci::tree(&layer, oci, arch, timestamp)?, Compression::None, name)
 }
 
 fn layer(tree: &Tree, compression: Compression, name: &str) -> Result<Layer> {
     let mut digests = None;
-    let (content, _) = to_scratch(name, |writer| {
+    let Composed { content, .. } = to_scratch(name, |writer| {
         let encoder = Encoder::new(compression, Hashed::new(writer)).map_err(output)?;
         let mut plain = Plain(Hashed::new(encoder));
         let files = tar::write(&tar::layout(tree), &mut plain)?;
@@ -65,15 +72,15 @@ fn layer(tree: &Tree, compression: Compression, name: &str) -> Result<Layer> {
 
 fn to_scratch(
     name: &str,
-    write: impl FnOnce(&mut RegionWriter<'_>) -> Result<Vec<WrittenFile>, TarError>,
-) -> Result<(Content, Vec<WrittenFile>)> {
+    write: impl FnOnce(&mut RegionWriter<'_>) -> Result<Vec<WrittenFile>>,
+) -> Result<Composed> {
     let scratch = Scratch::new(u64::MAX / 2)?;
     let region = Region::whole(&scratch, name);
     let mut writer = region.writer(0);
     let files = write(&mut writer)?;
     let len = writer.finish()?;
     drop(region);
-    Ok((scratch.into_content(len)?, files))
+    Ok(Composed { content: scratch.into_content(len)?, files })
 }
 
 fn output(source: std::io::Error) -> TarError {
