@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::env::quoted;
 use super::preseed_args::PreSeedArgs;
+use super::shell_word::quoted;
 use crate::board::{Board, Registry, TableKind};
 use crate::error::Result;
 use crate::fs::squashfs::Resources;
@@ -211,10 +211,10 @@ impl LayerArgs {
         Ok(self.resolved()?.into_layers())
     }
 
-    /// The resolved chain, with what the user should know about it told.
-    pub fn told(&self, report: &Report) -> Result<Chain> {
+    /// Returns the resolved chain, and reports what the user should know about it.
+    pub fn resolve_and_report(&self, report: &Report) -> Result<Chain> {
         let chain = self.resolved()?;
-        tell(&chain, report);
+        report_chain(&chain, report);
         Ok(chain)
     }
 
@@ -230,8 +230,8 @@ impl LayerArgs {
     }
 }
 
-/// Tells what the user should know about a chain.
-pub fn tell(chain: &Chain, report: &Report) {
+/// Reports what the user should know about a chain.
+pub fn report_chain(chain: &Chain, report: &Report) {
     chain.notes.iter().for_each(|note| report.note(note));
     chain.warnings.iter().for_each(|warning| report.warn(warning));
 }
@@ -282,7 +282,7 @@ impl InputArgs {
         fit: impl FnOnce(Board) -> Result<(Board, KnownIds)>,
     ) -> Result<Inputs> {
         let boards = self.boards.registry()?;
-        let layers = self.layers.told(report)?.into_layers();
+        let layers = self.layers.resolve_and_report(report)?.into_layers();
         let mut board = boards.board(&self.board_name(&boards, &layers)?)?;
         board.choose(&layers)?;
         if self.partuuid.is_some() && board.table != TableKind::None {

@@ -228,7 +228,7 @@ fn check(names: Vec<String>, boards: &BoardArgs, report: &Report) -> Result<()> 
         [one] => report.document(one, one),
         several => report.document(&several, Table(several)),
     }
-    tell(checked, report)
+    report_checks(checked, report)
 }
 
 /// Checks a board by its name, or by the file of its descriptor.
@@ -243,7 +243,7 @@ fn check_one(registry: &Registry, name: &str) -> Result<Checked> {
 }
 
 /// Tells warnings, and fails if there are errors.
-fn tell(checked: Vec<Checked>, report: &Report) -> Result<()> {
+fn report_checks(checked: Vec<Checked>, report: &Report) -> Result<()> {
     let (total, mut broken) = (checked.len(), Vec::new());
     for Checked { board, violations, .. } in checked {
         match refuse(&board, violations) {

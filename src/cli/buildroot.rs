@@ -7,7 +7,7 @@ use clap::Args;
 use super::compile::prepare;
 use super::configure_args::{ConfigureArgs, Ready};
 use super::layer_program;
-use super::surroundings::System;
+use super::workspace_context::WorkspaceContext;
 use crate::buildroot::delta::{self, Editable, Saved, Settings};
 use crate::buildroot::dot_config::DotConfig;
 use crate::error::Result;
@@ -39,7 +39,8 @@ impl BuildrootVerb {
         let interrupt = Interrupt::listen();
         let ready = self.ready(report, &interrupt)?;
         let edited = self.goals.iter().filter_map(|goal| Editable::from_goal(goal.to_str()?));
-        let before = edited.map(|edited| Before::of(edited, &ready)).collect::<Result<Vec<Before>>>()?;
+        let before =
+            edited.map(|edited| Before::for_edited(edited, &ready)).collect::<Result<Vec<Before>>>()?;
         on_terminal(&ready.make.goals(&self.goals), &shown(&self.goals))?;
         if before.is_empty() {
             return Ok(());
@@ -48,7 +49,7 @@ impl BuildrootVerb {
         for before in &before {
             all.push(before.save(&ready)?);
         }
-        all.iter().for_each(|saved| tell(saved, &ready, report));
+        all.iter().for_each(|saved| report_saved(saved, &ready, report));
         if all.iter().all(|saved| saved.changed == 0) {
             return Ok(());
         }
@@ -62,14 +63,14 @@ impl BuildrootVerb {
 
     fn ready(&self, report: &Report, interrupt: &Interrupt) -> Result<Ready> {
         let mut ready = prepare("buildroot", &self.args, false, report, interrupt)?;
-        ready.make.environment.extend(System::of(&self.args.layers, interrupt)?.for_make());
+        ready.make.environment.extend(WorkspaceContext::for_layers(&self.args.layers, interrupt)?.for_make());
         Ok(ready)
     }
 }
 
 impl Before {
     /// A package that has no configuration yet is configured first.
-    fn of(edited: Editable, ready: &Ready) -> Result<Before> {
+    fn for_edited(edited: Editable, ready: &Ready) -> Result<Before> {
         if DotConfig::find(&ready.make.output, edited.kind())?.is_none() {
             let goal = format!("{}-configure", edited.package());
             on_terminal(&ready.make.goals([&goal]), &goal)?;
@@ -88,7 +89,7 @@ fn settings(edited: Editable, ready: &Ready) -> Result<Settings> {
     Ok(configured.map(|configured| Settings::read(&configured.file)).transpose()?.unwrap_or_default())
 }
 
-fn tell(saved: &Saved, ready: &Ready, report: &Report) {
+fn report_saved(saved: &Saved, ready: &Ready, report: &Report) {
     let Saved { path, changed, settings, kept } = saved;
     let path = ready.workspace.short(path).display();
     match (changed, settings) {

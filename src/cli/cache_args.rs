@@ -75,7 +75,7 @@ impl CacheArgs {
         let built = build(cache.clone());
         let summary = cache.map(|cache| cache.finish());
         if let Some(summary) = &summary {
-            tell(summary, built.is_ok(), report);
+            report_summary(summary, built.is_ok(), report);
         }
         Ok((built?, summary))
     }
@@ -106,7 +106,7 @@ impl CacheArgs {
     }
 }
 
-fn tell(summary: &Summary, succeeded: bool, report: &Report) {
+fn report_summary(summary: &Summary, succeeded: bool, report: &Report) {
     summary.warnings.iter().for_each(|warning| report.warn(warning));
     if summary.damaged > 0 {
         let (count, was) = if summary.damaged == 1 {

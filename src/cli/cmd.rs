@@ -5,7 +5,7 @@ use std::fmt;
 use clap::Args;
 
 use super::args::LayerArgs;
-use super::layer_program::{run, system};
+use super::layer_program::{run, workspace_context};
 use crate::error::{Io, Result};
 use crate::layer::environment::for_layer;
 use crate::layer::{Command, CommandName};
@@ -50,7 +50,7 @@ impl Cmd {
     fn list(&self, report: &Report) -> Result<()> {
         let layers = match self.all || self.layers.chain()?.is_none() {
             true => self.layers.registry()?.layers().cloned().collect(),
-            false => self.layers.told(report)?.chosen,
+            false => self.layers.resolve_and_report(report)?.chosen,
         };
         let mut found = Vec::new();
         for layer in layers {
@@ -66,7 +66,7 @@ impl Cmd {
     }
 
     fn start(&self, command: &CommandName, report: &Report) -> Result<()> {
-        let system = system(&self.layers, report)?;
+        let system = workspace_context(&self.layers, report)?;
         let (layer, extensions) = system.registry.command(command)?;
         let directory = std::env::current_dir().map_err(Io::on("find", "."))?;
         let make = Program::new("make").arg(&command.target).directory(directory.join(&extensions));

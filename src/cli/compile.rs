@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::configure_args::{ConfigureArgs, Ready};
 use super::hook::{HookArgs, LIMIT_VARIABLE};
 use super::output_args::OutputArgs;
-use super::surroundings::System;
+use super::workspace_context::WorkspaceContext;
 use crate::buildroot::delta::Editable;
 use crate::buildroot::dot_config::DotConfig;
 use crate::buildroot::drive::{Build, Built};
@@ -89,8 +89,8 @@ impl Compile {
         let mut ready = prepare("compile", &self.args, self.verbose, report, &interrupt)?;
         let limit = (OsString::from(LIMIT_VARIABLE), OsString::from(self.hooks.hook_timeout.to_string()));
         ready.make.environment.push(limit);
-        let system = System::of(&self.args.layers, &interrupt)?;
-        system.tell(report);
+        let system = WorkspaceContext::for_layers(&self.args.layers, &interrupt)?;
+        system.report_epoch(report);
         ready.make.environment.extend(system.for_make());
         let log = self.args.layers.below("workspaces").join(ready.workspace.name()).join(LOG);
         let goals = self.goals(&ready.layers)?;
@@ -101,7 +101,7 @@ impl Compile {
         let built = built?;
         let dropped = dropped(&ready, &built)?;
         dropped.iter().for_each(|dropped| report.warn(dropped));
-        let document = Document::of(&ready, built, dropped, &system, &build.log)?;
+        let document = Document::from_build(&ready, built, dropped, &system, &build.log)?;
         report.document(&document, &document);
         report.note("next: `skiff-image assemble`, or `skiff-image flash DEVICE`");
         Ok(())
@@ -176,11 +176,11 @@ fn others(ready: &Ready) -> Vec<PathBuf> {
 }
 
 impl Document {
-    fn of(
+    fn from_build(
         ready: &Ready,
         built: Built,
         dropped: Vec<Dropped>,
-        system: &System,
+        system: &WorkspaceContext,
         log: &Path,
     ) -> Result<Document> {
         // It is read as `assemble` will read it.

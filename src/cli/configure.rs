@@ -52,14 +52,14 @@ impl Configure {
             }
         };
         let ready = self.args.ready(VERB, report, &interrupt, &mut said)?;
-        let document = Document::of(&ready);
+        let document = Document::from_ready(&ready);
         report.document(&document, &document);
         Ok(())
     }
 }
 
 impl Document {
-    fn of(ready: &Ready) -> Document {
+    fn from_ready(ready: &Ready) -> Document {
         let configured = &ready.configured;
         Document {
             workspace: ready.workspace.name().into(),

@@ -98,7 +98,7 @@ impl ConfigureArgs {
         let Some((chain, _)) = self.layers.chain()? else {
             return Err(ConfigureArgsError::NoChain { workspace: workspace.name().into() }.into());
         };
-        self.tell_remembered(before.as_ref(), report);
+        self.report_remembered(before.as_ref(), report);
         let resolved = self.layers.resolved()?;
         resolved.notes.iter().for_each(|note| report.note(note));
         resolved.warnings.iter().for_each(|warning| report.warn(warning));
@@ -130,7 +130,7 @@ impl ConfigureArgs {
             strict: self.strict,
         };
         let configured = configure(&inputs, &lock, interrupt, line)?;
-        tell(&configured, &workspace, report);
+        report_configuration(&configured, &workspace, report);
         self.ensure_effective(&configured)?;
         // The variable would win over a layer that says where downloads are.
         if variable(DOWNLOADS).is_none() && configured.request.setting(DOWNLOADS).is_some() {
@@ -189,7 +189,7 @@ impl ConfigureArgs {
     }
 
     /// Reports what of the last configure is used again.
-    fn tell_remembered(&self, before: Option<&Selection>, report: &Report) {
+    fn report_remembered(&self, before: Option<&Selection>, report: &Report) {
         let Some(Selection { asked, .. }) = before else { return };
         let mut told = Vec::new();
         if !self.layers.is_given() {
@@ -224,7 +224,7 @@ impl ConfigureArgs {
 }
 
 /// Reports what a user should know about a configuration.
-fn tell(configured: &Configured, workspace: &Workspace, report: &Report) {
+fn report_configuration(configured: &Configured, workspace: &Workspace, report: &Report) {
     configured.notes.iter().for_each(|note| report.note(note));
     configured.warnings.iter().for_each(|warning| report.warn(warning));
     configured.dropped.iter().flatten().for_each(|dropped| report.warn(dropped));

@@ -46,7 +46,7 @@ struct Refusal {
 }
 
 impl Listed {
-    fn of(disk: Disk) -> Listed {
+    fn from_disk(disk: Disk) -> Listed {
         let Disk { candidate, reasons, mounts } = disk;
         let refusal = |reason: &Reason| Refusal {
             reason: reason.to_string(),
@@ -99,7 +99,7 @@ impl fmt::Display for Listed {
 
 impl Devices {
     pub fn run(self, report: &Report) -> Result<()> {
-        let listing = Listing { devices: Host::new().disks().into_iter().map(Listed::of).collect() };
+        let listing = Listing { devices: Host::new().disks().into_iter().map(Listed::from_disk).collect() };
         report.document(&listing, &listing);
         Ok(())
     }

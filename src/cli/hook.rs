@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::args::LayerArgs;
 use super::layer_program::ProgramError;
-use super::surroundings::System;
+use super::workspace_context::WorkspaceContext;
 use crate::buildroot::hooks::{Hooks, Phase};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
@@ -41,7 +41,7 @@ pub struct HookArgs {
 impl Hook {
     pub fn run(self, report: &Report) -> Result<()> {
         let interrupt = Interrupt::listen_only();
-        let system = System::of(&self.layers, &interrupt)?;
+        let system = WorkspaceContext::for_layers(&self.layers, &interrupt)?;
         let directory = system.workspace.output();
         if !directory.is_dir() {
             let name = system.workspace.name().into();

@@ -205,7 +205,7 @@ impl Install {
         // A disk with a system of the board is the right one, wherever it is and however large.
         let host = self.consent.host_despite(&[Override::Internal, Override::Large]);
         let candidate = candidate(&host, &self.target)?;
-        self.consent.tell_overridden(std::slice::from_ref(&candidate), report)?;
+        self.consent.report_overridden(std::slice::from_ref(&candidate), report)?;
         let device = self.consent.open(&host, &candidate)?;
         Ok(DeviceSession::for_device(candidate, device))
     }

@@ -3,21 +3,21 @@
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use super::args::{LayerArgs, tell};
-use super::surroundings::System;
+use super::args::{LayerArgs, report_chain};
+use super::workspace_context::WorkspaceContext;
 use crate::error::{Diagnostic, Result};
 use crate::interrupt::Interrupt;
 use crate::process::Program;
 
-/// The system of the flags, with what the user should know about its layers told.
-pub fn system(layers: &LayerArgs, report: &crate::report::Report) -> Result<System> {
-    let system = System::of(layers, &Interrupt::default())?;
-    tell(&system.chain, report);
+/// The system of the flags, and reports what the user should know about its layers.
+pub fn workspace_context(layers: &LayerArgs, report: &crate::report::Report) -> Result<WorkspaceContext> {
+    let system = WorkspaceContext::for_layers(layers, &Interrupt::default())?;
+    report_chain(&system.chain, report);
     Ok(system)
 }
 
 /// Returns the directory where Buildroot builds, which must be there.
-pub fn output(system: &System) -> Result<PathBuf> {
+pub fn output(system: &WorkspaceContext) -> Result<PathBuf> {
     let path = system.workspace.output();
     match path.is_dir() {
         true => Ok(path),

@@ -94,7 +94,9 @@ impl Layers {
                 registry.layers().filter(|layer| *all || !layer.unlisted).map(row).collect()
             }
             Layers::Resolve { layers, compat: true } => return compat::run(layers, report),
-            Layers::Resolve { layers, compat: false } => layers.told(report)?.layers().map(row).collect(),
+            Layers::Resolve { layers, compat: false } => {
+                layers.resolve_and_report(report)?.layers().map(row).collect()
+            }
         };
         report.document(&rows, Rows(&rows));
         Ok(())
@@ -115,7 +117,7 @@ fn row(layer: &Layer) -> Row {
 impl Check {
     fn run(&self, report: &Report) -> Result<()> {
         let layers = self.layers()?;
-        self.tell_other_version(report)?;
+        self.report_other_version(report)?;
         let checked = symbols::check(&layers, &self.definitions(&layers)?)?;
         report.document(&checked, Shown(&checked));
         match checked.findings.len() {
@@ -157,7 +159,7 @@ impl Check {
     }
 
     /// Layers are made for one version of Buildroot; another one may differ without fault.
-    fn tell_other_version(&self, report: &Report) -> Result<()> {
+    fn report_other_version(&self, report: &Report) -> Result<()> {
         let Some(directory) = &self.buildroot else { return Ok(()) };
         let pinned = symbols::first_line(&self.layers.below("buildroot/VERSION"))?;
         let (Some(pinned), Some(found)) = (pinned, symbols::buildroot_version(directory)?) else {

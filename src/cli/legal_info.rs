@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::compile::prepare;
 use super::configure_args::{ConfigureArgs, Ready};
-use super::surroundings::System;
+use super::workspace_context::WorkspaceContext;
 use crate::buildroot::drive::Build;
 use crate::buildroot::legal::{self, Layers};
 use crate::error::Result;
@@ -32,7 +32,7 @@ pub struct LegalInfo {
     verbose: bool,
 }
 
-/// Returns the workspace.
+/// Paths of the result.
 #[derive(Serialize)]
 struct Document {
     directory: PathBuf,
@@ -44,7 +44,7 @@ impl LegalInfo {
     pub fn run(self, report: &Report) -> Result<()> {
         let interrupt = Interrupt::listen();
         let mut ready = prepare("legal-info", &self.args, self.verbose, report, &interrupt)?;
-        let system = System::of(&self.args.layers, &interrupt)?;
+        let system = WorkspaceContext::for_layers(&self.args.layers, &interrupt)?;
         ready.make.environment.extend(system.for_make());
         let output = self.args.layers.below("workspaces").join(ready.workspace.name());
         let build =
@@ -61,7 +61,7 @@ impl LegalInfo {
     }
 }
 
-fn add(directory: &Path, ready: &Ready, system: &System) -> Result<PathBuf> {
+fn add(directory: &Path, ready: &Ready, system: &WorkspaceContext) -> Result<PathBuf> {
     let layers = Layers::for_chain(
         ready.workspace.root(),
         (&ready.selection.asked.chain, &ready.chain),

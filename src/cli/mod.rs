@@ -36,12 +36,13 @@ mod preseed_args;
 mod proof;
 mod session_args;
 mod shell;
+mod shell_word;
 mod simulate_args;
 mod status;
-mod surroundings;
 mod target_args;
 mod verify;
 mod workspace_args;
+mod workspace_context;
 mod write_args;
 
 use clap::{Parser, Subcommand};

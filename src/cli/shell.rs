@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::args::LayerArgs;
-use super::layer_program::{output, run, system};
+use super::layer_program::{output, run, workspace_context};
 use crate::error::Result;
 use crate::process::Program;
 use crate::report::Report;
@@ -16,7 +16,7 @@ pub struct Shell {
 
 impl Shell {
     pub fn run(&self, report: &Report) -> Result<()> {
-        let system = system(&self.layers, report)?;
+        let system = workspace_context(&self.layers, report)?;
         let set = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
         let shell = Program::new(set.unwrap_or_else(|| "/bin/sh".into())).directory(output(&system)?);
         let name = shell.name();

@@ -123,7 +123,7 @@ impl Status {
         shown.progress = progress(&self.layers.place()?)?;
         let Some((text, by)) = self.layers.chain()? else { return Ok(()) };
         shown.chain = Some(Selected { text, by, order: self.layers.order()?, layers: Vec::new() });
-        let chain = self.layers.told(report)?;
+        let chain = self.layers.resolve_and_report(report)?;
         shown.add_layers(&chain)?;
         shown.board = board(&self.boards.registry()?, &chain)?;
         shown.images = images(&output.join("images"), shown.board.as_ref())?;

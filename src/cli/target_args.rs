@@ -112,7 +112,7 @@ impl TargetArgs {
             }
         }
         reject_twice(&candidates)?;
-        self.consent.tell_overridden(&candidates, report)?;
+        self.consent.report_overridden(&candidates, report)?;
         Ok(candidates)
     }
 
@@ -179,7 +179,7 @@ impl ConsentArgs {
 
     /// Warns about each refusal that was overridden; fails if `--force` overrides nothing, because then the device is
     /// not what the user thinks it is.
-    pub fn tell_overridden(&self, candidates: &[Candidate], report: &Report) -> Result<()> {
+    pub fn report_overridden(&self, candidates: &[Candidate], report: &Report) -> Result<()> {
         let mut unused = self.overrides();
         for candidate in candidates {
             for reason in &candidate.overridden {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::InstallError;
 use super::marker::Marker;
 use super::prepare::{Case, InstallOptions};
-use super::survey::Medium;
+use super::survey::SurveyedMedium;
 use crate::board::{Board, Registry};
 use crate::error::Result;
 use crate::recognize::release::assigned;
@@ -19,7 +19,7 @@ type Verdict = Result<(), String>;
 pub(super) fn reject_other_board(
     target: &dyn Target,
     board: &Board,
-    medium: &Medium,
+    medium: &SurveyedMedium,
     cases: &[Case<'_>],
     options: &InstallOptions,
 ) -> Result<()> {
@@ -80,7 +80,7 @@ fn of_device_trees(case: &Case<'_>) -> Result<Option<Verdict>> {
     }))
 }
 
-fn of_places(medium: &Medium) -> Verdict {
+fn of_places(medium: &SurveyedMedium) -> Verdict {
     match medium.in_place {
         true => Ok(()),
         false => Err("none of its partitions begins where those of the board do".into()),

@@ -28,7 +28,7 @@ pub struct Generations {
 
 impl Pattern {
     /// The pattern of a path that holds `version`.
-    pub fn of(path: &str, version: &str) -> Option<Pattern> {
+    pub fn from_path(path: &str, version: &str) -> Option<Pattern> {
         let (directory, name) = path.rsplit_once('/')?;
         let (prefix, suffix) = name.split_once(version).filter(|_| !version.is_empty())?;
         Some(Pattern { directory: directory.into(), prefix: prefix.into(), suffix: suffix.into() })
@@ -51,7 +51,8 @@ impl Pattern {
 impl Generations {
     /// Those on a medium, besides `version`, whose files in the new tree are `paths`.
     pub fn find(files: &Files<'_>, paths: &[String], version: &str) -> Result<Generations> {
-        let patterns: Vec<Pattern> = paths.iter().filter_map(|path| Pattern::of(path, version)).collect();
+        let patterns: Vec<Pattern> =
+            paths.iter().filter_map(|path| Pattern::from_path(path, version)).collect();
         let Some(volume) = files.used() else { return Ok(Generations::default()) };
         let mut common: Option<BTreeSet<String>> = None;
         for pattern in &patterns {
@@ -98,9 +99,9 @@ mod tests {
     #[test]
     fn a_pattern_is_what_stands_around_the_version() {
         let pattern =
-            Pattern::of("/boot/init-skiffos-2026.08.1-1.squashfs", "2026.08.1").expect("it is there");
+            Pattern::from_path("/boot/init-skiffos-2026.08.1-1.squashfs", "2026.08.1").expect("it is there");
         assert_eq!(pattern.path("2025.1"), "/boot/init-skiffos-2025.1-1.squashfs");
-        assert_eq!(Pattern::of("/boot/refind_linux.conf", "2026.08.1"), None);
-        assert_eq!(Pattern::of("/boot/x", ""), None);
+        assert_eq!(Pattern::from_path("/boot/refind_linux.conf", "2026.08.1"), None);
+        assert_eq!(Pattern::from_path("/boot/x", ""), None);
     }
 }

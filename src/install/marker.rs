@@ -77,7 +77,7 @@ impl Marker {
     }
 
     /// Returns the record of the partition `name`.
-    pub fn of(&self, name: &str) -> Option<&Marked> {
+    pub fn partition(&self, name: &str) -> Option<&Marked> {
         self.partitions.iter().find(|marked| marked.name == name)
     }
 }

@@ -39,4 +39,4 @@ pub use blobs::BlobChange;
 pub use error::InstallError;
 pub use plan::{Change, FileChange, How, Room};
 pub use prepare::{InstallOptions, Installation};
-pub use survey::{Found, Holds, Medium, Survey};
+pub use survey::{Found, Holds, Survey, SurveyedMedium};

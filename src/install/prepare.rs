@@ -9,7 +9,7 @@ use super::edits::{Edits, Wanted};
 use super::evidence::reject_other_board;
 use super::plan::{Change, FileChange, How, Room};
 use super::shadow::shadowing;
-use super::survey::{Medium, Survey};
+use super::survey::{Survey, SurveyedMedium};
 use super::{Found, InstallError};
 use crate::board::{Board, ContentSource, Filesystem, Partition, Recipe, Update};
 use crate::compose::Composition;
@@ -76,10 +76,10 @@ pub(super) struct Case<'a> {
 
 impl Installation {
     /// Compares the medium with what is installed, and decides. `inputs` are for the board as
-    /// [`Medium::fit`] made it.
+    /// [`SurveyedMedium::fit`] made it.
     pub fn prepare(
         survey: &Survey,
-        medium: &Medium,
+        medium: &SurveyedMedium,
         inputs: &Inputs,
         staged: Staged,
         options: &InstallOptions,
@@ -271,7 +271,7 @@ impl<'a> Case<'a> {
         (partition, found): (&'a Partition, &'a Found),
         kept: &'a BTreeSet<Vec<u8>>,
         composition: &Composition,
-        medium: &Medium,
+        medium: &SurveyedMedium,
         target: &'a Arc<dyn Target>,
     ) -> Result<Case<'a>> {
         let step = composition.step_of(&partition.name).filter(|_| partition.update != Update::Never);

@@ -70,7 +70,7 @@ pub enum Holds {
 
 /// A medium whose partitions were found to be a board's.
 #[derive(Clone, Debug)]
-pub struct Medium {
+pub struct SurveyedMedium {
     /// One for each partition of the board, in its order.
     pub partitions: Vec<Found>,
     /// Marker of a run that was cut off.
@@ -101,7 +101,7 @@ impl Survey {
     }
 
     /// The partitions that are those of `board`, each found by its number and label, or by its label alone.
-    pub fn medium(&self, board: &Board) -> Result<Medium, InstallError> {
+    pub fn medium(&self, board: &Board) -> Result<SurveyedMedium, InstallError> {
         let touched =
             |partition: &&Partition| partition.update != Update::Never && !partition.filesystem.is_archive();
         if !board.partitions.iter().any(|partition| touched(&partition)) {
@@ -117,8 +117,8 @@ impl Survey {
         self.reject_twice(board, &partitions)?;
         let mut known = self.known();
         for (partition, found) in board.partitions.iter().zip(&partitions) {
-            let ids =
-                found.ids(unfinished.as_ref().and_then(|marker| marker.of(&partition.name)).map(|m| m.id));
+            let ids = found
+                .ids(unfinished.as_ref().and_then(|marker| marker.partition(&partition.name)).map(|m| m.id));
             known.partitions.insert(partition.name.clone(), ids);
         }
         let mut starts = board
@@ -128,7 +128,7 @@ impl Survey {
             .filter_map(|(p, found)| p.start.map(|start| start.0 == found.start));
         let (first, rest) = (starts.next(), starts.collect::<Vec<_>>());
         let in_place = first.is_none_or(|first| first || rest.contains(&true));
-        Ok(Medium { partitions, unfinished, in_place, table: self.kind(), known })
+        Ok(SurveyedMedium { partitions, unfinished, in_place, table: self.kind(), known })
     }
 
     /// The medium.
@@ -179,7 +179,7 @@ impl Survey {
         partition: &Partition,
         marker: Option<&Marker>,
     ) -> Result<Found, InstallError> {
-        if let Some(marked) = marker.and_then(|marker| marker.of(&partition.name)) {
+        if let Some(marked) = marker.and_then(|marker| marker.partition(&partition.name)) {
             let of_number = self.partitions.iter().find(|found| found.number == marked.number);
             return of_number.cloned().ok_or_else(|| self.no_match(board, partition));
         }
@@ -218,7 +218,7 @@ impl Survey {
     }
 }
 
-impl Medium {
+impl SurveyedMedium {
     /// The board as it is on this medium: its places, numbers and labels.
     pub fn fit(&self, mut board: Board) -> Board {
         board.table = self.table;
@@ -226,7 +226,7 @@ impl Medium {
             partition.number = found.number.max(1);
             (partition.start, partition.size) =
                 (Some(ByteSize(found.start)), Size::Exact(ByteSize(found.len)));
-            let marked = self.unfinished.as_ref().and_then(|marker| marker.of(&partition.name));
+            let marked = self.unfinished.as_ref().and_then(|marker| marker.partition(&partition.name));
             let label = marked.map(|marked| marked.label.clone()).or(found.holds.label().map(str::to_owned));
             if let (
                 Filesystem::Fat16 { label: own }
@@ -253,7 +253,7 @@ impl Medium {
 
     /// Returns whether the partition of this name was about to be rewritten when a run was cut off.
     pub fn is_unfinished(&self, name: &str) -> bool {
-        self.unfinished.as_ref().is_some_and(|marker| marker.of(name).is_some())
+        self.unfinished.as_ref().is_some_and(|marker| marker.partition(name).is_some())
     }
 }
 

@@ -63,7 +63,7 @@ pub enum EventsError {
 struct Line<'a> {
     schema: &'static str,
     #[serde(flatten)]
-    event: &'a Told,
+    event: &'a Emitted,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     device: Option<&'a str>,
@@ -72,7 +72,7 @@ struct Line<'a> {
 /// Content of a line.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub(super) enum Told {
+pub(super) enum Emitted {
     Phase {
         phase: Phase,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,10 +119,10 @@ pub(super) enum Told {
     },
 }
 
-impl Told {
-    pub(super) fn progress(phase: Phase, reading: Reading) -> Told {
+impl Emitted {
+    pub(super) fn progress(phase: Phase, reading: Reading) -> Emitted {
         let Reading { bytes, total, rate, mean, left } = reading;
-        Told::Progress { phase, bytes, total, rate, mean, left }
+        Emitted::Progress { phase, bytes, total, rate, mean, left }
     }
 }
 
@@ -149,7 +149,7 @@ impl Events {
     }
 
     /// Writes a line. A stream that cannot be written ends, and the run goes on.
-    pub(super) fn tell(&self, device: Option<&str>, event: &Told) {
+    pub(super) fn emit(&self, device: Option<&str>, event: &Emitted) {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let seconds = self.begun.elapsed().as_millis() as f64 / 1000.0;
         let line = Line { schema: SCHEMA, event, seconds, device };

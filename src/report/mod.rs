@@ -12,7 +12,7 @@ use std::sync::Arc;
 use indicatif::MultiProgress;
 use serde::Serialize;
 
-use events::Told;
+use events::Emitted;
 pub use events::{Events, EventsError};
 use progress::Look;
 pub use progress::Progress;
@@ -40,7 +40,7 @@ struct ErrorDocument {
 }
 
 impl ErrorDocument {
-    fn of(error: &Error) -> ErrorDocument {
+    fn from_error(error: &Error) -> ErrorDocument {
         ErrorDocument {
             error: error.to_string(),
             code: error.code(),
@@ -68,7 +68,7 @@ impl Report {
         if let Some(events) = &self.events {
             let document =
                 serde_json::to_value(document).expect("documents have string keys and no raw paths");
-            events.tell(None, &Told::Result { document });
+            events.emit(None, &Emitted::Result { document });
             if events.is_stdout() {
                 return;
             }
@@ -91,14 +91,14 @@ impl Report {
     pub fn warn(&self, text: impl Display) {
         self.print(&format!("warning: {text}"));
         if let Some(events) = &self.events {
-            events.tell(None, &Told::Warning { text: text.to_string() });
+            events.emit(None, &Emitted::Warning { text: text.to_string() });
         }
     }
 
     /// Ends the stream of events with the error that ends the run, which is printed elsewhere.
     pub fn failed(&self, error: &Error) {
         if let Some(events) = &self.events {
-            events.tell(None, &Told::Error(ErrorDocument::of(error)));
+            events.emit(None, &Emitted::Error(ErrorDocument::from_error(error)));
         }
     }
 
@@ -109,7 +109,7 @@ impl Report {
 
     /// Prints an error with its causes and hint on stderr.
     pub fn error(&self, error: &Error) {
-        let document = ErrorDocument::of(error);
+        let document = ErrorDocument::from_error(error);
         let mut stderr = io::stderr().lock();
         if self.json {
             print_line(&mut stderr, &to_json(&document));

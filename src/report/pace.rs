@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_told() {
+    fn what_is_not_known_is_not_reported() {
         let mut pace = Pace::new(None);
         let nothing = Reading { bytes: 0, total: None, rate: 0, mean: 0, left: None };
         assert_eq!((pace.read(Duration::ZERO), pace.read(seconds(9))), (nothing, nothing));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{BinaryBytes, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::events::{Events, Told};
+use super::events::{Emitted, Events};
 use super::pace::{Pace, Reading};
 use crate::event::{Event, Listener, Phase};
 use crate::value::ByteSize;
@@ -38,7 +38,7 @@ struct Running {
     pace: Pace,
     begun: Instant,
     bar: Option<ProgressBar>,
-    told: Due,
+    emitted: Due,
     shown: Due,
 }
 
@@ -65,7 +65,7 @@ impl Progress {
     /// Ends the last phase.
     pub fn finish(&self) {
         let Some(running) = self.lock().take() else { return };
-        self.tell(Told::progress(running.phase, running.pace.read(running.begun.elapsed())));
+        self.emit(Emitted::progress(running.phase, running.pace.read(running.begun.elapsed())));
         if let (Look::Bars(bars), Some(bar)) = (&self.look, running.bar) {
             bar.finish_and_clear();
             bars.remove(&bar);
@@ -74,7 +74,7 @@ impl Progress {
 
     fn begin(&self, phase: Phase, total: Option<u64>) {
         self.finish();
-        self.tell(Told::Phase { phase, total });
+        self.emit(Emitted::Phase { phase, total });
         let size = total.map(|total| format!(": {}", ByteSize(total))).unwrap_or_default();
         let (bar, every) = match &self.look {
             Look::Bars(bars) => (Some(bars.add(self.bar(phase, total))), BAR_EVERY),
@@ -84,8 +84,8 @@ impl Progress {
             self.say(&format!("{phase}{size}"));
         }
         let due = |every| Due { every, last: Duration::ZERO };
-        let (told, shown) = (due(EVENT_EVERY), due(every));
-        let running = Running { phase, pace: Pace::new(total), begun: Instant::now(), bar, told, shown };
+        let (emitted, shown) = (due(EVENT_EVERY), due(every));
+        let running = Running { phase, pace: Pace::new(total), begun: Instant::now(), bar, emitted, shown };
         *self.lock() = Some(running);
     }
 
@@ -108,8 +108,8 @@ impl Progress {
         let now = running.begun.elapsed();
         running.pace.advance(bytes, now);
         let reading = running.pace.read(now);
-        if running.told.is_now(now) {
-            self.tell(Told::progress(running.phase, reading));
+        if running.emitted.is_now(now) {
+            self.emit(Emitted::progress(running.phase, reading));
         }
         let shown = running.shown.is_now(now);
         match &running.bar {
@@ -124,9 +124,9 @@ impl Progress {
         }
     }
 
-    fn tell(&self, event: Told) {
+    fn emit(&self, event: Emitted) {
         if let Some(events) = &self.events {
-            events.tell(self.medium.as_deref(), &event);
+            events.emit(self.medium.as_deref(), &event);
         }
     }
 
@@ -173,12 +173,12 @@ impl Listener for Progress {
             Event::Phase { phase, total } => self.begin(phase, total),
             Event::Advance { bytes } => self.advance(bytes),
             Event::Stall { verb, offset, len, seconds } => {
-                self.tell(Told::Stall { verb, offset, len, waited: seconds });
+                self.emit(Emitted::Stall { verb, offset, len, waited: seconds });
                 self.say(&format!("{verb} of {} at byte {offset} takes {seconds} s", ByteSize(len)));
             }
             Event::Retry { attempt, of, extents, bytes } => {
                 self.finish();
-                self.tell(Told::Retry { attempt, of, extents, bytes });
+                self.emit(Emitted::Retry { attempt, of, extents, bytes });
                 let size = ByteSize(bytes);
                 self.say(&format!(
                     "{extents} ranges ({size}) were read back wrong; writing them again, try {attempt} of {of}"
@@ -195,7 +195,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn lines_tell_how_far_it_is_how_fast_and_how_long_it_will_take() {
+    fn lines_say_how_far_it_is_how_fast_and_how_long_it_will_take() {
         let known = Reading {
             bytes: 100 * MIB,
             total: Some(400 * MIB),

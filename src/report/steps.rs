@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-use super::events::{Events, Told};
+use super::events::{Emitted, Events};
 use super::progress::Look;
 use crate::buildroot::drive::{Listener, Message, Step, plain};
 use crate::value::Span;
@@ -26,7 +26,7 @@ pub struct Steps {
 struct Shown {
     bar: Option<ProgressBar>,
     /// Packages that had their line.
-    told: BTreeSet<String>,
+    printed: BTreeSet<String>,
 }
 
 /// Time when the shown step began, and the time left from there.
@@ -81,12 +81,12 @@ impl Steps {
 impl Listener for Steps {
     fn step(&self, step: &Step<'_>) {
         if let Some(events) = &self.events {
-            events.tell(None, &told(step));
+            events.emit(None, &emitted(step));
         }
         self.draw(step);
         let is_line = matches!(self.look, Look::Lines) && !self.verbose;
         let named = named(step.message);
-        if is_line && self.lock().told.insert(named.clone()) {
+        if is_line && self.lock().printed.insert(named.clone()) {
             let left = left(step).map(|left| format!(", about {} left", Span(left))).unwrap_or_default();
             self.say(format!("{} {named}{left}", count(step)).trim_start());
         }
@@ -104,9 +104,9 @@ fn left(step: &Step<'_>) -> Option<Duration> {
     step.left.filter(|left| *left >= Duration::from_secs(1))
 }
 
-fn told(step: &Step<'_>) -> Told {
+fn emitted(step: &Step<'_>) -> Emitted {
     let Message { package, version, text } = step.message.clone();
-    Told::Step {
+    Emitted::Step {
         package,
         version,
         step: text,
@@ -140,7 +140,7 @@ impl fmt::Display for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let elapsed = self.0.begun.elapsed();
         write!(f, "{}", Span(elapsed))?;
-        // Behind its time there is nothing to tell.
+        // Behind its time there is nothing to say.
         match self.0.left.and_then(|left| left.checked_sub(elapsed)) {
             Some(left) => write!(f, ", about {} left", Span(left)),
             None => Ok(()),

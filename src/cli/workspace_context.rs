@@ -12,7 +12,7 @@ use crate::report::Report;
 use crate::workspace::{Selection, Workspace};
 
 /// The layers of a workspace, and what it states about itself.
-pub struct System {
+pub struct WorkspaceContext {
     pub workspace: Workspace,
     pub chain: Chain,
     pub release: Release,
@@ -20,8 +20,8 @@ pub struct System {
     selection: Option<Selection>,
 }
 
-impl System {
-    pub fn of(layers: &LayerArgs, interrupt: &Interrupt) -> Result<System> {
+impl WorkspaceContext {
+    pub fn for_layers(layers: &LayerArgs, interrupt: &Interrupt) -> Result<WorkspaceContext> {
         let workspace = layers.place()?;
         let selection = layers.remembered()?;
         let epoch = selection.as_ref().and_then(|selection| selection.asked.source_date_epoch);
@@ -33,7 +33,7 @@ impl System {
             interrupt,
         )?;
         let (registry, chain) = (layers.registry()?, layers.resolved()?);
-        Ok(System { workspace, chain, release, registry, selection })
+        Ok(WorkspaceContext { workspace, chain, release, registry, selection })
     }
 
     /// Returns the variables that are added to our own environment.
@@ -42,7 +42,7 @@ impl System {
         let used = self.selection.as_ref().map(|selection| &selection.used.buildroot);
         let path = std::env::var_os("PATH");
         let directory = std::env::current_dir().unwrap_or_default();
-        let surroundings = LayerContext {
+        let context = LayerContext {
             root: self.workspace.root(),
             workspace: self.workspace.name(),
             directory: &directory,
@@ -52,7 +52,7 @@ impl System {
             version: (version, commit),
             path: path.as_deref(),
         };
-        let mut variables = surroundings.variables();
+        let mut variables = context.variables();
         variables.insert(EPOCH_VARIABLE.into(), epoch.to_string().into());
         variables
     }
@@ -63,7 +63,7 @@ impl System {
     }
 
     /// Says which time is taken where nobody says one.
-    pub fn tell(&self, report: &Report) {
+    pub fn report_epoch(&self, report: &Report) {
         if self.release.epoch_from == EpochFrom::Nobody {
             report.note(
                 "neither SOURCE_DATE_EPOCH nor a commit says when this is made: BUILD_DATE is 1980-01-01",
