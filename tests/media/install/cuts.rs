@@ -346,12 +346,12 @@ fn an_interrupted_update_leaves_the_old_system_or_an_unfinished_one_and_the_next
             assert_eq!(message, None, "{nth}");
             "new"
         } else if state == Found::Unfinished {
-            let text = "writing `medium` was interrupted; the update of `medium` is unfinished, so nothing boots from it";
+            let text = "writing `memory` was interrupted; the update of `memory` is unfinished, so nothing boots from it";
             assert_eq!(message, interrupted(text), "{nth}");
             "unfinished"
         } else {
             assert_eq!(Ok(state), look(&untouched), "{nth}");
-            assert_eq!(message, interrupted("writing `medium` was interrupted"), "{nth}");
+            assert_eq!(message, interrupted("writing `memory` was interrupted"), "{nth}");
             "old"
         });
         new.install(&target).expect("finishes");
