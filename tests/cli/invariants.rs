@@ -182,3 +182,83 @@ fn an_arrow_is_found_however_it_is_written() {
     let expected = ["board", "flash", "lint", "plan"].map(str::to_owned);
     assert_eq!(used_modules(code), BTreeSet::from(expected));
 }
+
+/// The test binaries: what has a process of its own stands apart, everything else is a module of one of the five.
+const BINARIES: [&str; 8] = [
+    "boot/main.rs",
+    "cli/main.rs",
+    "formats/main.rs",
+    "interrupt.rs",
+    "kill.rs",
+    "layers/main.rs",
+    "media/main.rs",
+    "sparse.rs",
+];
+
+/// Directories below `tests/` without sources.
+const DATA: [&str; 2] = ["golden", "golden/plans"];
+
+/// Files of the modules that a file declares.
+fn modules(file: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let parent = file.parent().expect("a file has a directory");
+    let is_root = |name: &str| name == "main.rs" || name == "mod.rs" || parent.ends_with("tests");
+    let name = file.file_name().and_then(|name| name.to_str()).expect("names are text");
+    let below = if is_root(name) { parent.to_owned() } else { file.with_extension("") };
+    let (mut found, mut path) = (Vec::new(), None);
+    for line in text.lines() {
+        if let Some(named) = line.strip_prefix("#[path = \"") {
+            path = named.strip_suffix("\"]").map(|named| parent.join(named));
+        } else if let Some(name) = module_name(line) {
+            let (flat, nested) = (below.join(format!("{name}.rs")), below.join(name).join("mod.rs"));
+            found.push(path.take().unwrap_or(if flat.is_file() { flat } else { nested }));
+        }
+    }
+    found
+}
+
+fn module_name(line: &str) -> Option<&str> {
+    line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod ")?.strip_suffix(';')
+}
+
+#[test]
+fn no_file_of_tests_is_forgotten() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<PathBuf> = BINARIES.iter().map(|name| root.join(name)).collect();
+    while let Some(file) = open.pop() {
+        let file = file.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        if reached.insert(file.clone()) {
+            open.extend(modules(&file));
+        }
+    }
+    let (mut forgotten, mut open) = (Vec::new(), vec![root.clone()]);
+    while let Some(directory) = open.pop() {
+        let entries: Vec<PathBuf> = fs::read_dir(&directory)
+            .expect("tests/ can be read")
+            .map(|entry| entry.expect("it is there").path())
+            .collect();
+        let is_source = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+        forgotten.extend(entries.iter().filter(|path| is_source(path) && !reached.contains(*path)).cloned());
+        let name = directory.strip_prefix(&root).expect("it is below");
+        if !entries.iter().any(is_source) && !DATA.iter().any(|data| name == Path::new(data)) {
+            forgotten.push(directory.clone());
+        }
+        open.extend(entries.into_iter().filter(|path| path.is_dir()));
+    }
+    assert_eq!(forgotten, Vec::<PathBuf>::new());
+}
+
+/// Cargo makes a test binary of each file in `tests/` and of each directory with a `main.rs`.
+#[test]
+fn there_are_no_other_test_binaries() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let name = |entry: std::io::Result<fs::DirEntry>| {
+        let path = entry.expect("tests/ can be read").path();
+        let main = if path.is_dir() { path.join("main.rs") } else { path };
+        let is_binary = main.is_file() && main.extension().is_some_and(|extension| extension == "rs");
+        is_binary.then(|| main.strip_prefix(&root).expect("it is below").display().to_string())
+    };
+    let found: BTreeSet<String> = fs::read_dir(&root).expect("tests/ can be read").filter_map(name).collect();
+    assert_eq!(found, BINARIES.map(String::from).into());
+}
