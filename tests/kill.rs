@@ -15,11 +15,11 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use crate::harness::disk::oracles;
-use crate::harness::fixture::{run, skiff_image, temporary};
 use crate::harness::fuse;
 use crate::harness::fuse::killer::{Killer, Seen};
 use crate::harness::fuse::{BlockDevice, CARD};
 use crate::harness::tools::command;
+use crate::harness::tools::{run, skiff_image, temporary};
 use skiff_image::storage::Target;
 
 const SIZE: u64 = 8 << 20;

@@ -2,16 +2,16 @@
 #![allow(dead_code)] // each bench uses a part of it
 
 pub mod chart;
+#[path = "../../tests/harness/mod.rs"]
+pub mod harness;
 pub mod kept;
 pub mod run;
 pub mod table;
-#[path = "../../tests/harness/tools.rs"]
-mod tools;
 pub mod tree;
 
 use std::path::{Path, PathBuf};
 
-pub use tools::command;
+pub use harness::tools::command;
 
 /// Where benches keep their trees and results: `bench/` in cargo's target directory.
 pub fn directory() -> PathBuf {

@@ -10,8 +10,6 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
-#[path = "../../tests/harness/fuse/mod.rs"]
-mod fuse;
 mod image;
 mod medium;
 mod speed;
@@ -20,6 +18,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use common::harness::fuse;
 use common::run::machine;
 use common::tree;
 use image::Images;

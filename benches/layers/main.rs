@@ -4,8 +4,6 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../../tests/harness/skiffos.rs"]
-mod skiffos;
 
 use std::path::Path;
 use std::process::Command;
@@ -14,8 +12,8 @@ use std::time::Instant;
 use clap::Parser;
 use skiff_image::layer::{Environment, Order, Roots, discover};
 
+use common::harness::skiffos::{skiffos_copy, skiffos_environment, skiffos_tree};
 use common::run::{machine, median};
-use skiffos::{skiffos_copy, skiffos_environment, skiffos_tree};
 
 /// Most milliseconds that resolution may take.
 const BAR_MS: f64 = 20.0;

@@ -6,12 +6,13 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::harness::board::{about, assemble, output};
 use crate::harness::disk::{
     Disk, Entry, Mount, SECTOR, bytes, check_ext4, contents, list_ext4, oracles, read_fat,
 };
-use crate::harness::fixture::{about, assemble, output, run, temporary};
 use crate::harness::privilege;
 use crate::harness::tools::command;
+use crate::harness::tools::{run, temporary};
 use serde_json::Value;
 use skiff_image::plan::Ids;
 use skiff_image::value::Seed;

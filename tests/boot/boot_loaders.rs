@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::harness::board::every::for_boards;
+use crate::harness::board::readback;
+use crate::harness::board::readback::Readback;
+use crate::harness::board::synthetic::Synthetic;
 use crate::harness::disk;
-use crate::harness::every_board::for_boards;
-use crate::harness::fixture::run;
-use crate::harness::readback;
-use crate::harness::readback::Readback;
-use crate::harness::synthetic::Synthetic;
+use crate::harness::tools::run;
 use skiff_image::board::Proof;
 
 /// The boot loaders, by board, made once.

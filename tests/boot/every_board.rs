@@ -7,13 +7,13 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
+use crate::harness::board::every::{case_name, cases, for_every_board};
+use crate::harness::board::readback;
+use crate::harness::board::readback::Readback;
+use crate::harness::board::synthetic::Synthetic;
 use crate::harness::disk;
-use crate::harness::every_board::{case_name, cases, for_every_board};
-use crate::harness::fixture::run;
 use crate::harness::golden;
-use crate::harness::readback;
-use crate::harness::readback::Readback;
-use crate::harness::synthetic::Synthetic;
+use crate::harness::tools::run;
 use serde_json::Value;
 use skiff_image::board::{Blob, Board};
 use skiff_image::value::{Arch, ByteSize};

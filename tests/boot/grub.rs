@@ -6,8 +6,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::harness::fixture::{output, run, temporary};
+use crate::harness::board::output;
 use crate::harness::tools::{command, oracle};
+use crate::harness::tools::{run, temporary};
 use skiff_image::board::{Board, DescriptorSource, NoFamilies};
 use skiff_image::boot::grub::{self, Core};
 use skiff_image::error::{Error, ErrorKind};

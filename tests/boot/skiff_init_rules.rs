@@ -22,8 +22,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::harness::fixture::{run, temporary};
 use crate::harness::tools::{command, oracle};
+use crate::harness::tools::{run, temporary};
 use choice::{Choice, devices_to_grow, inits, stated_digest};
 use cmdline::{Argument, last, parse};
 use failure::Failure;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use crate::harness::fixture::{run, skiff_image, temporary};
 use crate::harness::loopdev::LoopDevice;
 use crate::harness::tools::{command, oracle};
+use crate::harness::tools::{run, skiff_image, temporary};
 use serde_json::{Value, json};
 use skiff_image::event::{Event, Listener, Phase, Silent};
 use skiff_image::flash::summary::{Operation, Spent};

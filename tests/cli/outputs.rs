@@ -9,11 +9,11 @@ use std::process::Command;
 
 use crate::harness::disk;
 use crate::harness::disk::{SECTOR, bytes, check_ext4};
-use crate::harness::fixture;
 use crate::harness::loopdev::LoopDevice;
 use crate::harness::privilege;
 use crate::harness::project;
 use crate::harness::project::{Project, expect_failure, succeed};
+use crate::harness::tools;
 use crate::harness::tools::{command, oracle};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -724,7 +724,7 @@ fn a_partition_has_a_filesystem_only_when_all_of_it_is_there() {
     if disk::oracles("a_partition_has_a_filesystem_only_when_all_of_it_is_there", &["e2fsck", "dumpe2fs"]) {
         let mut bytes = vec![0; 16 << 20];
         partition.read_at(&mut bytes, 0).expect("memory");
-        let file = fixture::temporary();
+        let file = tools::temporary();
         fs::write(file.path().join("system.img"), bytes).unwrap();
         assert_eq!(check_ext4(&file.path().join("system.img")), "SYS");
     }

@@ -59,7 +59,7 @@ fn told(tree: &Tree, root: &Path) -> String {
 fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = channel();
     std::thread::spawn(move || sender.send(work()));
-    receiver.recv_timeout(Duration::from_secs(120)).expect("it comes back")
+    receiver.recv_timeout(Duration::from_secs(600)).expect("it comes back")
 }
 
 #[test]
@@ -170,7 +170,11 @@ fn a_file_that_changes_while_it_is_read_is_whole_or_named() {
         std::thread::sleep(Duration::from_millis(10 * u64::from(letter % 4)));
     });
     let mut named = 0;
-    for _ in 0..30 {
+    // As often as it takes until one of them was caught, on a busy machine.
+    for round in 0..3000 {
+        if round >= 30 && named > 0 {
+            break;
+        }
         let tree = scanned(directory.path());
         let layout = squashfs::layout(&tree, &options("lz4")).expect("a layout");
         let memory = Memory::new(layout.size_bound());
@@ -187,7 +191,7 @@ fn a_file_that_changes_while_it_is_read_is_whole_or_named() {
             }
         }
     }
-    assert!(named > 0, "30 readings of a file that always changes");
+    assert!(named > 0, "readings of a file that always changes");
 }
 
 #[test]

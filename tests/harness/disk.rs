@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::SeekFrom;
 use serde_json::Value;
 
-use super::fixture::run;
+use super::tools::run;
 use super::tools::{command, oracle, unmount};
 
 /// Bytes of a sector in the numbers of [`Entry`].

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::machine;
 use super::tools::{command, oracle};
 
 /// An attached loop device; detached when it is dropped.
@@ -43,15 +44,13 @@ impl LoopDevice {
         if !allowed(test) {
             return None;
         }
-        let output = command("losetup")
-            .args(["--find", "--show"])
-            .args(options)
-            .arg(file.path())
-            .output()
-            .expect("losetup runs");
-        assert!(output.status.success(), "losetup: {}", String::from_utf8_lossy(&output.stderr));
-        let path = String::from_utf8(output.stdout).expect("a path").trim().into();
+        let path = attach(file.path(), options);
         Some(LoopDevice { path, file })
+    }
+
+    /// The path as text.
+    pub fn name(&self) -> &str {
+        self.path.to_str().expect("a plain name")
     }
 
     /// The bytes behind the device, as they are in the backing file.
@@ -62,7 +61,31 @@ impl LoopDevice {
 
 impl Drop for LoopDevice {
     fn drop(&mut self) {
+        let _lease = machine::loop_devices();
+        remove_partitions(&self.path);
         let _ = command("losetup").arg("--detach").arg(&self.path).status();
+    }
+}
+
+/// Attaches a file to a free loop device, which has no partitions but those of the file.
+pub fn attach(file: &Path, options: &[&str]) -> PathBuf {
+    let _lease = machine::loop_devices();
+    let output = command("losetup").args(["--find", "--show"]).args(options).arg(file).output();
+    let output = output.expect("losetup runs");
+    assert!(output.status.success(), "losetup: {}", String::from_utf8_lossy(&output.stderr));
+    let path = PathBuf::from(String::from_utf8(output.stdout).expect("a path").trim());
+    if !options.contains(&"--partscan") {
+        remove_partitions(&path);
+    }
+    path
+}
+
+/// Removes what `addpart` or `partx` made of a device: it outlives the file that was attached.
+fn remove_partitions(device: &Path) {
+    let name = device.file_name().and_then(|name| name.to_str()).expect("a plain name");
+    for entry in std::fs::read_dir(Path::new("/sys/block").join(name)).into_iter().flatten().flatten() {
+        let partition = std::fs::read_to_string(entry.path().join("partition"));
+        let _ = partition.map(|number| command("delpart").arg(device).arg(number.trim()).output());
     }
 }
 

@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, SECTOR};
-use super::fixture::run;
 use super::tools::command;
+use super::tools::run;
 
 /// The FAT volume in partition `number` as mtools want to be told.
 pub fn fat(image: &Path, number: usize) -> String {

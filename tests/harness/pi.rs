@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::fixture::run;
 use super::medium::fat;
 use super::qemu::Machine;
 use super::tools::command;
+use super::tools::run;
 
 /// A model, as far as its firmware and QEMU tell it from others.
 pub struct Model {

@@ -2,9 +2,13 @@
 //! program itself, run inside the directory so that messages have short names.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::SystemTime;
+
+use super::tools::{write, write_script};
+use super::{disk, toy_buildroot};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_skiff-image");
@@ -14,25 +18,30 @@ pub const INPUTS: [&str; 8] =
 /// The image that is composed, and what belongs to it.
 pub const NAMES: [&str; 3] = ["disk.img", "disk.img.bmap", "disk.img.manifest.json"];
 
-/// A project directory, gone when it is dropped.
+/// A project directory, gone when it is dropped. Beside it is room for what is not the project's.
 pub struct Project {
     directory: tempfile::TempDir,
+    /// Name of the project in the directory.
+    name: &'static str,
+    /// What the program finds in its environment, besides what it needs to start.
+    variables: &'static [(&'static str, &'static str)],
 }
 
 impl Project {
-    /// `output/`, `configs/demo/site`, `boards/demo/board.toml` and an empty `out/`.
+    /// The demo: `output/`, `configs/demo/site`, `boards/demo/board.toml` and an empty `out/`.
     pub fn new() -> Project {
-        Project::fill(tempfile::tempdir().expect("a temporary directory can be made"))
+        Project::demo_in(tempfile::tempdir().expect("a temporary directory can be made"))
     }
 
     /// The same below `parent`.
     pub fn below(parent: &Path) -> Project {
         fs::create_dir_all(parent).unwrap();
-        Project::fill(tempfile::tempdir_in(parent).expect("a temporary directory can be made"))
+        Project::demo_in(tempfile::tempdir_in(parent).expect("a temporary directory can be made"))
     }
 
-    fn fill(directory: tempfile::TempDir) -> Project {
-        let project = Project { directory };
+    fn demo_in(directory: tempfile::TempDir) -> Project {
+        let variables = &[("SOURCE_DATE_EPOCH", "1700000000"), ("SKIFF_CACHE", "off")];
+        let project = Project { directory, name: "", variables };
         skiff_image::demo::write(&project.path("")).unwrap();
         // Smaller than the demo, because it is composed over and over.
         for large in ["images/Image", "target/usr/bin/app", "target/usr/share/model.bin"] {
@@ -45,16 +54,62 @@ impl Project {
         project
     }
 
+    /// An empty directory.
+    pub fn bare() -> Project {
+        Project { directory: tempfile::tempdir().expect("a directory"), name: "", variables: &[] }
+    }
+
+    /// `project/` with one layer `a/b` that makes the pretend Buildroot in `toy/` an AArch64 system. Nothing says when.
+    pub fn to_configure() -> Project {
+        Project::to_configure_in("project")
+    }
+
+    /// The same with another name of the project.
+    pub fn to_configure_in(name: &'static str) -> Project {
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let project = Project { directory, name, variables: &[] };
+        toy_buildroot::make(&project.beside("toy"));
+        project.write("configs/a/b/buildroot/base", "BR2_aarch64=y\n");
+        project
+    }
+
+    /// The same with a program and a kernel, and a time.
+    pub fn to_compile() -> Project {
+        let project =
+            Project { variables: &[("SOURCE_DATE_EPOCH", "1577934245")], ..Project::to_configure() };
+        let system = "BR2_aarch64=y\nBR2_PACKAGE_HELLO=y\nBR2_LINUX_KERNEL=y\n";
+        project.write("configs/a/b/buildroot/base", system);
+        project
+    }
+
+    /// The project root.
+    pub fn root(&self) -> PathBuf {
+        self.path("")
+    }
+
     /// A path of the project.
     pub fn path(&self, name: &str) -> PathBuf {
+        self.beside(self.name).join(name)
+    }
+
+    /// A path beside the project.
+    pub fn beside(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Writes a file, with the directories that lead to it.
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
+        write(&self.path(name), bytes);
+    }
+
+    /// Writes a shell script, ready to be run.
+    pub fn script(&self, name: &str, text: &str) {
+        write_script(&self.path(name), &format!("#!/bin/sh\n{text}"));
+    }
+
+    /// Reads a file.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// Removes a file.
@@ -77,40 +132,80 @@ impl Project {
     /// The program, run in the project, with no variable of this process but those it needs to start.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.args(args).current_dir(self.directory.path()).env_clear();
+        command.args(args).current_dir(self.root()).env_clear();
         for kept in ["PATH", "TMPDIR"] {
             std::env::var_os(kept).map(|value| command.env(kept, value));
         }
-        command.env("SOURCE_DATE_EPOCH", "1700000000").env("SKIFF_CACHE", "off");
+        // The directory may be in a checkout.
+        command.env("GIT_CEILING_DIRECTORIES", self.directory.path());
+        command.envs(self.variables.iter().copied());
         command
     }
 
-    /// The program with the inputs of the project.
+    /// The program with the inputs of the demo.
     pub fn with_inputs(&self, verb: &[&str], more: &[&str]) -> Command {
         self.command(&[verb, &INPUTS, more].concat())
     }
 
-    /// `assemble` to `out/disk.img`.
+    /// `assemble` of the demo to `out/disk.img`.
     pub fn assemble(&self, more: &[&str]) -> Command {
         self.with_inputs(&["assemble", "--out", "out/disk.img"], more)
     }
 
-    /// Every path of the project with its length.
+    /// A verb with the toy and the layer.
+    pub fn verb(&self, verb: &str, more: &[&str]) -> Command {
+        self.command(&[&[verb, "--buildroot", "../toy", "--config", "a/b"], more].concat())
+    }
+
+    /// `configure` with the toy and the layer.
+    pub fn configure(&self) -> Command {
+        self.verb("configure", &[])
+    }
+
+    /// `compile` with the toy and the layer.
+    pub fn compile(&self, more: &[&str]) -> Command {
+        self.verb("compile", more)
+    }
+
+    /// A symbol of the effective configuration.
+    pub fn effective(&self, symbol: &str) -> Option<String> {
+        let text = self.read("workspaces/default/.config");
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(symbol)?.strip_prefix('='));
+        values.next().map(String::from)
+    }
+
+    /// Every path below a directory of the project, with its length.
     pub fn listing(&self, name: &str) -> BTreeMap<PathBuf, u64> {
         let mut found = BTreeMap::new();
-        list(&self.path(name), &mut found);
+        walk(&self.path(name), &mut |path, metadata| _ = found.insert(path, metadata.len()));
         found
+    }
+
+    /// When each file below a directory of the project was changed, but locks.
+    pub fn times(&self, name: &str) -> BTreeMap<PathBuf, SystemTime> {
+        let mut found = BTreeMap::new();
+        walk(&self.path(name), &mut |path, metadata| {
+            if !metadata.is_dir() && !path.ends_with("lock") {
+                found.insert(path, metadata.modified().expect("a time"));
+            }
+        });
+        found
+    }
+
+    /// Modes, contents and links of all below a directory of the project.
+    pub fn contents(&self, name: &str) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+        disk::contents(&self.path(name))
     }
 }
 
-fn list(directory: &Path, found: &mut BTreeMap<PathBuf, u64>) {
+fn walk(directory: &Path, visit: &mut impl FnMut(PathBuf, Metadata)) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let metadata = path.symlink_metadata().unwrap();
         if metadata.is_dir() {
-            list(&path, found);
+            walk(&path, visit);
         }
-        found.insert(path, metadata.len());
+        visit(path, metadata);
     }
 }
 

@@ -3,16 +3,14 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Condvar, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
+use super::machine::{self, Lease};
 use super::tools::command;
 
 /// The slowest boot seen on a loaded machine with two cores took 66 seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Virtual machines that run at once; each keeps one core busy.
-const AT_ONCE: usize = 2;
 
 /// What the init of the fixtures prints when everything is mounted, and when something is not.
 const OK: &str = "SKIFF-BOOT-OK ";
@@ -60,9 +58,9 @@ impl Machine {
         self.with(["-drive", &drive, "-device", &format!("{device},drive=disk")])
     }
 
-    /// Switches it on, as soon as fewer than [`AT_ONCE`] others run.
+    /// Switches it on, as soon as there is a place.
     pub fn start(&self) -> Running {
-        let slot = Slot::take();
+        let place = machine::virtual_machine();
         let mut child = program(&self.qemu)
             .args(&self.args)
             .stdin(Stdio::piped())
@@ -71,7 +69,7 @@ impl Machine {
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}; run fixtures/install-oracles", self.qemu));
         let console = listen(child.stdout.take().expect("stdout is piped"));
-        Running { child, console, text: String::new(), started: Instant::now(), _slot: slot }
+        Running { child, console, text: String::new(), started: Instant::now(), _place: place }
     }
 
     /// Boots the same medium twice: the partition `persist` keeps between them what was written to it.
@@ -123,7 +121,7 @@ pub struct Running {
     console: mpsc::Receiver<Vec<u8>>,
     text: String,
     started: Instant,
-    _slot: Slot,
+    _place: Lease,
 }
 
 impl Running {
@@ -224,29 +222,5 @@ impl Drop for Running {
         // It may have powered off by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// The right to keep a core busy.
-struct Slot;
-
-static RUNNING: Mutex<usize> = Mutex::new(0);
-static ONE_ENDED: Condvar = Condvar::new();
-
-impl Slot {
-    fn take() -> Slot {
-        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut running = ONE_ENDED
-            .wait_while(running, |running| *running >= AT_ONCE)
-            .unwrap_or_else(PoisonError::into_inner);
-        *running += 1;
-        Slot
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        ONE_ENDED.notify_one();
     }
 }

@@ -1,11 +1,11 @@
 //! A root directory with the base system's scripts, entered in mount and host name namespaces of its own.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::loopdev::LoopDevice;
-use super::tools::command;
+use super::tools::{command, write_script};
 
 /// What a script of the sandbox said.
 pub struct Said {
@@ -43,8 +43,10 @@ impl Sandbox {
         for layer in ["skiff/standard"].iter().chain(layers) {
             let overlay =
                 Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(layer).join("root_overlay");
-            for top in ["etc", "opt"] {
-                copy(&overlay.join(top), &sandbox.path(top));
+            for top in ["etc", "opt"].into_iter().filter(|top| overlay.join(top).is_dir()) {
+                // Not by this process: what it has open for writing cannot be run.
+                let copied = command("cp").arg("-rT").arg(overlay.join(top)).arg(sandbox.path(top)).status();
+                assert!(copied.is_ok_and(|status| status.success()), "{}", overlay.display());
             }
         }
         sandbox.write("etc/skiff/swap.env", "DISABLE_ZRAM=true\nDISABLE_SWAPFILE=true\n");
@@ -64,8 +66,7 @@ impl Sandbox {
 
     /// A file that can be run.
     pub fn write_script(&self, path: &str, text: &str) {
-        self.write(path, &format!("#!/bin/sh\n{text}\n"));
-        fs::set_permissions(self.path(path), fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(&self.path(path), &format!("#!/bin/sh\n{text}\n"));
     }
 
     /// A board's hook that chooses a device for persist, and a directory of it for what lies beside the system.
@@ -100,18 +101,9 @@ impl Sandbox {
     }
 }
 
-/// Copies a tree; files that can be run stay so.
-fn copy(from: &Path, to: &Path) {
-    let Ok(entries) = fs::read_dir(from) else { return };
-    fs::create_dir_all(to).unwrap();
-    for entry in entries.map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
+/// A label that no other run of the tests has on this machine; at most 8 bytes of `name` fit into ext4.
+pub fn label(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
 }
 
 /// A medium with one ext4 filesystem of this label.

@@ -1,5 +1,5 @@
 //! A web server on loopback that answers as a test wants it to, and remembers what it was asked.
-#![allow(dead_code)] // benches and unit tests use it too
+#![allow(dead_code)] // unit tests include it, too
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

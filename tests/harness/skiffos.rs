@@ -1,5 +1,4 @@
 //! SkiffOS' own tree, whose scripts are what ours is compared with. It is named by SKIFFOS_TREE and never part of this.
-#![allow(dead_code)] // benches and unit tests use it too
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -8,11 +8,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::configured::{Configured, write};
-use crate::harness::project::{expect_failure, json, run, succeed};
+use crate::harness::project::{Project, expect_failure, json, run, succeed};
 #[cfg(feature = "network")]
 use crate::harness::server::{Server, answer, whole};
 use crate::harness::tools::oracle;
+use crate::harness::tools::write;
 use crate::harness::toy_buildroot;
 use crate::harness::toy_buildroot::KCONFIG;
 use skiff_image::buildroot::source::{Pin, Places, Source, TreeDigest};
@@ -59,7 +59,7 @@ fn digest(entries: &BTreeMap<String, String>) -> String {
 }
 
 /// Pins the tree as it is.
-fn pin(project: &Configured, tree: &Path, url: &str) {
+fn pin(project: &Project, tree: &Path, url: &str) {
     let entries = digests(tree);
     let mut text =
         format!("version = \"2026.05.1\"\nurl = \"{url}\"\ndigest = \"{}\"\n\n[entries]\n", digest(&entries));
@@ -79,7 +79,7 @@ fn a_tree_that_is_not_the_pinned_one_is_told() {
     if !oracle("buildroot_source", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     let toy = project.beside("toy");
     with_program_and_link(&toy);
     pin(&project, &toy, "https://example.org/b.tar.xz");
@@ -136,7 +136,7 @@ fn the_nearest_tree_is_taken() {
     if !oracle("buildroot_source", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     expect_failure(
         &mut project.command(&CONFIGURE),
         1,
@@ -177,7 +177,7 @@ fn the_nearest_tree_is_taken() {
 
 #[test]
 fn a_pin_must_be_right() {
-    let project = Configured::new();
+    let project = Project::to_configure();
     let said = |message: &str| {
         expect_failure(
             &mut project.configure(),
@@ -200,7 +200,7 @@ fn a_pin_must_be_right() {
 }
 
 /// An archive of the toy, made by tar, as a release is.
-fn archive(project: &Configured, compression: &str) -> PathBuf {
+fn archive(project: &Project, compression: &str) -> PathBuf {
     let tree = project.beside("buildroot-2026.05.1");
     if !tree.exists() {
         toy_buildroot::make(&tree);
@@ -219,7 +219,7 @@ fn a_release_is_unpacked_and_found() {
         return;
     }
     for compression in ["--xz", "--gzip", "--no-auto-compress"] {
-        let project = Configured::new();
+        let project = Project::to_configure();
         let archive = archive(&project, compression);
         pin(&project, &project.beside("buildroot-2026.05.1"), "https://example.org/b.tar.xz");
         let fetch = || project.command(&["fetch", "--from", archive.to_str().unwrap()]);
@@ -241,7 +241,7 @@ fn a_release_is_unpacked_and_found() {
 
 #[test]
 fn an_archive_that_is_not_the_release_leaves_nothing() {
-    let project = Configured::new();
+    let project = Project::to_configure();
     let archive = archive(&project, "--gzip");
     pin(&project, &project.beside("toy"), "https://example.org/b.tar.xz");
     let name = archive.to_str().unwrap().to_owned();
@@ -307,7 +307,7 @@ fn with_name(mut header: tar::Header, path: &str) -> Vec<u8> {
 #[cfg(feature = "network")]
 #[test]
 fn a_release_comes_from_its_address() {
-    let project = Configured::new();
+    let project = Project::to_configure();
     let bytes = fs::read(archive(&project, "--gzip")).unwrap();
     let server = Server::start(move |_, request| match request.path.as_str() {
         "/b.tar.xz" => whole(&bytes),
@@ -345,7 +345,7 @@ fn the_series_is_applied_to_a_copy() {
     if !oracle("buildroot_source", KCONFIG) || !oracle("buildroot_source", "patch") {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     let toy = project.beside("toy");
     with_program_and_link(&toy);
     let before = digests(&toy);
@@ -385,7 +385,7 @@ fn the_series_is_applied_to_a_copy() {
 
 #[test]
 fn patching_can_be_interrupted() {
-    let project = Configured::new();
+    let project = Project::to_configure();
     project.write("buildroot/patches/1.patch", "");
     let workspace = Workspace::for_name(&project.root(), "default").unwrap();
     let interrupt = Interrupt::default();

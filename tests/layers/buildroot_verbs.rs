@@ -3,14 +3,13 @@
 use std::fs;
 use std::process::Command;
 
-use crate::harness::built::Built;
-use crate::harness::project::{json, run, succeed};
+use crate::harness::project::{Project, json, run, succeed};
 use crate::harness::tools::oracle;
 use crate::harness::toy_buildroot::KCONFIG;
 use serde_json::json;
 
 /// `buildroot GOAL` whose editor runs these lines in the directory of the configuration.
-fn edit(built: &Built, goal: &str, lines: &str) -> Command {
+fn edit(built: &Project, goal: &str, lines: &str) -> Command {
     built.script("edit.sh", lines);
     let mut command = built.verb("buildroot", &[goal]);
     command.env("TOY_MENUCONFIG", format!("sh {}", built.path("edit.sh").display()));
@@ -18,7 +17,7 @@ fn edit(built: &Built, goal: &str, lines: &str) -> Command {
 }
 
 /// A symbol of the effective configuration.
-fn effective(built: &Built, symbol: &str) -> Option<String> {
+fn effective(built: &Project, symbol: &str) -> Option<String> {
     let text = built.read("workspaces/default/.config");
     text.lines().find_map(|line| line.strip_prefix(symbol)?.strip_prefix('=')).map(str::to_owned)
 }
@@ -28,7 +27,7 @@ fn what_make_prints_and_how_it_ends_is_passed_on() {
     if !oracle("what_make_prints_and_how_it_ends_is_passed_on", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     let (stdout, _) = succeed(&mut built.verb("buildroot", &["-s", "print-version"]));
     assert_eq!(stdout, "2026.05.1\n");
     let (_, stderr, code) = run(&mut built.command(&["buildroot", "no-such-goal", "X=1"]));
@@ -41,7 +40,7 @@ fn edits_are_kept_through_configures_and_further_edits() {
     if !oracle("edits_are_kept_through_configures_and_further_edits", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     let delta = "overrides/workspaces/default/buildroot/zz-buildroot-menuconfig-delta";
     let name = "sed -i 's/^BR2_TARGET_GENERIC_HOSTNAME=.*/BR2_TARGET_GENERIC_HOSTNAME=\"a b\"/' .config";
     let (_, stderr) = succeed(&mut edit(&built, "menuconfig", name));
@@ -81,7 +80,7 @@ fn edits_of_the_kernel_are_kept_too() {
     if !oracle("edits_of_the_kernel_are_kept_too", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     built.write("start", "CONFIG_A=y\nCONFIG_B=m\n");
     let lines =
         "sed -i '/CONFIG_B/d' .config\necho '# CONFIG_B is not set' >>.config\necho CONFIG_C=7 >>.config";
@@ -107,7 +106,7 @@ fn settings_of_the_kernel_that_were_dropped_are_told_when_it_is_built() {
     if !oracle("settings_of_the_kernel_that_were_dropped_are_told_when_it_is_built", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     built.write("configs/a/b/kernel/base", "CONFIG_A=y\nCONFIG_GONE=y\n");
     built.write("made", "CONFIG_A=y\n");
     let mut compile = built.compile(&["--quiet"]);
@@ -125,7 +124,7 @@ fn layers_are_part_of_the_legal_info() {
     if !oracle("layers_are_part_of_the_legal_info", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     built.write("configs/a/b/metadata/description", "a board\n");
     built.write("configs/a/b/root_overlay/etc/motd", "hi\n");
     built.write("overrides/kernel_patches/1.patch", "");

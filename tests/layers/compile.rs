@@ -4,8 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::built::Built;
-use crate::harness::project::{expect_failure, json, run, succeed};
+use crate::harness::project::{Project, expect_failure, json, run, succeed};
 use crate::harness::tools::oracle;
 use crate::harness::toy_buildroot::KCONFIG;
 use rustix::process::Pid;
@@ -36,7 +35,7 @@ fn a_system_is_built_once_and_told_as_it_goes() {
     if !oracle("a_system_is_built_once_and_told_as_it_goes", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     let (stdout, stderr) = succeed(&mut built.compile(&[]));
     let first = stdout.lines().next().unwrap();
     assert!(first.starts_with("workspace default is built: version 0, ") && first.ends_with(" s"), "{first}");
@@ -96,7 +95,7 @@ fn a_failure_is_told_with_its_package_and_its_lines() {
     if !oracle("a_failure_is_told_with_its_package_and_its_lines", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     built.write("configs/a/b/buildroot/more", "BR2_PACKAGE_BROKEN=y\n");
     let compile = || {
         let mut compile = built.compile(&["--quiet"]);
@@ -143,14 +142,14 @@ fn an_interrupted_build_goes_on() {
     if !oracle("an_interrupted_build_goes_on", KCONFIG) {
         return;
     }
-    let whole = Built::new();
+    let whole = Project::to_compile();
     let slow = "BR2_PACKAGE_SLOW=y\n";
     whole.write("configs/a/b/buildroot/more", slow);
     let begun = Instant::now();
     succeed(&mut whole.compile(&["--quiet"]));
     let time = begun.elapsed();
 
-    let built = Built::new();
+    let built = Project::to_compile();
     built.write("configs/a/b/buildroot/more", slow);
     for attempt in 0..20_u32 {
         if attempt % 4 == 0 {
@@ -175,7 +174,7 @@ fn an_interrupted_build_goes_on() {
 }
 
 /// The make of a build, if it runs: the leader of a process group.
-fn make_of(built: &Built) -> Option<Pid> {
+fn make_of(built: &Project) -> Option<Pid> {
     let output = built.path("workspaces/default").canonicalize().unwrap_or_default();
     let output = format!("O={}", output.display());
     let mut processes = fs::read_dir("/proc").unwrap().flatten();
@@ -187,7 +186,7 @@ fn make_of(built: &Built) -> Option<Pid> {
 }
 
 /// Until it has ended, which a killed program cannot wait for.
-fn wait_for_make(built: &Built) {
+fn wait_for_make(built: &Project) {
     let begun = Instant::now();
     while make_of(built).is_some() {
         assert!(begun.elapsed() < Duration::from_secs(60), "make was not told");
@@ -200,7 +199,7 @@ fn an_interruption_is_told_and_ends_all_that_runs() {
     if !oracle("an_interruption_is_told_and_ends_all_that_runs", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     built.write("configs/a/b/buildroot/more", "BR2_PACKAGE_SLOW=y\n");
     let mut compile = built.compile(&["--verbose", "--events", "events"]);
     compile.env("TOY_SLOW", "1000").stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -247,7 +246,7 @@ fn a_layer_can_say_what_is_built() {
     if !oracle("a_layer_can_say_what_is_built", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     built.write("configs/a/b/metadata/buildtarget", "target-finalize\n");
     let script = built.path("workspaces/.config_default/post_build.sh").display().to_string();
     let (_, stderr) = succeed(&mut built.compile(&[]));
@@ -259,7 +258,7 @@ fn a_layer_can_say_what_is_built() {
 
 #[test]
 fn what_cannot_be_built_is_told() {
-    let built = Built::new();
+    let built = Project::to_compile();
     let mut bare = built.command(&["compile", "--buildroot", "../toy"]);
     expect_failure(
         &mut bare,
@@ -299,7 +298,7 @@ fn a_system_states_its_version_and_the_date_of_its_sources() {
     if !oracle(test, KCONFIG) || !oracle(test, "git") {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     // As the base hook of SkiffOS, with a clock and a host.
     built.script(
         "configs/a/b/hooks/pre.sh",
@@ -345,7 +344,7 @@ fn version_and_date_are_those_of_the_checkout() {
     if !oracle(test, KCONFIG) || !oracle(test, "git") {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");
         git.arg("-C").arg(built.root()).args(["-c", "user.name=a", "-c", "user.email=a@b"]).args(arguments);

@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::configured::{Configured, write};
 use crate::harness::project;
+use crate::harness::project::Project;
 use crate::harness::project::{expect_failure, json, run, succeed};
 use crate::harness::tools;
 use crate::harness::tools::oracle;
+use crate::harness::tools::{write, write_script};
 use crate::harness::toy_buildroot::KCONFIG;
 use serde_json::json;
 
@@ -21,7 +22,7 @@ fn what_layers_ask_for_is_configured_once() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     project.write("configs/a/b/kernel/base", "CONFIG_X=y\n# CONFIG_Y is not set");
     let (stdout, stderr) = succeed(&mut project.configure());
     let (root, toy) = (project.root(), project.beside("toy"));
@@ -81,7 +82,7 @@ fn only_what_changes_is_written() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     project.write("configs/a/b/kernel/base", "CONFIG_X=y\n");
     project.write("configs/a/b/busybox/base", "CONFIG_Z=y\n");
     succeed(&mut project.configure());
@@ -106,7 +107,7 @@ fn buildroot_is_told_where_the_parts_of_layers_are() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     project.write("configs/a/b/buildroot/more", "BR2_LINUX_KERNEL=y\nBR2_TARGET_UBOOT=y\nBR2_CCACHE=y\n");
     project.write("configs/a/b/metadata/dependencies", "a/c");
     for layer in ["a/b", "a/c"] {
@@ -166,7 +167,7 @@ fn images_of_buildroot_are_left_out_unless_they_are_wanted() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     project.write("configs/a/b/buildroot/output", "BR2_TARGET_ROOTFS_CPIO=y\nBR2_TARGET_ROOTFS_TAR=y\n");
     let (_, stderr) = succeed(&mut project.configure());
     assert_eq!(
@@ -189,7 +190,7 @@ fn what_layers_set_without_effect_is_told() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     project.write(
         "configs/a/b/buildroot/own",
         "BR2_GLOBAL_PATCH_DIR=\"g\"\nBR2_LINUX_KERNEL_PATCH=\"k\"\nBR2_TARGET_UBOOT_PATCH=\"u\"\n\
@@ -237,7 +238,7 @@ fn later_runs_need_no_flags() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     write(&project.beside("extra/x/y/buildroot/z"), "BR2_PACKAGE_HELLO=y\n");
     write(&project.beside("own/buildroot/z"), "BR2_PACKAGE_SLOW=y\n");
     let mut first =
@@ -296,7 +297,7 @@ impl Two for (String, String, i32) {
 
 #[test]
 fn what_is_remembered_must_be_right() {
-    let project = Configured::new();
+    let project = Project::to_configure();
     let file = "workspaces/.config_default/selection.json";
     project.write(file, "{\n  \"format\": 1,\n  \"chain\": 3\n}\n");
     let hint = format!("hint: remove `{file}` and configure again with the chain of layers");
@@ -330,8 +331,8 @@ fn the_time_of_the_last_commit_is_remembered_where_none_is_given() {
     if !oracle("configure", KCONFIG) || !oracle("configure", "git") {
         return;
     }
-    let project = Configured::new();
-    let used = |project: &Configured| {
+    let project = Project::to_configure();
+    let used = |project: &Project| {
         succeed(&mut project.configure());
         let text = project.read("workspaces/.config_default/selection.json");
         serde_json::from_str::<serde_json::Value>(&text).unwrap()["used"]["source_date_epoch"].clone()
@@ -351,7 +352,7 @@ fn the_time_of_the_last_commit_is_remembered_where_none_is_given() {
 
 #[test]
 fn what_cannot_be_remembered_is_told() {
-    let project = Configured::new();
+    let project = Project::to_configure();
     let odd = project.beside("extra").join(OsStr::from_bytes(b"\xff"));
     fs::create_dir_all(&odd).unwrap();
     expect_failure(
@@ -369,7 +370,7 @@ fn a_workspace_of_skiffos_goes_on() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     fs::rename(project.beside("toy"), project.path("buildroot")).unwrap();
     write(&project.beside("extra/x/y/buildroot/z"), "BR2_PACKAGE_HELLO=y\n");
     project.write(
@@ -426,7 +427,7 @@ BR2_ROOTFS_POST_BUILD_SCRIPT=\"REPLACEME_FINAL_CONFIG_DIR/pre_build.sh\"
 BR2_ROOTFS_USERS_TABLES=\"REPLACEME_FINAL_CONFIG_DIR/users\"
 ";
 
-fn external(project: &Configured, layer: &str, name: &str) {
+fn external(project: &Project, layer: &str, name: &str) {
     project.write(&format!("{layer}/buildroot_ext/external.desc"), &format!("name: {name}\n"));
     project.write(&format!("{layer}/buildroot_ext/external.mk"), "");
     project.write(
@@ -440,7 +441,7 @@ fn layers_at_paths_that_buildroot_cannot_take_are_reached_by_links() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     let odd = "../ex tra@#&$'\":%";
     let layer = format!("{odd}/x/y");
     external(&project, &layer, "ODD");
@@ -474,7 +475,7 @@ fn a_project_or_buildroot_at_such_a_path_is_told() {
     for (name, character) in
         [("a b", "' '"), ("a@b", "'@'"), ("a#b", "'#'"), ("a&b", "'&'"), ("a'b", r"'\''")]
     {
-        let project = Configured::named(name);
+        let project = Project::to_configure_in(name);
         let root = project.root();
         expect_failure(
             &mut project.configure(),
@@ -485,7 +486,7 @@ fn a_project_or_buildroot_at_such_a_path_is_told() {
             ),
         );
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     let elsewhere = project.beside("an output");
     fs::create_dir(&elsewhere).unwrap();
     fs::create_dir(project.path("workspaces")).unwrap();
@@ -498,7 +499,7 @@ fn a_project_or_buildroot_at_such_a_path_is_told() {
             elsewhere.display()
         ),
     );
-    let project = Configured::new();
+    let project = Project::to_configure();
     let tree = project.beside("to:y");
     fs::rename(project.beside("toy"), &tree).unwrap();
     expect_failure(
@@ -516,7 +517,7 @@ fn external_trees_are_checked() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     let ext = project.path("configs/a/b/buildroot_ext");
     external(&project, "configs/a/b", "ONE");
     fs::remove_file(ext.join("external.mk")).unwrap();
@@ -563,7 +564,7 @@ fn external_trees_are_checked() {
 
 #[test]
 fn patches_of_one_name_are_told() {
-    let project = Configured::new();
+    let project = Project::to_configure();
     for patch in ["configs/a/b/kernel_patches/fix.patch", "overrides/kernel_patches/series"] {
         project.write(patch, "# in order\nfix.patch -p1\n");
     }
@@ -584,7 +585,7 @@ fn another_version_of_buildroot_needs_another_workspace() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     succeed(&mut project.configure());
     let makefile = fs::read_to_string(project.beside("toy/Makefile")).unwrap();
     write(&project.beside("toy/Makefile"), &makefile.replace("2026.05.1", "2026.08"));
@@ -592,7 +593,7 @@ fn another_version_of_buildroot_needs_another_workspace() {
     assert_eq!(json(&mut project.configure())["made"], "changed");
     write(&project.beside("toy/Makefile"), &makefile);
     project.write("workspaces/default/build/hello-2.12/.stamp_built", "");
-    let refused = |project: &Configured| {
+    let refused = |project: &Project| {
         expect_failure(
             &mut project.configure(),
             4,
@@ -612,11 +613,10 @@ fn another_version_of_buildroot_needs_another_workspace() {
 }
 
 /// A configure that does not end before it is told to.
-fn slow(project: &Configured, workspace: &str) -> Child {
+fn slow(project: &Project, workspace: &str) -> Child {
     let script = project.beside("slow");
     let begun = project.beside(&format!("begun-{workspace}"));
-    write(&script, "#!/bin/sh\n: >\"$BEGUN\"\nsleep 100\n");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    write_script(&script, "#!/bin/sh\n: >\"$BEGUN\"\nsleep 100\n");
     let mut command = project.configure();
     command.args(["--workspace", workspace]).env("CONF", &script).env("BEGUN", &begun);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -640,7 +640,7 @@ fn two_runs_exclude_each_other_and_an_ended_one_is_made_up_for() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     let child = slow(&project, "default");
     expect_failure(
         &mut project.configure(),
@@ -676,8 +676,8 @@ fn a_run_that_is_killed_at_any_moment_is_made_up_for() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
-    let all = |project: &Configured, number: u32| {
+    let project = Project::to_configure();
+    let all = |project: &Project, number: u32| {
         external(project, "configs/a/b", "ONE");
         project.write("configs/a/b/buildroot/more", &format!("BR2_PACKAGE_OF_ONE=y\nBR2_JLEVEL={number}\n"));
         project.write("configs/a/b/kernel/base", &format!("CONFIG_X={number}\n"));
@@ -720,7 +720,7 @@ fn workspaces_are_configured_side_by_side() {
     if !oracle("configure", KCONFIG) || !oracle("configure", "patch") {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     let diff =
         "--- a/package/hello.sh\n+++ b/package/hello.sh\n@@ -1 +1,2 @@\n+# patched\n echo \"hello at $1\"\n";
     project.write("buildroot/patches/1.patch", diff);
@@ -743,7 +743,7 @@ fn an_edit_by_hand_is_told_and_kept() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     succeed(&mut project.configure());
     let config = project.read("workspaces/default/.config");
     let edited = config.replace("# BR2_PACKAGE_HELLO is not set", "BR2_PACKAGE_HELLO=y") + "# remark\n";
@@ -771,7 +771,7 @@ fn what_make_says_is_shown_when_it_fails() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     external(&project, "configs/a/b", "ONE");
     project.write("configs/a/b/buildroot_ext/Config.in", "no such thing\n");
     let (stdout, stderr, code) = run(&mut project.configure());
@@ -795,7 +795,7 @@ fn what_did_not_become_effective_is_told() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     project.write(
         "configs/a/b/buildroot/more",
         "BR2_PACKAGE_HELLO_COLORS=y\nBR2_PACKAGE_HELO=y\nBR2_TARGET_ROOTFS_CPIO_LZ4=y\nBR2_x86_64=y\nBR2_aarch64=y\n",
@@ -829,7 +829,7 @@ fn changed_compiler_flags_have_the_compiler_built_again() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     let stamps = [".stamp_built", ".stamp_configured", ".stamp_host_installed", ".stamp_installed"];
     let build = || {
         for stamp in stamps.iter().chain(&[".stamp_extracted"]) {
@@ -854,7 +854,7 @@ fn changed_compiler_flags_have_the_compiler_built_again() {
 
 #[test]
 fn a_file_where_a_directory_belongs_is_told() {
-    let project = Configured::new();
+    let project = Project::to_configure();
     for name in ["workspaces/default", "workspaces/.config_default", "workspaces"] {
         project.write(name, "");
         for mut command in [project.configure(), project.command(&["clean", "--yes"])] {
@@ -879,7 +879,7 @@ fn a_workspace_is_removed_with_what_belongs_to_it() {
     if !oracle("configure", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     let (stdout, _) = succeed(&mut project.command(&["clean"]));
     assert_eq!(stdout, "workspace default: there is nothing to remove\n");
     succeed(&mut project.configure());
@@ -927,7 +927,7 @@ fn who_is_asked_has_to_say_yes() {
     if !oracle("who_is_asked_has_to_say_yes", "script") || !oracle("who_is_asked_has_to_say_yes", KCONFIG) {
         return;
     }
-    let project = Configured::new();
+    let project = Project::to_configure();
     succeed(&mut project.configure());
     let answer = |answer: &str| {
         let line = format!("'{}' clean", project::PROGRAM);
@@ -952,7 +952,7 @@ fn who_is_asked_has_to_say_yes() {
 
 #[test]
 fn what_is_no_workspace_is_not_removed() {
-    let project = Configured::new();
+    let project = Project::to_configure();
     let config = project.path("workspaces/.config_default");
     fs::create_dir_all(project.beside("kept")).unwrap();
     fs::create_dir(project.path("workspaces")).unwrap();
@@ -995,7 +995,7 @@ fn a_real_buildroot_is_configured() {
         );
         return;
     };
-    let project = Configured::new();
+    let project = Project::to_configure();
     for part in ["configs", "buildroot"] {
         let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(part);
         let copied = Command::new("cp").arg("-r").arg(from).arg(project.root()).status();

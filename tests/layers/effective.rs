@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::project::{PROGRAM, expect_failure, json, succeed};
+use crate::harness::project::{Project, expect_failure, json, succeed};
 use crate::harness::skiffos::skiffos_tree;
 use crate::harness::tools::oracle;
 use skiff_image::buildroot::config::Config;
@@ -52,76 +52,51 @@ const LEGACY: &str = "config BR2_LEGACY\n\tbool\n\
     config BR2_PACKAGE_GONE\n\tbool \"gone has been removed\"\n\tselect BR2_LEGACY\n";
 
 /// A project with a source tree that Kconfig reads, in `br`.
-struct MadeUp {
-    directory: tempfile::TempDir,
+fn made_up() -> Project {
+    let made_up = Project::bare();
+    made_up.write("br/Config.in", CONFIG_IN);
+    made_up.write("br/package/Config.in", PACKAGES);
+    made_up.write("br/Config.in.legacy", LEGACY);
+    made_up.write(
+        "workspaces/default/.br2-external.in.menus",
+        "config BR2_EXTERNAL_MADE_PATH\n\tstring\n\tdefault \"../external\"\n\
+         source \"$BR2_EXTERNAL_MADE_PATH/Config.in\"\n",
+    );
+    made_up.write(
+        "external/Config.in",
+        "config BR2_EXTERNAL_TOOL\n\tbool \"of an external tree\"\n\tdepends on BR2_PACKAGE_TOOL\n",
+    );
+    made_up.write("configs/a/first/metadata/description", "the first");
+    made_up.write("configs/a/second/metadata/dependencies", "a/first");
+    made_up
 }
 
-impl MadeUp {
-    fn new() -> MadeUp {
-        let made_up = MadeUp { directory: tempfile::tempdir().unwrap() };
-        made_up.write("br/Config.in", CONFIG_IN);
-        made_up.write("br/package/Config.in", PACKAGES);
-        made_up.write("br/Config.in.legacy", LEGACY);
-        made_up.write(
-            "workspaces/default/.br2-external.in.menus",
-            "config BR2_EXTERNAL_MADE_PATH\n\tstring\n\tdefault \"../external\"\n\
-             source \"$BR2_EXTERNAL_MADE_PATH/Config.in\"\n",
-        );
-        made_up.write(
-            "external/Config.in",
-            "config BR2_EXTERNAL_TOOL\n\tbool \"of an external tree\"\n\tdepends on BR2_PACKAGE_TOOL\n",
-        );
-        made_up.write("configs/a/first/metadata/description", "the first");
-        made_up.write("configs/a/second/metadata/dependencies", "a/first");
-        made_up
-    }
+fn config_command(made_up: &Project, more: &[&str]) -> Command {
+    made_up.command(&[&["config"], more, &["--config", "a/second"]].concat())
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
+fn layers(made_up: &Project) -> Vec<Layer> {
+    resolved(&made_up.root(), "a/second")
+}
 
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
-        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
-        fs::write(self.path(name), text).unwrap();
-    }
+fn request(made_up: &Project) -> Merged {
+    Merged::from_fragments(&fragment::read(&layers(made_up), Kind::Buildroot).unwrap())
+}
 
-    fn config(&self, more: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        for (name, _) in
-            std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SKIFF_"))
-        {
-            command.env_remove(name);
-        }
-        command.arg("config").args(more).args(["--config", "a/second"]).current_dir(self.directory.path());
-        command
+/// Lets Kconfig read what the layers ask for.
+fn configure(made_up: &Project) -> Config {
+    made_up.write("defconfig", request(made_up).text());
+    let output = made_up.path("workspaces/default");
+    let mut conf = Command::new("kconfig-conf");
+    conf.args(["--defconfig=../defconfig", "Config.in"]).current_dir(made_up.path("br"));
+    conf.env("CONFIG_", "").env("HOSTARCH", "x86_64").env("BR2_VERSION", "1").env("BR2_BASE_DIR", &output);
+    for file in ["AUTOHEADER", "AUTOCONFIG", "TRISTATE"] {
+        conf.env(format!("KCONFIG_{file}"), made_up.path(file));
     }
-
-    fn layers(&self) -> Vec<Layer> {
-        resolved(self.directory.path(), "a/second")
-    }
-
-    fn request(&self) -> Merged {
-        Merged::from_fragments(&fragment::read(&self.layers(), Kind::Buildroot).unwrap())
-    }
-
-    /// Lets Kconfig read what the layers ask for.
-    fn configure(&self) -> Config {
-        self.write("defconfig", self.request().text());
-        let output = self.path("workspaces/default");
-        let mut conf = Command::new("kconfig-conf");
-        conf.args(["--defconfig=../defconfig", "Config.in"]).current_dir(self.path("br"));
-        conf.env("CONFIG_", "")
-            .env("HOSTARCH", "x86_64")
-            .env("BR2_VERSION", "1")
-            .env("BR2_BASE_DIR", &output);
-        for file in ["AUTOHEADER", "AUTOCONFIG", "TRISTATE"] {
-            conf.env(format!("KCONFIG_{file}"), self.path(file));
-        }
-        let made = conf.env("KCONFIG_CONFIG", output.join(".config")).output().expect("kconfig-conf starts");
-        let said = [made.stdout, made.stderr].concat();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&said));
-        Config::parse(&fs::read_to_string(output.join(".config")).unwrap())
-    }
+    let made = conf.env("KCONFIG_CONFIG", output.join(".config")).output().expect("kconfig-conf starts");
+    let said = [made.stdout, made.stderr].concat();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&said));
+    Config::parse(&fs::read_to_string(output.join(".config")).unwrap())
 }
 
 fn registry(root: &Path) -> Registry {
@@ -141,13 +116,13 @@ fn what_is_asked_for_and_effective_is_no_difference() {
     if !oracle(test, "kconfig-conf") {
         return;
     }
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     made_up.write("configs/a/first/buildroot/base", FIRST);
     let more = "BR2_JLEVEL=5\nBR2_START=0x0040\nBR2_PACKAGE_LIB_PATH=\"a \\\"b\\\" \\\\ c\"\nBR2_PACKAGE_LIB_MORE=y # yes\n\
                 BR2_EXTERNAL_TOOL=y\n# BR2_PACKAGE_OLD is not set\n# BR2_arm is not set\n";
     made_up.write("configs/a/second/buildroot/base", more);
-    made_up.configure();
-    let (stdout, stderr) = succeed(&mut made_up.config(&["diff", "--buildroot", "br"]));
+    configure(&made_up);
+    let (stdout, stderr) = succeed(&mut config_command(&made_up, &["diff", "--buildroot", "br"]));
     assert_eq!((stdout.as_str(), stderr.as_str()), ("0 of 11 settings are not effective\n", ""));
 }
 
@@ -156,14 +131,14 @@ fn every_reason_is_told_with_its_place() {
     if !oracle("every_reason_is_told_with_its_place", "kconfig-conf") {
         return;
     }
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     made_up.write("configs/a/first/buildroot/base", FIRST);
     let more = "# BR2_PACKAGE_LIB is not set\nBR2_PACKAGE_TOLO=y\nBR2_PACKAGE_OLD=y\nBR2_PACKAGE_GONE=y\n\
                 BR2_THREADS=n\nBR2_JLEVEL=many\n# BR2_PACKAGE_LIB_PATH is not set\nBR2_NOTHING_LIKE_IT=y\n";
     made_up.write("configs/a/second/buildroot/base", more);
-    made_up.configure();
+    configure(&made_up);
     let at = "configs/a/second/buildroot/base";
-    let (stdout, _) = succeed(&mut made_up.config(&["diff", "--buildroot", "br"]));
+    let (stdout, _) = succeed(&mut config_command(&made_up, &["diff", "--buildroot", "br"]));
     assert_eq!(
         stdout,
         format!(
@@ -183,7 +158,7 @@ fn every_reason_is_told_with_its_place() {
              8 of 12 settings are not effective\n"
         )
     );
-    let document = json(&mut made_up.config(&["diff", "--buildroot", "br"]));
+    let document = json(&mut config_command(&made_up, &["diff", "--buildroot", "br"]));
     assert_eq!(document.as_array().unwrap().len(), 8);
     assert_eq!(
         document[7],
@@ -201,13 +176,13 @@ fn choices_and_dependencies_that_do_not_hold_are_told() {
     if !oracle("choices_and_dependencies_that_do_not_hold_are_told", "kconfig-conf") {
         return;
     }
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     made_up.write("configs/a/first/buildroot/base", FIRST);
     let more = "BR2_arm=y\n# BR2_GLIBC is not set\nBR2_PACKAGE_LIB_PATH=\"/opt\"\nBR2_EXTERNAL_TOOL=y\n";
     made_up.write("configs/a/second/buildroot/base", more);
-    made_up.configure();
+    configure(&made_up);
     let (first, second) = ("configs/a/first/buildroot/base", "configs/a/second/buildroot/base");
-    let diff = |made_up: &MadeUp| succeed(&mut made_up.config(&["diff", "--buildroot", "br"])).0;
+    let diff = |made_up: &Project| succeed(&mut config_command(made_up, &["diff", "--buildroot", "br"])).0;
     assert_eq!(
         diff(&made_up),
         format!(
@@ -225,7 +200,7 @@ fn choices_and_dependencies_that_do_not_hold_are_told() {
                 BR2_PACKAGE_LIB_MORE=y\n";
     made_up.write("configs/a/second/buildroot/base", more);
     made_up.write("configs/a/first/buildroot/base", "");
-    made_up.configure();
+    configure(&made_up);
     assert_eq!(
         diff(&made_up),
         format!(
@@ -242,14 +217,14 @@ fn what_a_later_layer_turned_off_is_told_from_what_is_missing() {
     if !oracle("what_a_later_layer_turned_off_is_told_from_what_is_missing", "kconfig-conf") {
         return;
     }
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     let base =
         "BR2_PACKAGE_IMAGE=y\nBR2_PACKAGE_IMAGE_LZ4=y\nBR2_PACKAGE_USB=y\nBR2_x86_64=y\nBR2_PACKAGE_BIOS=y\n";
     made_up.write("configs/a/first/buildroot/base", base);
     made_up.write("configs/a/second/buildroot/base", "# BR2_PACKAGE_IMAGE is not set\nBR2_arm=y\n");
-    let config = made_up.configure();
+    let config = configure(&made_up);
     let (first, second) = ("configs/a/first/buildroot/base", "configs/a/second/buildroot/base");
-    let (stdout, _) = succeed(&mut made_up.config(&["diff", "--buildroot", "br"]));
+    let (stdout, _) = succeed(&mut config_command(&made_up, &["diff", "--buildroot", "br"]));
     assert_eq!(
         stdout,
         format!(
@@ -263,7 +238,7 @@ fn what_a_later_layer_turned_off_is_told_from_what_is_missing() {
         )
     );
     let definitions = Definitions::for_buildroot(&made_up.path("br"), &made_up.path("workspaces/default"));
-    let dropped = compare(&made_up.request(), &config, &definitions);
+    let dropped = compare(&request(&made_up), &config, &definitions);
     let lost: Vec<&str> =
         dropped.iter().filter(|one| !one.is_override()).map(|one| one.symbol.as_str()).collect();
     assert_eq!(lost, ["BR2_PACKAGE_USB"]);
@@ -272,14 +247,14 @@ fn what_a_later_layer_turned_off_is_told_from_what_is_missing() {
 /// What does not follow from the files: a `.config` that somebody edited, and members that nobody asked for.
 #[test]
 fn a_config_that_was_edited_is_not_explained() {
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     made_up.write("configs/a/first/buildroot/base", "BR2_PACKAGE_LIB_PATH=\"/opt\"\nBR2_x86_64=y\n");
     made_up
         .write("workspaces/default/.config", "BR2_PACKAGE_LIB=y\nBR2_PACKAGE_LIB_PATH=\"/usr\"\nBR2_arm=y\n");
     made_up
         .write("workspaces/default/Makefile", format!("MAKEARGS := -C {}\n", made_up.path("br").display()));
     let at = "configs/a/first/buildroot/base";
-    let (stdout, _) = succeed(&mut made_up.config(&["diff"]));
+    let (stdout, _) = succeed(&mut config_command(&made_up, &["diff"]));
     assert_eq!(
         stdout,
         format!(
@@ -289,7 +264,7 @@ fn a_config_that_was_edited_is_not_explained() {
         )
     );
     let dropped = compare(
-        &made_up.request(),
+        &request(&made_up),
         &Config::parse("BR2_arm=y\n"),
         &Definitions::for_buildroot(&made_up.path("br"), &made_up.path("workspaces/default")),
     );
@@ -298,7 +273,7 @@ fn a_config_that_was_edited_is_not_explained() {
 
 #[test]
 fn a_setting_is_explained() {
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     made_up.write("configs/a/first/buildroot/base", "BR2_JLEVEL=1\nBR2_PACKAGE_LIB_PATH=\"/a\"\n");
     made_up.write("configs/a/second/buildroot/10", "\nBR2_JLEVEL=2\n");
     made_up.write("configs/a/second/buildroot/9", "BR2_JLEVEL=3\n");
@@ -311,7 +286,8 @@ fn a_setting_is_explained() {
     let set = format!(
         "BR2_JLEVEL\n  {first}: 1 (a/first, overridden)\n  {ten}: 2 (a/second, overridden)\n  {nine}: 3 (a/second, wins)\n"
     );
-    let explain = |symbol: &str| succeed(&mut made_up.config(&["explain", symbol, "--buildroot", "br"])).0;
+    let explain =
+        |symbol: &str| succeed(&mut config_command(&made_up, &["explain", symbol, "--buildroot", "br"])).0;
     assert_eq!(explain("BR2_JLEVEL"), format!("{set}  not configured yet\n"));
     made_up.write("workspaces/default/.config", "BR2_JLEVEL=3\nBR2_arm=y\n");
     assert_eq!(explain("BR2_JLEVEL"), format!("{set}  workspaces/default/.config: 3 (effective)\n"));
@@ -326,19 +302,19 @@ fn a_setting_is_explained() {
          because it depends on `BR2_PACKAGE_LIB`, which is `n`\n  hint: set `BR2_PACKAGE_LIB` too\n"
     );
     made_up.write("configs/a/first/buildroot/path", "BR2_HERE=\"SKIFF_CONFIG_ROOT/file\"\n");
-    let here = made_up.directory.path().canonicalize().unwrap().join("configs/a/first/file");
+    let here = made_up.root().canonicalize().unwrap().join("configs/a/first/file");
     assert!(explain("BR2_HERE").contains(&format!("path:1: \"{}\" (a/first, wins)\n", here.display())));
-    let document = json(&mut made_up.config(&["explain", "BR2_JLEVEL", "--buildroot", "br"]));
+    let document = json(&mut config_command(&made_up, &["explain", "BR2_JLEVEL", "--buildroot", "br"]));
     assert_eq!(document["assignments"][2]["file"], "configs/a/second/buildroot/9");
     assert_eq!(document["effective"]["value"], "3");
     assert_eq!(document["difference"], serde_json::Value::Null);
     expect_failure(
-        &mut made_up.config(&["explain", "BR2_JLEVLE"]),
+        &mut config_command(&made_up, &["explain", "BR2_JLEVLE"]),
         1,
         "error: no layer of the chain sets `BR2_JLEVLE`\nhint: did you mean `BR2_JLEVEL`?",
     );
     expect_failure(
-        &mut made_up.config(&["explain", "BR2_SOMETHING_ELSE"]),
+        &mut config_command(&made_up, &["explain", "BR2_SOMETHING_ELSE"]),
         1,
         "error: no layer of the chain sets `BR2_SOMETHING_ELSE`\nhint: `skiff-image config list` shows all settings",
     );
@@ -346,7 +322,7 @@ fn a_setting_is_explained() {
 
 #[test]
 fn settings_of_what_buildroot_builds_are_explained_from_their_own_files() {
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     made_up.write("configs/a/first/kernel/base", "CONFIG_WIFI=m\nCONFIG_CHIP=y\n");
     made_up.write("configs/a/first/uboot/base", "CONFIG_BOOTDELAY=0\n");
     made_up.write("configs/a/second/busybox/base", "CONFIG_ASH=y\n");
@@ -366,7 +342,8 @@ fn settings_of_what_buildroot_builds_are_explained_from_their_own_files() {
     );
     made_up.write(&format!("{output}/build/linux-headers-6.12/.config"), "CONFIG_WIFI=m\n");
     made_up.write(&format!("{output}/build/busybox-1.36.1/.config"), "CONFIG_ASH=y\n");
-    let explain = |arguments: &[&str]| succeed(&mut made_up.config(&[&["explain"], arguments].concat())).0;
+    let explain =
+        |arguments: &[&str]| succeed(&mut config_command(&made_up, &[&["explain"], arguments].concat())).0;
     assert_eq!(
         explain(&["CONFIG_WIFI"]),
         format!(
@@ -386,10 +363,10 @@ fn settings_of_what_buildroot_builds_are_explained_from_their_own_files() {
         explain(&["CONFIG_BOOTDELAY", "--uboot"]),
         "CONFIG_BOOTDELAY\n  configs/a/first/uboot/base:1: 0 (a/first, wins)\n  not configured yet\n"
     );
-    let (stdout, _) = succeed(&mut made_up.config(&["diff", "--kernel"]));
+    let (stdout, _) = succeed(&mut config_command(&made_up, &["diff", "--kernel"]));
     assert!(stdout.contains("`CONFIG_CHIP=y` is dropped: no such symbol\n"), "{stdout}");
     expect_failure(
-        &mut made_up.config(&["diff", "--uboot"]),
+        &mut config_command(&made_up, &["diff", "--uboot"]),
         1,
         "error: U-Boot is not configured in the workspace `default`\n\
          hint: it is configured when it is built: `skiff-image compile`",
@@ -398,10 +375,10 @@ fn settings_of_what_buildroot_builds_are_explained_from_their_own_files() {
 
 #[test]
 fn settings_are_listed_and_lines_that_set_nothing_are_told() {
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     made_up.write("configs/a/first/buildroot/base", "BR2_JLEVEL=1\nBR2_x86_64=y\n BR2_arm=y\nPACKAGE=y\n");
     made_up.write("configs/a/second/buildroot/base", "BR2_JLEVEL=2\n");
-    let (stdout, stderr) = succeed(&mut made_up.config(&["list"]));
+    let (stdout, stderr) = succeed(&mut config_command(&made_up, &["list"]));
     let (first, second) = ("configs/a/first/buildroot/base", "configs/a/second/buildroot/base");
     assert_eq!(
         stdout,
@@ -413,17 +390,17 @@ fn settings_are_listed_and_lines_that_set_nothing_are_told() {
             "warning: {first}:3:2: `BR2_arm=y` sets nothing\nwarning: {first}:4:1: `PACKAGE=y` sets nothing\n"
         )
     );
-    let document = json(&mut made_up.config(&["list"]));
+    let document = json(&mut config_command(&made_up, &["list"]));
     assert_eq!(document[0]["overridden"][0]["value"], "1");
     made_up.write(first, "BR2_JLEVEL=1\n");
     expect_failure(
-        &mut made_up.config(&["diff"]),
+        &mut config_command(&made_up, &["diff"]),
         1,
         "error: Buildroot is not configured in the workspace `default`\nhint: run `skiff-image configure` first",
     );
     made_up.write("workspaces/default/.config", "");
     expect_failure(
-        &mut made_up.config(&["diff"]),
+        &mut config_command(&made_up, &["diff"]),
         1,
         "error: it is not known which Buildroot the workspace `default` was configured from\n\
          hint: give its source tree by `--buildroot`",
@@ -434,9 +411,10 @@ fn settings_are_listed_and_lines_that_set_nothing_are_told() {
 fn fragments_that_cannot_be_read_are_told() {
     let belongs = "hint: Buildroot's symbols belong in buildroot/, those of Linux in kernel/, of U-Boot in uboot/, of \
                    BusyBox in busybox/";
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     let at = "configs/a/first";
-    let fails = |arguments: &[&str], said: &str| expect_failure(&mut made_up.config(arguments), 1, said);
+    let fails =
+        |arguments: &[&str], said: &str| expect_failure(&mut config_command(&made_up, arguments), 1, said);
 
     made_up.write(&format!("{at}/kernel/base"), "CONFIG_A=y\n# BR2_JLEVEL is not set\n");
     let said = format!(
@@ -463,7 +441,7 @@ fn fragments_that_cannot_be_read_are_told() {
 
 #[test]
 fn what_configure_added_is_part_of_the_request() {
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     let at = "configs/a/first/buildroot/base";
     made_up.write(at, "BR2_PACKAGE_IMAGE=y\nBR2_PACKAGE_IMAGE_LZ4=y\n");
     made_up.write(
@@ -471,7 +449,8 @@ fn what_configure_added_is_part_of_the_request() {
         "\n# a/first: buildroot/base\nBR2_JLEVEL=1\n\n# skiff-image\n# BR2_PACKAGE_IMAGE is not set\nBR2_PATH=\"x\"\n",
     );
     made_up.write("workspaces/default/.config", "BR2_arm=y\n");
-    let (stdout, _) = succeed(&mut made_up.config(&["explain", "BR2_PACKAGE_IMAGE", "--buildroot", "br"]));
+    let (stdout, _) =
+        succeed(&mut config_command(&made_up, &["explain", "BR2_PACKAGE_IMAGE", "--buildroot", "br"]));
     assert_eq!(
         stdout,
         format!(
@@ -479,7 +458,7 @@ fn what_configure_added_is_part_of_the_request() {
                workspaces/default/.config: not set (effective)\n"
         )
     );
-    let (stdout, _) = succeed(&mut made_up.config(&["diff", "--buildroot", "br"]));
+    let (stdout, _) = succeed(&mut config_command(&made_up, &["diff", "--buildroot", "br"]));
     assert_eq!(
         stdout,
         format!(

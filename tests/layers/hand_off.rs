@@ -5,14 +5,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::harness::configured::{Configured, write};
-use crate::harness::project::{json, succeed};
+use crate::harness::project::{Project, json, succeed};
+use crate::harness::tools::write;
 use crate::harness::tools::{command, oracle};
 use crate::harness::toy_buildroot::KCONFIG;
 
 /// A system that is configured and compiled by the toy, with a layer from elsewhere, at a time of its own.
-fn compiled() -> Configured {
-    let project = Configured::new();
+fn compiled() -> Project {
+    let project = Project::to_configure();
     project.write("configs/virt/qemu/buildroot/system", "BR2_aarch64=y\nBR2_LINUX_KERNEL=y\n");
     let init = project.beside("more/site/first/root_overlay/sbin/init");
     write(&init, "#!/bin/sh\n");

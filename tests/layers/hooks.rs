@@ -6,13 +6,12 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::harness::built::Built;
-use crate::harness::project::{expect_failure, run, succeed};
+use crate::harness::project::{Project, expect_failure, run, succeed};
 use crate::harness::tools::oracle;
 use crate::harness::toy_buildroot::KCONFIG;
 
 /// Lines of the log that hooks of a layer printed.
-fn said(built: &Built, layer: &str) -> Vec<String> {
+fn said(built: &Project, layer: &str) -> Vec<String> {
     let log = built.read("workspaces/default/build.log");
     let prefix = format!("{layer}: ");
     log.lines().filter_map(|line| line.strip_prefix(&prefix)).map(str::to_owned).collect()
@@ -23,7 +22,7 @@ fn they_run_in_layer_order_with_what_skiffos_gives_them() {
     if !oracle("they_run_in_layer_order_with_what_skiffos_gives_them", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     built.write("configs/a/b/metadata/dependencies", "c/d\n");
     let order = "echo \"$SKIFF_CURRENT_CONF_DIR\" >>order\n";
     for layer in ["configs/c/d", "overrides", "overrides/workspaces/default"] {
@@ -62,7 +61,7 @@ fn one_that_fails_ends_the_build_and_is_named() {
     if !oracle("one_that_fails_ends_the_build_and_is_named", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     let hook = "configs/a/b/hooks/pre.sh";
     built.script(hook, "echo first\necho 'no such thing' >&2\nexit 3\n");
     built.script("overrides/hooks/pre.sh", ": >never\n");
@@ -126,7 +125,7 @@ fn one_that_hangs_is_ended_with_all_it_started() {
     if !oracle("one_that_hangs_is_ended_with_all_it_started", KCONFIG) {
         return;
     }
-    let built = Built::new();
+    let built = Project::to_compile();
     built.script("configs/a/b/hooks/post.sh", "sleep 1000 &\necho $! $$ >pids\necho waiting\nwait\n");
     let (_, stderr, code) = run(&mut built.compile(&["--quiet", "--hook-timeout", "1"]));
     let told = "error: hook `configs/a/b/hooks/post.sh` of layer `a/b` has not ended after 1 seconds, and was ended\n    \
@@ -142,7 +141,7 @@ fn one_that_hangs_is_ended_with_all_it_started() {
 
 #[test]
 fn without_a_workspace_there_is_nothing_to_run_in() {
-    let built = Built::new();
+    let built = Project::to_compile();
     let path = built.root().canonicalize().unwrap().join("workspaces/default");
     expect_failure(
         &mut built.command(&["hook", "pre", "--config", "a/b"]),
@@ -157,7 +156,7 @@ fn without_a_workspace_there_is_nothing_to_run_in() {
 
 #[test]
 fn called_alone_they_end_with_the_program_and_need_a_time_that_is_one() {
-    let built = Built::new();
+    let built = Project::to_compile();
     fs::create_dir_all(built.path("workspaces/default")).unwrap();
     built.script("configs/a/b/hooks/post.sh", "echo begun >begun\nsleep 1000\n");
     let post = || built.command(&["hook", "post", "--config", "a/b"]);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::project::{PROGRAM, expect_failure, json, run, succeed};
+use crate::harness::project::{PROGRAM, Project, expect_failure, json, run, succeed};
 use skiff_image::board::{self, Board, RootStyle};
 use skiff_image::layer::{Environment, Layer, Registry, Roots, discover};
 
@@ -238,69 +238,52 @@ fn every_boot_loader_that_a_descriptor_writes_is_built_or_known_to_be_brought() 
 }
 
 /// A project with one layer, and source trees that are made up.
-struct MadeUp {
-    directory: tempfile::TempDir,
+fn made_up() -> Project {
+    let made_up = Project::bare();
+    made_up.write("br/Config.in", "mainmenu \"Buildroot\"\nconfig BR2_GOOD\n\tbool \"good\"\n");
+    made_up.write("br/package/tool/Config.in.host", "menuconfig BR2_PACKAGE_HOST_TOOL\n");
+    made_up.write("br/package/tool/readme", "config BR2_PACKAGE_FALSE\n");
+    made_up.write(
+        "br/Config.in.legacy",
+        "config BR2_PACKAGE_OLD\n\tbool \"old was renamed\"\n\tselect BR2_LEGACY\nconfig BR2_PACKAGE_OLDER\n",
+    );
+    made_up.write("br/Makefile", "# Makefile\nexport BR2_VERSION := 2026.08\n");
+    made_up.write("linux/Kconfig", "source \"drivers/Kconfig\"\n");
+    made_up.write("linux/drivers/Kconfig.extra", "config GOOD\n\thelp\n\t  config it well\n");
+    made_up.write("uboot/Kconfig", "config BOOTDELAY\n");
+    made_up.write("buildroot/VERSION", "2026.08\n");
+    made_up.write("buildroot/package/own/Config.in", "config BR2_PACKAGE_OWN\n");
+    made_up.write("configs/a/b/buildroot_ext/Config.in", "config BR2_PACKAGE_OF_LAYER\n");
+    made_up
 }
 
-impl MadeUp {
-    fn new() -> MadeUp {
-        let made_up = MadeUp { directory: tempfile::tempdir().unwrap() };
-        made_up.write("br/Config.in", "mainmenu \"Buildroot\"\nconfig BR2_GOOD\n\tbool \"good\"\n");
-        made_up.write("br/package/tool/Config.in.host", "menuconfig BR2_PACKAGE_HOST_TOOL\n");
-        made_up.write("br/package/tool/readme", "config BR2_PACKAGE_FALSE\n");
-        made_up.write(
-            "br/Config.in.legacy",
-            "config BR2_PACKAGE_OLD\n\tbool \"old was renamed\"\n\tselect BR2_LEGACY\nconfig BR2_PACKAGE_OLDER\n",
-        );
-        made_up.write("br/Makefile", "# Makefile\nexport BR2_VERSION := 2026.08\n");
-        made_up.write("linux/Kconfig", "source \"drivers/Kconfig\"\n");
-        made_up.write("linux/drivers/Kconfig.extra", "config GOOD\n\thelp\n\t  config it well\n");
-        made_up.write("uboot/Kconfig", "config BOOTDELAY\n");
-        made_up.write("buildroot/VERSION", "2026.08\n");
-        made_up.write("buildroot/package/own/Config.in", "config BR2_PACKAGE_OWN\n");
-        made_up.write("configs/a/b/buildroot_ext/Config.in", "config BR2_PACKAGE_OF_LAYER\n");
-        made_up
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.directory.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn check(&self, more: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.args(["layers", "check"]).args(more).current_dir(self.directory.path());
-        for variable in ["SKIFF_CONFIG", "SKIFF_EXTRA_CONFIGS_PATH", "SKIFF_WORKSPACE"] {
-            command.env_remove(variable);
-        }
-        command
-    }
+fn check(made_up: &Project, more: &[&str]) -> Command {
+    made_up.command(&[&["layers", "check"], more].concat())
 }
 
 const TREES: [&str; 6] = ["--buildroot", "br", "--kernel", "linux", "--uboot", "uboot"];
 
 #[test]
 fn symbols_that_exist_are_all_right() {
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     let text =
         "BR2_GOOD=y\n# BR2_PACKAGE_HOST_TOOL is not set\nBR2_PACKAGE_OWN=\"x\"\nBR2_PACKAGE_OF_LAYER=y\n";
     made_up.write("configs/a/b/buildroot/base", text);
     made_up.write("configs/a/b/kernel/base", "# a remark\n\nCONFIG_GOOD=m\n");
     made_up.write("configs/a/b/uboot/base", "CONFIG_BOOTDELAY=0\n");
-    let (stdout, stderr) = succeed(&mut made_up.check(&TREES));
+    let (stdout, stderr) = succeed(&mut check(&made_up, &TREES));
     assert_eq!((stdout.as_str(), stderr.as_str()), ("6 settings in 3 fragments: ok\n", ""));
-    let document = json(&mut made_up.check(&TREES));
+    let document = json(&mut check(&made_up, &TREES));
     assert_eq!((&document["settings"], &document["findings"]), (&6.into(), &serde_json::json!([])));
 }
 
 #[test]
 fn every_kind_of_setting_that_would_be_ignored_is_told_with_its_place() {
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     let text = "BR2_GODO=y\n# BR2_PACKAGE_OLD is not set\nBR2_PACKAGE_OLDER=y\nCONFIG_GOOD=y\n  BR2_GOOD=y\nBR2_GOOD\n";
     made_up.write("configs/a/b/buildroot/10-base", text);
     made_up.write("configs/a/b/kernel/base", "CONFIG_GOOD=y\n# CONFIG_XYZ is not set\n");
-    let (stdout, stderr, code) = run(&mut made_up.check(&TREES));
+    let (stdout, stderr, code) = run(&mut check(&made_up, &TREES));
     let at = "configs/a/b/buildroot/10-base";
     assert_eq!(
         stdout,
@@ -333,7 +316,7 @@ fn every_kind_of_setting_that_would_be_ignored_is_told_with_its_place() {
 
 #[test]
 fn a_directory_that_is_no_source_tree_is_told() {
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     made_up.write("configs/a/b/metadata/description", "a layer\n");
     for (flag, tree, file) in [
         ("--buildroot", "Buildroot", "Config.in"),
@@ -341,7 +324,7 @@ fn a_directory_that_is_no_source_tree_is_told() {
         ("--uboot", "U-Boot", "Kconfig"),
     ] {
         expect_failure(
-            &mut made_up.check(&[flag, "configs"]),
+            &mut check(&made_up, &[flag, "configs"]),
             1,
             &format!(
                 "error: `configs` is not a source tree of {tree}: it has no `{file}`\n\
@@ -349,23 +332,23 @@ fn a_directory_that_is_no_source_tree_is_told() {
             ),
         );
     }
-    let (_, stderr, code) = run(&mut made_up.check(&[]));
+    let (_, stderr, code) = run(&mut check(&made_up, &[]));
     assert_eq!(code, 2, "{stderr}");
 }
 
 #[test]
 fn another_version_of_buildroot_is_told_and_a_chain_limits_the_check() {
-    let made_up = MadeUp::new();
+    let made_up = made_up();
     made_up.write("buildroot/VERSION", "2026.05.1\n");
     made_up.write("configs/a/b/buildroot/base", "BR2_GOOD=y\n");
     made_up.write("configs/a/c/buildroot/base", "BR2_GOD=y\n");
-    let (stdout, stderr) = succeed(&mut made_up.check(&["--config", "a/b", "--buildroot", "br"]));
+    let (stdout, stderr) = succeed(&mut check(&made_up, &["--config", "a/b", "--buildroot", "br"]));
     assert_eq!(stdout, "1 settings in 1 fragments: ok\n");
     assert_eq!(stderr, "warning: `br` is Buildroot 2026.08, the layers are made for 2026.05.1\n");
-    let (_, _, code) = run(&mut made_up.check(&["--buildroot", "br"]));
+    let (_, _, code) = run(&mut check(&made_up, &["--buildroot", "br"]));
     assert_eq!(code, 1);
     made_up.write("other/Config.in", "config BR2_GOD\n");
-    succeed(&mut made_up.check(&["--buildroot", "br", "--external", "other"]));
+    succeed(&mut check(&made_up, &["--buildroot", "br", "--external", "other"]));
 }
 
 /// The directory that a variable names; without it the test is skipped, visibly, and in CI too: trees of this size

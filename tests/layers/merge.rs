@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::harness::skiffos::{CHAINS, skiffos_copy, skiffos_environment, skiffos_tree};
-use crate::harness::tools::oracle;
+use crate::harness::tools::{oracle, write_script};
 use skiff_image::layer::fragment::{self, Fragment, FragmentVariables, Kind, lines};
 use skiff_image::layer::merge::Merged;
 use skiff_image::layer::{Layer, LayerOrigin};
@@ -268,10 +268,7 @@ fn layers(environment: &BTreeMap<String, String>) -> Vec<Layer> {
 /// Runs their scripts up to where they need Buildroot: its `make` is one that does nothing.
 fn configured_by_skiffos(environment: &BTreeMap<String, String>, root: &Path) -> PathBuf {
     let bin = root.join("fake-bin");
-    fs::create_dir_all(&bin).unwrap();
-    fs::write(bin.join("make"), "#!/bin/sh\n: >.config\n").unwrap();
-    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(bin.join("make"), executable).unwrap();
+    write_script(&bin.join("make"), "#!/bin/sh\n: >.config\n");
     fs::create_dir_all(&environment["BUILDROOT_DIR"]).unwrap();
     let mut script = Command::new("bash");
     script.arg("scripts/build_configs.sh").current_dir(root).env_clear().envs(environment);

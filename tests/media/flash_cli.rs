@@ -6,11 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::harness::board::{about, assemble, output};
 use crate::harness::disk::{Disk, Mount, SECTOR, bytes, check_ext4, contents, extract, oracles, read_fat};
-use crate::harness::fixture::{about, assemble, output, run, skiff_image, temporary};
 use crate::harness::loopdev::LoopDevice;
 use crate::harness::privilege;
 use crate::harness::tools::command;
+use crate::harness::tools::{run, skiff_image, temporary};
 use serde_json::Value;
 use skiff_image::bmap::Bmap;
 use skiff_image::manifest::Manifest;

@@ -9,11 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::harness::board::synthetic;
+use crate::harness::board::synthetic::{Synthetic, made_up};
 use crate::harness::disk::{Disk, check_ext4, contents, extract, oracles, read_fat};
-use crate::harness::fixture::{run, temporary};
-use crate::harness::synthetic;
-use crate::harness::synthetic::{Synthetic, made_up};
 use crate::harness::tools;
+use crate::harness::tools::{run, temporary};
 use media::{Medium, SECTOR};
 use skiff_image::board::Registry;
 

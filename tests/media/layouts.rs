@@ -6,12 +6,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::harness::board::output;
 use crate::harness::disk;
 use crate::harness::disk::{Disk, Mount, SECTOR, bytes, check_ext4, contents, oracles, read_fat};
-use crate::harness::fixture::{output, run, skiff_image, temporary};
 use crate::harness::loopdev::LoopDevice;
 use crate::harness::privilege;
 use crate::harness::tools::command;
+use crate::harness::tools::{run, skiff_image, temporary};
 
 const BOARD: &str = r#"
 description = "A board of a test"

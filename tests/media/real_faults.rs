@@ -9,10 +9,10 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use crate::harness::disk::oracles;
-use crate::harness::fixture::{skiff_image, temporary};
 use crate::harness::fuse;
 use crate::harness::fuse::{BlockDevice, CARD};
 use crate::harness::tools::command;
+use crate::harness::tools::{skiff_image, temporary};
 use serde_json::Value;
 use skiff_image::event::Silent;
 use skiff_image::flash::{Commit, FlashOptions};

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::harness::board::{assemble, output};
 use crate::harness::disk::oracles;
-use crate::harness::fixture::{assemble, output, run, skiff_image, temporary};
 use crate::harness::medium::{copy, fat, move_bytes, remove_from_ext4, remove_from_fat};
 use crate::harness::pi::{Model, PI_2, PI_3, PI_4};
 use crate::harness::qemu::{Machine, full};
 use crate::harness::tools::command;
+use crate::harness::tools::{run, skiff_image, temporary};
 
 /// Tools that look into a medium and change it.
 const TOOLS: [&str; 6] = ["sfdisk", "mcopy", "mdel", "debugfs", "fdtget", "fdtput"];

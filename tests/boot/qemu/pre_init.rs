@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::harness::fixture::{output, run};
+use crate::harness::board::output;
 use crate::harness::qemu::{Machine, Running};
 use crate::harness::tools::command;
+use crate::harness::tools::run;
 
 /// Loads what the kernel of Debian has as modules. Stands where a board's kernel has it built in.
 const LOAD: &str = r#"#!/bin/busybox sh

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::pre_init::{ext4, fat, image, initramfs, partitioned, put, skiff_init, start};
-use crate::harness::fixture::{run, temporary};
 use crate::harness::tools::{command, oracle};
+use crate::harness::tools::{run, temporary};
 
 /// Where SkiffOS' kernel command lines look for the program.
 const PROGRAM: &str = "boot/skiff-init/skiff-init-squashfs";

@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::harness::board::assemble;
 use crate::harness::disk::oracles;
-use crate::harness::fixture::{assemble, temporary};
 use crate::harness::medium::{copy, relabel_ext4, remove_from_ext4, remove_from_fat, spoil_in_fat};
 use crate::harness::qemu::{Machine, full};
+use crate::harness::tools::temporary;
 
 /// Tools that look into a medium and change it.
 const TOOLS: [&str; 4] = ["sfdisk", "mcopy", "mdel", "debugfs"];

@@ -10,11 +10,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::pre_init::{put, skiff_init};
+use crate::harness::board::{assemble, output};
 use crate::harness::disk::oracles;
-use crate::harness::fixture::{assemble, output, run, skiff_image, temporary};
 use crate::harness::medium::{copy, move_bytes, remove_from_ext4, rename_in_ext4};
 use crate::harness::qemu::Machine;
 use crate::harness::tools::command;
+use crate::harness::tools::{run, skiff_image, temporary};
 
 /// Tools that look into a medium and change it.
 const TOOLS: [&str; 4] = ["sfdisk", "debugfs", "dd", "qemu-system-x86_64"];

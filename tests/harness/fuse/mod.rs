@@ -4,7 +4,6 @@
 //!
 //! What reaches [`Target::write_at`] is what reached "the medium", and what [`Target::read_back`] answers is what
 //! the medium holds.
-#![allow(dead_code)] // benches and unit tests use it too
 
 pub mod killer;
 pub mod throttled;
@@ -12,7 +11,6 @@ pub mod throttled;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,6 +19,9 @@ use fuser::{
     INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry,
     ReplyOpen, ReplyWrite, Request, Session, WriteFlags,
 };
+
+use super::tools::command;
+use super::{loopdev, machine};
 use skiff_image::storage::{Target, TargetError};
 
 /// The only file.
@@ -85,35 +86,27 @@ impl BlockDevice {
 
 /// A loop device over `file` that does not cache it a second time.
 fn attach(file: &Path, options: Options) -> PathBuf {
-    let output = tool("losetup")
-        .args(["--find", "--show", "--direct-io=on", "--sector-size", &options.sector_size.to_string()])
-        .args(options.partitions.then_some("--partscan"))
-        .arg(file)
-        .output()
-        .expect("losetup runs");
-    assert!(output.status.success(), "losetup: {}", String::from_utf8_lossy(&output.stderr));
-    let path: PathBuf = String::from_utf8(output.stdout).expect("a path").trim().into();
+    let sector_size = options.sector_size.to_string();
+    let mut words = vec!["--direct-io=on", "--sector-size", &sector_size];
+    words.extend(options.partitions.then_some("--partscan"));
+    let path = loopdev::attach(file, &words);
     let name = path.file_name().expect("a device").to_str().expect("a plain name");
     let direct = std::fs::read_to_string(format!("/sys/block/{name}/loop/dio")).expect("the state of a loop");
     assert_eq!(direct.trim(), "1", "{} caches what is below it", path.display());
     path
 }
 
-fn tool(name: &str) -> Command {
-    let mut command = Command::new(name);
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
-    command
-}
-
 impl Drop for BlockDevice {
     fn drop(&mut self) {
-        let detached = tool("losetup").arg("--detach").arg(&self.path).status();
+        let lease = machine::loop_devices();
+        let detached = command("losetup").arg("--detach").arg(&self.path).status();
         assert!(detached.is_ok_and(|status| status.success()) || std::thread::panicking(), "losetup");
+        drop(lease);
         // A program that another test starts may hold a copy of every open file for a moment, and one that was killed
         // waits for a medium that hangs.
         let at = self.directory.take().expect("a mount point");
-        let unmount = || tool("umount").arg(at.path()).output().is_ok_and(|output| output.status.success());
+        let unmount =
+            || command("umount").arg(at.path()).output().is_ok_and(|output| output.status.success());
         let wait = || std::thread::sleep(Duration::from_millis(50));
         let done = (0..600)
             .inspect(|tries| {

@@ -4,8 +4,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use crate::harness::fixture::run;
 use crate::harness::tools::command;
+use crate::harness::tools::run;
 
 /// Bytes of a sector.
 pub const SECTOR: u64 = 512;

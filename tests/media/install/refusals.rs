@@ -9,9 +9,9 @@ use rustix::fs::FlockOperation;
 
 use super::media::{Format, Medium, part};
 use super::{TOOLS, synthetic};
+use crate::harness::board::synthetic::{Synthetic, made_up};
 use crate::harness::disk::{Mount, oracles};
 use crate::harness::loopdev::LoopDevice;
-use crate::harness::synthetic::{Synthetic, made_up};
 
 /// `install` of what there is for a board onto the `card.img` in its directory.
 fn install(synthetic: &Synthetic, options: &[&str]) -> Command {

@@ -13,7 +13,7 @@ use skiff_image::board::{
 };
 use skiff_image::value::Arch;
 
-use super::fixture::{run, skiff_image, temporary};
+use super::super::tools::{run, skiff_image, temporary};
 
 /// What `images/skiff-release` says.
 pub const VERSION: &str = "2026.08.1";

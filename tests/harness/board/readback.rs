@@ -11,10 +11,10 @@ use skiff_image::board::{
     Artifact, Blob, BlobSource, ContentSource, FilePlacement, Filesystem, Partition, Recipe, TableKind,
 };
 
-use super::disk::{Disk, SECTOR, bytes, check_ext4, contents, extract};
-use super::fixture::run;
+use super::super::disk::{Disk, SECTOR, bytes, check_ext4, contents, extract};
+use super::super::tools::command;
+use super::super::tools::run;
 use super::synthetic::{self, KERNEL, PARTUUID, Synthetic, filled};
-use super::tools::command;
 
 /// Programs that images are read with.
 pub const TOOLS: [&str; 13] = [
