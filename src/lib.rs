@@ -36,19 +36,23 @@
 //! of layers find the environment that SkiffOS gives them (`layer::environment`). [`process`] starts programs:
 //! Buildroot's make, git, and what layers bring; composing and flashing start none.
 //!
-//! [`stage`] gathers what a plan is about: the root tree, the artifacts, the trees of the partitions and the raw blobs.
-//! [`artifact`] composes images and boot texts, because a partition that holds them cannot be placed before their length
-//! is known; [`prepare`] measures the contents of the partitions, has [`plan`] compute the plan from the board and the
-//! sizes, and keeps what the steps are made of beside it. [`lint`] holds the layout against the rules of the board's
-//! boot ROM and boot loader, which are data as the boards are, before anything is decided to be right. [`manifest`] remembers what was written;
-//! [`inspect`] reads media with readers that share no code with the writers, names what is damaged, and tells that from
-//! what use changes. [`source`] is where the bytes of a medium come from, [`network`] what an address sends, [`device`]
-//! which disks there are, what speaks against writing them and what they hold now, [`recognize`] what a range of a medium
-//! is formatted with, [`readback`] whether a medium holds what was written and what wrong bytes say about it. [`event`] is
-//! how a run reports its progress, [`bmap`] says which blocks of an image matter. [`persist`] is what a medium knows before its first boot. [`install`] updates the system on a medium that has one. [`cache`] keeps compressed blocks between
-//! builds, here and in a store that machines share; it changes how long a build takes and nothing else. [`interrupt`]
-//! turns Ctrl-C into an error of the next write, [`storage::PowerCut`] lists every state in which a power cut can leave a
-//! medium. [`cli`] has one thin file for each verb, [`report`] prints.
+//! What the other modules are for:
+//!
+//! - [`project`] is what the user names: chosen layers, workspace, board and source. [`stage`] gathers what a plan is about:
+//!   the root tree, the trees of the partitions and the raw blobs. [`artifact`] composes, into temporary files, images and
+//!   boot texts whose length must be known before a partition can be placed; it is the only code before the plan that writes.
+//! - [`lint`] checks the layout against the rules of the board's boot ROM and boot loader, which are data as the boards are.
+//!   [`prepare`] measures the contents, has the plan made, and keeps the payloads beside it.
+//! - [`source`] is where the bytes of a medium come from, [`network`] reads addresses, [`device`] lists disks, what they hold,
+//!   and what speaks against writing them. [`recognize`] names the format of a range of a medium.
+//! - [`readback`] compares a medium with what was written and diagnoses wrong bytes. [`inspect`] reads media with readers that
+//!   share no code with the writers, names what is damaged, and separates it from changes of normal use.
+//! - [`event`] is the progress of a run, [`bmap`] the blocks of an image that matter, [`manifest`] the record of what was
+//!   written, [`persist`] the files for the first boot.
+//! - [`install`] updates the system on a medium that has one. [`cache`] keeps compressed blocks between builds, here and in a
+//!   store that machines share; it changes how long a build takes and nothing else.
+//! - [`interrupt`] turns Ctrl-C into an error of the next write. [`storage::PowerCut`] lists every state in which a power cut
+//!   can leave a medium. [`cli`] has one thin file for each verb; [`report`] prints.
 //!
 //! The modules, from the top down; each uses only those of lines below its own, which a test checks:
 //!
@@ -57,7 +61,7 @@
 //! install
 //! compose
 //! prepare
-//! lint
+//! lint project
 //! stage
 //! artifact report rootfs
 //! buildroot demo flash inspect plan
@@ -79,9 +83,8 @@
 //! - nothing but `report` and `main.rs` prints;
 //! - no board is named in Rust code: boards are data in `boards/`;
 //! - nothing but [`process`] starts a program;
-//! - no clock and no randomness: timestamps and the identity seed are inputs (only [`cache`] looks at the time, to know
-//!   what was not used for long, and how long a store is waited for; how long a medium is waited for and how long steps
-//!   take is measured, too, and [`flash::health`] says when a run ended);
+//! - no clock and no randomness: timestamps and the identity seed are inputs. Exceptions: [`cache`] looks at the age of its
+//!   blocks and has time-outs, waits for media and steps are measured, and [`flash::health`] records when a run ended;
 //! - a byte of a target is written once per run, and again only to mend what was read back wrong, so that what was meant
 //!   to be there is always known.
 
@@ -110,6 +113,7 @@ pub mod persist;
 pub mod plan;
 pub mod prepare;
 pub mod process;
+pub mod project;
 pub mod readback;
 pub mod recognize;
 #[doc(hidden)] // of the program, not of the library

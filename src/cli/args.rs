@@ -7,20 +7,19 @@ use clap::Args;
 
 use super::preseed_args::PreSeedArgs;
 use super::shell_word::quoted;
-use crate::board::{Board, Registry, TableKind};
+use crate::board::{Board, Registry};
 use crate::error::Result;
-use crate::fs::squashfs::Resources;
-use crate::layer::{self, Chain, Environment, Layer, Order, Roots};
+use crate::layer::{self, Chain, Order};
 use crate::persist::PreSeed;
 use crate::plan::KnownIds;
+use crate::project::{GivenChain, InputSelection, LayerSelection, PreparedInputs, TimestampFrom};
 use crate::report::Report;
-use crate::rootfs::{Output, RootInputs, RootTree, root_tree};
-use crate::stage::{Inputs, TemplateVariables};
-use crate::value::{Arch, Seed, Timestamp};
-use crate::workspace::{Selection, Workspace};
+use crate::rootfs::RootTree;
+use crate::stage::Inputs;
+use crate::value::{Arch, Timestamp};
 
-/// Time of all timestamps when `SOURCE_DATE_EPOCH` is not set: 1980-01-01, the earliest that FAT can hold.
-const DEFAULT_TIMESTAMP: Timestamp = 315_532_800;
+/// Flag that has the chain.
+const CONFIG_FLAG: &str = "--config";
 
 /// Inputs of what is composed. Without flags: the layer chain of the environment or of the workspace, its board, and the
 /// Buildroot output of the workspace.
@@ -115,118 +114,58 @@ impl BoardArgs {
 }
 
 impl LayerArgs {
-    /// All layers there are.
-    pub fn registry(&self) -> Result<layer::Registry> {
-        let asked = self.remembered()?.map(|selection| selection.asked).unwrap_or_default();
-        let extra = asked.extra.into_iter().map(|extra| (layer::EXTRA_VARIABLE.to_owned(), extra));
-        let remembered = asked.variables.into_iter().chain(extra);
-        let remembered = remembered.map(|(name, value)| (OsString::from(name), OsString::from(value)));
-        // What is set goes before.
-        let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
-        let variables = remembered.chain(set).chain([("SKIFF_WORKSPACE".into(), self.workspace().into())]);
-        let roots = Roots::for_project(self.below(""));
-        Ok(layer::discover(&variables.collect::<Environment>(), &roots)?)
-    }
-
-    /// The workspace, named as SkiffOS does.
-    pub fn workspace(&self) -> String {
-        Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace()
-    }
-
-    /// The project root, from that of the filesystem on and without links.
-    pub fn absolute_root(&self) -> Result<PathBuf> {
-        Ok(self.root.canonicalize().map_err(crate::error::Io::on("find", &self.root))?)
-    }
-
-    /// A path of the project, short if that is the current directory.
-    pub fn below(&self, path: impl AsRef<Path>) -> PathBuf {
-        if self.root == Path::new(".") { path.as_ref().into() } else { self.root.join(path) }
-    }
-
-    /// The chain as the user gave it, and where: flag, environment, or what the workspace remembers.
-    pub fn chain(&self) -> Result<Option<(String, String)>> {
-        if let Some(chain) = self.chain.as_ref().filter(|chain| !chain.trim().is_empty()) {
-            let of_environment = std::env::var(layer::CONFIG_VARIABLE).is_ok_and(|value| value == *chain);
-            let asked_by = if of_environment { layer::CONFIG_VARIABLE } else { "--config" };
-            return Ok(Some((chain.clone(), asked_by.into())));
+    /// Returns the flags and variables for the library.
+    pub fn selection(&self) -> LayerSelection {
+        LayerSelection {
+            chain: self.given_chain(),
+            workspace: self.workspace.clone(),
+            order: self.given_order(),
+            root: self.root.clone(),
+            forget: self.forget,
+            environment: std::env::vars_os().filter(|(_, value)| !value.is_empty()).collect(),
         }
-        let remembered = self.remembered()?.map(|selection| selection.asked.chain);
-        Ok(remembered.map(|chain| (chain, Selection::file_in(&self.configuration()).display().to_string())))
+    }
+
+    fn given_chain(&self) -> Option<GivenChain> {
+        let text = self.chain.clone().filter(|chain| !chain.trim().is_empty())?;
+        let in_environment = std::env::var(layer::CONFIG_VARIABLE).is_ok_and(|value| value == text);
+        let asked_by = if in_environment { layer::CONFIG_VARIABLE } else { CONFIG_FLAG };
+        Some(GivenChain { text, asked_by: asked_by.into() })
+    }
+
+    fn given_order(&self) -> Option<Order> {
+        let is_in_environment =
+            || std::env::var_os(layer::ORDER_VARIABLE).is_some_and(|order| !order.is_empty());
+        match self.skiffos_order {
+            true => Some(Order::Skiffos),
+            false => is_in_environment().then(Order::default),
+        }
     }
 
     /// Those of the flags that another verb has to be given too, as a shell reads them, with a space in front.
-    pub fn repeated(&self) -> Result<String> {
+    pub fn repeated(&self) -> String {
         let is_set = |name: &str, value: &str| std::env::var(name).is_ok_and(|set| set == value);
-        let chain = self.chain()?.filter(|(_, asked_by)| asked_by == "--config").map(|(chain, _)| chain);
+        let chain = self.given_chain().filter(|chain| chain.asked_by == CONFIG_FLAG).map(|chain| chain.text);
         let workspace =
             Some(&self.workspace).filter(|name| *name != "default" && !is_set("SKIFF_WORKSPACE", name));
         let root = Some(&self.root).filter(|root| *root != Path::new("."));
         let order = self.skiffos_order && !is_set(layer::ORDER_VARIABLE, "skiffos");
         let mut flags = String::new();
         for (flag, value) in [
-            ("config", chain.map(OsString::from)),
-            ("workspace", workspace.map(OsString::from)),
-            ("root", root.map(OsString::from)),
+            (CONFIG_FLAG, chain.map(OsString::from)),
+            ("--workspace", workspace.map(OsString::from)),
+            ("--root", root.map(OsString::from)),
         ] {
-            flags.extend(value.map(|value| format!(" --{flag} {}", quoted(&value))));
+            flags.extend(value.map(|value| format!(" {flag} {}", quoted(&value))));
         }
-        Ok(flags + if order { " --skiffos-order" } else { "" })
-    }
-
-    /// Returns what the workspace remembers of its last configure, if that is to be used.
-    pub fn remembered(&self) -> Result<Option<Selection>> {
-        if self.forget { Ok(None) } else { Ok(Selection::read_in(&self.configuration())?) }
-    }
-
-    /// Returns whether a flag or a variable gives a chain.
-    pub fn is_given(&self) -> bool {
-        self.chain.as_ref().is_some_and(|chain| !chain.trim().is_empty())
-    }
-
-    /// Returns the workspace; the project root must exist.
-    pub fn place(&self) -> Result<Workspace> {
-        Ok(Workspace::for_name(&self.root, &self.workspace())?)
-    }
-
-    fn configuration(&self) -> PathBuf {
-        self.below(format!("workspaces/.config_{}", self.workspace()))
-    }
-
-    /// Returns the order of layers: the one asked for, else that of the last configure.
-    pub fn order(&self) -> Result<Order> {
-        if self.skiffos_order {
-            return Ok(Order::Skiffos);
-        }
-        let remembered = self.remembered()?.map(|selection| selection.asked.order);
-        Ok(remembered.filter(|_| !self.is_order_given()).unwrap_or_default())
-    }
-
-    /// Returns whether a flag or a variable gives an order.
-    pub fn is_order_given(&self) -> bool {
-        self.skiffos_order || std::env::var_os("SKIFF_ORDER").is_some_and(|order| !order.is_empty())
-    }
-
-    /// The resolved chain with all its layers in order.
-    pub fn resolve(&self) -> Result<Vec<Layer>> {
-        Ok(self.resolved()?.into_layers())
+        flags + if order { " --skiffos-order" } else { "" }
     }
 
     /// Returns the resolved chain, and reports what the user should know about it.
     pub fn resolve_and_report(&self, report: &Report) -> Result<Chain> {
-        let chain = self.resolved()?;
+        let chain = self.selection().resolved()?;
         report_chain(&chain, report);
         Ok(chain)
-    }
-
-    /// The resolved chain with the base and the overrides.
-    pub fn resolved(&self) -> Result<Chain> {
-        let chain = self.chain()?;
-        // A board can be composed for without any layer, from a directory that has none.
-        if chain.is_none() && !self.below("configs").is_dir() {
-            return Ok(Chain::default());
-        }
-        let (chain, asked_by) = chain.unwrap_or_default();
-        Ok(self.registry()?.chain(&chain, &asked_by, self.order()?)?)
     }
 }
 
@@ -245,32 +184,14 @@ fn is_skiffos_order(text: &str) -> std::result::Result<bool, String> {
     }
 }
 
-/// Something missing on the command line.
-#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
-#[diagnostic(kind = Input)]
-enum ArgsError {
-    /// Neither a flag nor the chain says which board.
-    #[error("no board: neither `--board` nor a layer of the chain `{chain}` names one")]
-    #[diagnostic(hint = "`skiff-image boards list` shows all boards")]
-    UnnamedBoard { chain: String },
-    /// The board makes a table with ids of its own.
-    #[error("board `{board}` makes a partition table, so the ids of its partitions follow from the seed")]
-    #[diagnostic(hint = "leave `--partuuid` out")]
-    OwnPartuuids { board: String },
-    /// Nothing says which board.
-    #[error("no board: neither `--board` nor a chain of layers is given")]
-    #[diagnostic(hint = "give `--board` or set SKIFF_CONFIG; `skiff-image boards list` shows all boards")]
-    NoBoard,
-    /// Neither a flag nor the workspace gives a source.
-    #[error("no source: `{}` does not exist and `--source` is not given", path.display())]
-    #[diagnostic(hint = "give the output directory of Buildroot (O=...), or set SKIFF_WORKSPACE")]
-    MissingSource { path: PathBuf },
-}
-
 impl InputArgs {
     /// Reads everything that says what is composed; contents stay where they are.
     pub fn load(&self, first_boot: &PreSeedArgs, report: &Report) -> Result<Inputs> {
-        self.load_onto(report, first_boot.load()?, |board| Ok((board, KnownIds::default())))
+        let preseed = first_boot.load()?;
+        let boards = self.boards.registry()?;
+        let chain = self.layers.resolve_and_report(report)?;
+        let prepared = self.selection().load(&boards, chain, preseed)?;
+        Ok(report_inputs(prepared, report))
     }
 
     /// Like [`InputArgs::load`], for a medium that is there already: `fit` makes the board that of the medium, and
@@ -278,93 +199,43 @@ impl InputArgs {
     pub fn load_onto(
         &self,
         report: &Report,
-        preseed: PreSeed,
         fit: impl FnOnce(Board) -> Result<(Board, KnownIds)>,
     ) -> Result<Inputs> {
         let boards = self.boards.registry()?;
-        let layers = self.layers.resolve_and_report(report)?.into_layers();
-        let mut board = boards.board(&self.board_name(&boards, &layers)?)?;
-        board.choose(&layers)?;
-        if self.partuuid.is_some() && board.table != TableKind::None {
-            return Err(ArgsError::OwnPartuuids { board: board.name }.into());
-        }
-        let output = Output::open(&self.source_path()?)?;
-        let (board, known) = fit(board)?;
-        let arch = board.pick_arch(self.arch.or(output.arch))?;
-        let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-        let seed = self.seed.clone().unwrap_or_else(|| format!("{} {}", board.name, names.join(",")));
-        let timestamp = self.timestamp()?;
-        match timestamp {
-            None => report.note("SOURCE_DATE_EPOCH is not set: all timestamps are 1980-01-01"),
-            Some(remembered) if self.given_timestamp().is_none() => {
-                report.note(format!("as at the last configure: SOURCE_DATE_EPOCH={remembered}"));
-            }
-            Some(_) => {}
-        }
-        let seed = Seed(seed.trim().to_owned());
-        let images = self.images.clone().unwrap_or_else(|| output.images());
-        let variables =
-            TemplateVariables::keeping(&known, &board, arch, &seed, &images, self.partuuid.as_deref())?;
-        Ok(Inputs {
-            arch,
-            layers,
-            images,
-            output,
-            seed,
-            partuuid: self.partuuid.clone(),
-            timestamp: timestamp.unwrap_or(DEFAULT_TIMESTAMP),
-            preseed,
-            resources: Resources { threads: threads(self.threads), ..Default::default() },
-            board: variables.fill(board)?,
-            variables,
-        })
+        let chain = self.layers.resolve_and_report(report)?;
+        let prepared = self.selection().load_onto(&boards, chain, PreSeed::default(), fit)?;
+        Ok(report_inputs(prepared, report))
     }
 
-    /// The root filesystem alone, for which no board is needed.
+    /// Reads the root filesystem alone, for which no board is needed.
     pub fn root(&self) -> Result<RootTree> {
-        let layers = self.layers.resolve()?;
-        let output = Output::open(&self.source_path()?)?;
-        root_tree(&RootInputs {
-            output: &output,
-            layers: &layers,
-            seed: &Seed(self.seed.clone().unwrap_or_default()),
-            epoch: self.timestamp()?.unwrap_or(DEFAULT_TIMESTAMP),
-        })
+        self.selection().root()
     }
 
-    fn given_timestamp(&self) -> Option<Timestamp> {
-        self.timestamp.and_then(|MaybeTimestamp(timestamp)| timestamp)
-    }
-
-    /// Returns the time that is given, else the one that the workspace was configured with.
-    fn timestamp(&self) -> Result<Option<Timestamp>> {
-        let remembered = || {
-            let of = |Selection { asked, used, .. }| asked.source_date_epoch.or(used.source_date_epoch);
-            self.layers.remembered().map(|known| known.and_then(of))
-        };
-        self.given_timestamp().map_or_else(remembered, |given| Ok(Some(given)))
-    }
-
-    fn board_name(&self, boards: &Registry, layers: &[Layer]) -> Result<String> {
-        if let Some(name) = self.board.as_ref().filter(|name| !name.is_empty()) {
-            return Ok(name.clone());
+    fn selection(&self) -> InputSelection {
+        InputSelection {
+            layers: self.layers.selection(),
+            board: self.board.clone().filter(|name| !name.is_empty()),
+            arch: self.arch,
+            source: self.source.clone(),
+            images: self.images.clone(),
+            seed: self.seed.clone(),
+            partuuid: self.partuuid.clone(),
+            timestamp: self.timestamp.and_then(|MaybeTimestamp(timestamp)| timestamp),
+            threads: threads(self.threads),
         }
-        let named = layers.iter().rev().find(|layer| boards.contains(&layer.name));
-        let chain = || layers.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>().join(",");
-        let missing = || match layers {
-            [] => ArgsError::NoBoard,
-            _ => ArgsError::UnnamedBoard { chain: chain() },
-        };
-        Ok(named.map(|layer| layer.name.clone()).ok_or_else(missing)?)
     }
+}
 
-    fn source_path(&self) -> Result<PathBuf> {
-        if let Some(path) = &self.source {
-            return Ok(path.clone());
+fn report_inputs(prepared: PreparedInputs, report: &Report) -> Inputs {
+    match prepared.timestamp {
+        TimestampFrom::Default => report.note("SOURCE_DATE_EPOCH is not set: all timestamps are 1980-01-01"),
+        TimestampFrom::Remembered(epoch) => {
+            report.note(format!("as at the last configure: SOURCE_DATE_EPOCH={epoch}"));
         }
-        let path = self.layers.below("workspaces").join(self.layers.workspace());
-        if path.is_dir() { Ok(path) } else { Err(ArgsError::MissingSource { path }.into()) }
+        TimestampFrom::Given => {}
     }
+    prepared.inputs
 }
 
 /// Parses `--partuuid`: a GUID, or the signature of an MBR and a number.

@@ -7,12 +7,12 @@ use clap::Args;
 use super::compile::prepare;
 use super::configure_args::{ConfigureArgs, Ready};
 use super::layer_program;
-use super::workspace_context::WorkspaceContext;
 use crate::buildroot::delta::{self, Editable, Saved, Settings};
 use crate::buildroot::dot_config::DotConfig;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::process::Program;
+use crate::project::WorkspaceContext;
 use crate::report::Report;
 use crate::workspace::State;
 
@@ -63,7 +63,10 @@ impl BuildrootVerb {
 
     fn ready(&self, report: &Report, interrupt: &Interrupt) -> Result<Ready> {
         let mut ready = prepare("buildroot", &self.args, false, report, interrupt)?;
-        ready.make.environment.extend(WorkspaceContext::for_layers(&self.args.layers, interrupt)?.for_make());
+        ready
+            .make
+            .environment
+            .extend(WorkspaceContext::for_layers(&self.args.layers.selection(), interrupt)?.for_make());
         Ok(ready)
     }
 }

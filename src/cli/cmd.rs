@@ -48,8 +48,8 @@ impl Cmd {
 
     /// Those of the chain, if there is one and not all are wanted.
     fn list(&self, report: &Report) -> Result<()> {
-        let layers = match self.all || self.layers.chain()?.is_none() {
-            true => self.layers.registry()?.layers().cloned().collect(),
+        let layers = match self.all || self.layers.selection().chain()?.is_none() {
+            true => self.layers.selection().registry()?.layers().cloned().collect(),
             false => self.layers.resolve_and_report(report)?.chosen,
         };
         let mut found = Vec::new();

@@ -17,8 +17,9 @@ struct Compared {
 }
 
 pub fn run(layers: &LayerArgs, report: &Report) -> Result<()> {
-    let registry = layers.registry()?;
-    let (chain, asked_by) = layers.chain()?.unwrap_or_default();
+    let registry = layers.selection().registry()?;
+    let given = layers.selection().chain()?;
+    let (chain, asked_by) = given.map(|given| (given.text, given.asked_by)).unwrap_or_default();
     let names = |order| -> Result<Vec<String>> {
         let chain = registry.chain(&chain, &asked_by, order)?;
         Ok(chain.chosen.into_iter().map(|layer| layer.name).collect())

@@ -11,15 +11,16 @@ use serde::Serialize;
 use super::configure_args::{ConfigureArgs, Ready};
 use super::hook::{HookArgs, LIMIT_VARIABLE};
 use super::output_args::OutputArgs;
-use super::workspace_context::WorkspaceContext;
 use crate::buildroot::delta::Editable;
 use crate::buildroot::dot_config::DotConfig;
 use crate::buildroot::drive::{Build, Built};
 use crate::buildroot::effective::{self, Dropped};
+use crate::buildroot::stamp::EpochFrom;
 use crate::error::{Io, Result};
 use crate::interrupt::Interrupt;
 use crate::layer::merge::Merged;
 use crate::layer::{Layer, fragment};
+use crate::project::WorkspaceContext;
 use crate::report::Report;
 use crate::rootfs::Output;
 use crate::value::Span;
@@ -89,10 +90,10 @@ impl Compile {
         let mut ready = prepare("compile", &self.args, self.verbose, report, &interrupt)?;
         let limit = (OsString::from(LIMIT_VARIABLE), OsString::from(self.hooks.hook_timeout.to_string()));
         ready.make.environment.push(limit);
-        let system = WorkspaceContext::for_layers(&self.args.layers, &interrupt)?;
-        system.report_epoch(report);
+        let system = WorkspaceContext::for_layers(&self.args.layers.selection(), &interrupt)?;
+        report_epoch(&system, report);
         ready.make.environment.extend(system.for_make());
-        let log = self.args.layers.below("workspaces").join(ready.workspace.name()).join(LOG);
+        let log = self.args.layers.selection().below("workspaces").join(ready.workspace.name()).join(LOG);
         let goals = self.goals(&ready.layers)?;
         let build = Build { make: &ready.make, goals, log, others: others(&ready) };
         let steps = report.steps(self.verbose);
@@ -232,5 +233,13 @@ impl fmt::Display for Document {
 impl fmt::Display for Package {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.name, Span(std::time::Duration::from_secs_f64(self.seconds)))
+    }
+}
+
+/// Reports the time that is taken where nobody says one.
+fn report_epoch(context: &WorkspaceContext, report: &Report) {
+    if context.release.epoch_from == EpochFrom::Nobody {
+        report
+            .note("neither SOURCE_DATE_EPOCH nor a commit says when this is made: BUILD_DATE is 1980-01-01");
     }
 }

@@ -117,7 +117,7 @@ impl RequestArgs {
 
     /// Returns what the layers ask for, and what the last configure added to that.
     fn merged(&self, kind: Kind, report: &Report) -> Result<Merged> {
-        let layers = self.layers.resolve()?;
+        let layers = self.layers.selection().resolve()?;
         let of_layer = |fragment: Fragment| {
             let layer = layers.iter().find(|layer| layer.name == fragment.layer);
             let path = layer.and_then(|layer| std::path::absolute(&layer.path).ok()).unwrap_or_default();
@@ -136,8 +136,10 @@ impl RequestArgs {
 
     /// Returns what the last configure added for the hand-off; nothing if there was none.
     fn added(&self) -> Result<String> {
-        let request =
-            self.layers.below(format!("workspaces/.config_{}/buildroot/config", self.layers.workspace()));
+        let request = self
+            .layers
+            .selection()
+            .below(format!("workspaces/.config_{}/buildroot/config", self.layers.selection().workspace()));
         match std::fs::read_to_string(&request) {
             Ok(text) => Ok(merge::appended(&text, WHO).unwrap_or_default().into()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
@@ -146,7 +148,7 @@ impl RequestArgs {
     }
 
     fn output(&self) -> PathBuf {
-        self.layers.below(format!("workspaces/{}", self.layers.workspace()))
+        self.layers.selection().below(format!("workspaces/{}", self.layers.selection().workspace()))
     }
 
     fn definitions(&self, configured: &DotConfig, kind: Kind) -> Option<Definitions> {
@@ -189,7 +191,7 @@ impl RequestArgs {
     }
 
     fn diff(&self, report: &Report) -> Result<()> {
-        let (kind, workspace) = (self.kind(), self.layers.workspace());
+        let (kind, workspace) = (self.kind(), self.layers.selection().workspace());
         let merged = self.merged(kind, report)?;
         let Some(configured) = DotConfig::find(&self.output(), kind)? else {
             return Err(ConfigError::NotConfigured { kind, workspace }.into());

@@ -93,20 +93,20 @@ impl ConfigureArgs {
         interrupt: &Interrupt,
         line: &mut dyn FnMut(&str),
     ) -> Result<Ready> {
-        let workspace = self.layers.place()?;
-        let before = self.layers.remembered()?;
-        let Some((chain, _)) = self.layers.chain()? else {
+        let workspace = self.layers.selection().place()?;
+        let before = self.layers.selection().remembered()?;
+        let Some(chain) = self.layers.selection().chain()? else {
             return Err(ConfigureArgsError::NoChain { workspace: workspace.name().into() }.into());
         };
         self.report_remembered(before.as_ref(), report);
-        let resolved = self.layers.resolved()?;
+        let resolved = self.layers.selection().resolved()?;
         resolved.notes.iter().for_each(|note| report.note(note));
         resolved.warnings.iter().for_each(|warning| report.warn(warning));
         let layers: Vec<Layer> = resolved.layers().cloned().collect();
         let lock = Lock::take(&workspace, verb)?;
         let source = Source::find(&workspace, &self.places(before.as_ref()), interrupt)?;
         source.warnings.iter().for_each(|warning| report.warn(warning));
-        let asked = self.asked(chain, &layers, &source, before.as_ref())?;
+        let asked = self.asked(chain.text, &layers, &source, before.as_ref())?;
         let release = release(&workspace, asked.source_date_epoch, interrupt)?;
         let used = Used {
             layers: resolved.chosen.iter().map(|layer| layer.name.clone()).collect(),
@@ -179,7 +179,7 @@ impl ConfigureArgs {
             chain,
             extra: extra.or(earlier.extra),
             variables,
-            order: self.layers.order()?,
+            order: self.layers.selection().order()?,
             buildroot: matches!(source.named_by, NamedBy::Flag | NamedBy::Variable | NamedBy::Remembered)
                 .then(|| source.original.clone()),
             any_buildroot: self.any_buildroot || earlier.any_buildroot,
@@ -192,13 +192,13 @@ impl ConfigureArgs {
     fn report_remembered(&self, before: Option<&Selection>, report: &Report) {
         let Some(Selection { asked, .. }) = before else { return };
         let mut told = Vec::new();
-        if !self.layers.is_given() {
+        if self.layers.selection().chain.is_none() {
             told.push(format!("chain `{}`", asked.chain));
         }
         if let Some(extra) = asked.extra.as_ref().filter(|_| variable(layer::EXTRA_VARIABLE).is_none()) {
             told.push(format!("{}={extra}", layer::EXTRA_VARIABLE));
         }
-        if asked.order == Order::Skiffos && !self.layers.is_order_given() {
+        if asked.order == Order::Skiffos && self.layers.selection().order.is_none() {
             told.push("`--skiffos-order`".into());
         }
         let unset = asked.variables.iter().filter(|(name, _)| variable(name).is_none());

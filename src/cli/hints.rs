@@ -6,7 +6,7 @@ use std::fmt;
 use crate::error::{Diagnostic, Error, ErrorKind};
 
 /// Words that follow the hint of an error with this code.
-const WORDS: [(&str, &str); 6] = [
+const WORDS: [(&str, &str); 7] = [
     ("blob-in-the-way", ", or leave `--boot-loader` out"),
     ("exists", ", or replace the file with `--force`"),
     (
@@ -15,6 +15,7 @@ const WORDS: [(&str, &str); 6] = [
     ),
     ("not-resumable", " without `--resume`"),
     ("other-board", ", or go on with `--other-board`"),
+    ("own-partuuids", "leave `--partuuid` out"),
     ("stalled", "; `--stall-timeout` waits longer if the medium is only slow"),
 ];
 
@@ -72,7 +73,7 @@ impl Diagnostic for Worded {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(self.error.hint()? + self.words)
+        Some(self.error.hint().unwrap_or_default() + self.words)
     }
 
     fn code(&self) -> Option<&'static str> {

@@ -7,12 +7,12 @@ use clap::Args;
 
 use super::args::LayerArgs;
 use super::layer_program::ProgramError;
-use super::workspace_context::WorkspaceContext;
 use crate::buildroot::hooks::{Hooks, Phase};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::layer::Layer;
 use crate::layer::environment;
+use crate::project::WorkspaceContext;
 use crate::report::Report;
 
 /// The variable with the time that a hook may take, which goes through make.
@@ -41,7 +41,7 @@ pub struct HookArgs {
 impl Hook {
     pub fn run(self, report: &Report) -> Result<()> {
         let interrupt = Interrupt::listen_only();
-        let system = WorkspaceContext::for_layers(&self.layers, &interrupt)?;
+        let system = WorkspaceContext::for_layers(&self.layers.selection(), &interrupt)?;
         let directory = system.workspace.output();
         if !directory.is_dir() {
             let name = system.workspace.name().into();

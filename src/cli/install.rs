@@ -20,7 +20,6 @@ use crate::error::{Io, Result};
 use crate::flash::{DeviceSession, SessionSource, Summary};
 use crate::install::{BlobChange, Change, InstallOptions, Installation, Survey};
 use crate::interrupt::Interrupt;
-use crate::persist::PreSeed;
 use crate::report::Report;
 use crate::stage::Inputs;
 use crate::storage::{InPlace, ReadOnly};
@@ -111,7 +110,7 @@ impl Install {
         let session = self.open(report)?;
         let survey = Survey::new(session.target())?;
         let mut medium = None;
-        let mut inputs = self.inputs.load_onto(report, PreSeed::default(), |board| {
+        let mut inputs = self.inputs.load_onto(report, |board| {
             let found = survey.medium(&board)?;
             let (board, known) = (found.fit(board), found.known.clone());
             medium = Some(found);

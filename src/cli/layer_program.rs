@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use super::args::{LayerArgs, report_chain};
-use super::workspace_context::WorkspaceContext;
 use crate::error::{Diagnostic, Result};
 use crate::interrupt::Interrupt;
 use crate::process::Program;
+use crate::project::WorkspaceContext;
 
 /// The system of the flags, and reports what the user should know about its layers.
 pub fn workspace_context(layers: &LayerArgs, report: &crate::report::Report) -> Result<WorkspaceContext> {
-    let system = WorkspaceContext::for_layers(layers, &Interrupt::default())?;
+    let system = WorkspaceContext::for_layers(&layers.selection(), &Interrupt::default())?;
     report_chain(&system.chain, report);
     Ok(system)
 }

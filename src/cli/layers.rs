@@ -89,7 +89,7 @@ impl Layers {
         let rows: Vec<Row> = match &self {
             Layers::Check(check) => return check.run(report),
             Layers::List { layers, all } => {
-                let registry = layers.registry()?;
+                let registry = layers.selection().registry()?;
                 registry.notes().iter().for_each(|note| report.note(note));
                 registry.layers().filter(|layer| *all || !layer.unlisted).map(row).collect()
             }
@@ -128,10 +128,10 @@ impl Check {
 
     /// Those of the chain, if there is one, else all.
     fn layers(&self) -> Result<Vec<Layer>> {
-        if self.layers.chain()?.is_some() {
-            return self.layers.resolve();
+        if self.layers.selection().chain()?.is_some() {
+            return self.layers.selection().resolve();
         }
-        let registry = self.layers.registry()?;
+        let registry = self.layers.selection().registry()?;
         Ok(registry.layers().chain(registry.overrides()).cloned().collect())
     }
 
@@ -153,7 +153,7 @@ impl Check {
     }
 
     fn externals(&self, layers: &[Layer]) -> Vec<PathBuf> {
-        let own = [self.layers.below("buildroot")].into_iter().filter(|path| path.is_dir());
+        let own = [self.layers.selection().below("buildroot")].into_iter().filter(|path| path.is_dir());
         let of_layers = layers.iter().filter_map(|layer| layer.file("buildroot_ext"));
         own.chain(of_layers).chain(self.external.iter().cloned()).collect()
     }
@@ -161,7 +161,7 @@ impl Check {
     /// Layers are made for one version of Buildroot; another one may differ without fault.
     fn report_other_version(&self, report: &Report) -> Result<()> {
         let Some(directory) = &self.buildroot else { return Ok(()) };
-        let pinned = symbols::first_line(&self.layers.below("buildroot/VERSION"))?;
+        let pinned = symbols::first_line(&self.layers.selection().below("buildroot/VERSION"))?;
         let (Some(pinned), Some(found)) = (pinned, symbols::buildroot_version(directory)?) else {
             return Ok(());
         };

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::compile::prepare;
 use super::configure_args::{ConfigureArgs, Ready};
-use super::workspace_context::WorkspaceContext;
 use crate::buildroot::drive::Build;
 use crate::buildroot::legal::{self, Layers};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
+use crate::project::WorkspaceContext;
 use crate::report::Report;
 
 /// Written in the workspace.
@@ -44,9 +44,9 @@ impl LegalInfo {
     pub fn run(self, report: &Report) -> Result<()> {
         let interrupt = Interrupt::listen();
         let mut ready = prepare("legal-info", &self.args, self.verbose, report, &interrupt)?;
-        let system = WorkspaceContext::for_layers(&self.args.layers, &interrupt)?;
+        let system = WorkspaceContext::for_layers(&self.args.layers.selection(), &interrupt)?;
         ready.make.environment.extend(system.for_make());
-        let output = self.args.layers.below("workspaces").join(ready.workspace.name());
+        let output = self.args.layers.selection().below("workspaces").join(ready.workspace.name());
         let build =
             Build { make: &ready.make, goals: vec![GOAL.into()], log: output.join(LOG), others: Vec::new() };
         let steps = report.steps(self.verbose);

@@ -42,7 +42,6 @@ mod status;
 mod target_args;
 mod verify;
 mod workspace_args;
-mod workspace_context;
 mod write_args;
 
 use clap::{Parser, Subcommand};

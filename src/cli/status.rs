@@ -10,6 +10,7 @@ use super::args::{BoardArgs, LayerArgs};
 use crate::board::Registry;
 use crate::error::{Error, Io, Result};
 use crate::layer::{Chain, Command, Order};
+use crate::project::GivenChain;
 use crate::report::Report;
 use crate::workspace::{State, Workspace};
 
@@ -94,21 +95,21 @@ impl Status {
             true => self.look(&mut shown, report).err(),
             false => None,
         };
-        shown.next = if failed.is_none() { next(&shown, &self.layers.repeated()?) } else { Vec::new() };
+        shown.next = if failed.is_none() { next(&shown, &self.layers.repeated()) } else { Vec::new() };
         report.document(&shown, shown.to_string().trim_end());
         failed.map_or(Ok(()), Err)
     }
 
     /// Returns what can be said whatever is wrong with the project.
     fn surroundings(&self) -> Result<Shown> {
-        let root = self.layers.absolute_root()?;
+        let root = self.layers.selection().absolute_root()?;
         let is_project =
             ["configs", "configs-base", "workspaces"].iter().any(|name| root.join(name).exists());
         Ok(Shown {
             version: env!("CARGO_PKG_VERSION"),
             root: root.display().to_string(),
             project: is_project,
-            workspace: self.layers.workspace(),
+            workspace: self.layers.selection().workspace(),
             progress: Progress::Empty,
             chain: None,
             board: None,
@@ -119,10 +120,11 @@ impl Status {
     }
 
     fn look(&self, shown: &mut Shown, report: &Report) -> Result<()> {
-        let output = self.layers.below(format!("workspaces/{}", shown.workspace));
-        shown.progress = progress(&self.layers.place()?)?;
-        let Some((text, by)) = self.layers.chain()? else { return Ok(()) };
-        shown.chain = Some(Selected { text, by, order: self.layers.order()?, layers: Vec::new() });
+        let output = self.layers.selection().below(format!("workspaces/{}", shown.workspace));
+        shown.progress = progress(&self.layers.selection().place()?)?;
+        let Some(GivenChain { text, asked_by: by }) = self.layers.selection().chain()? else { return Ok(()) };
+        shown.chain =
+            Some(Selected { text, by, order: self.layers.selection().order()?, layers: Vec::new() });
         let chain = self.layers.resolve_and_report(report)?;
         shown.add_layers(&chain)?;
         shown.board = board(&self.boards.registry()?, &chain)?;

@@ -2,36 +2,36 @@
 
 use std::ffi::OsString;
 
-use super::args::LayerArgs;
-use crate::buildroot::stamp::{EPOCH_VARIABLE, EpochFrom, Release};
+use super::LayerSelection;
+use crate::buildroot::stamp::{EPOCH_VARIABLE, Release};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::layer::environment::{LayerContext, Variables};
 use crate::layer::{Chain, Environment, Registry};
-use crate::report::Report;
 use crate::workspace::{Selection, Workspace};
 
 /// The layers of a workspace, and what it states about itself.
 pub struct WorkspaceContext {
+    /// The workspace.
     pub workspace: Workspace,
+    /// Its layers in order, with what the user should know about them.
     pub chain: Chain,
+    /// Version and time of what is built.
     pub release: Release,
+    /// All layers there are.
     pub registry: Registry,
     selection: Option<Selection>,
 }
 
 impl WorkspaceContext {
-    pub fn for_layers(layers: &LayerArgs, interrupt: &Interrupt) -> Result<WorkspaceContext> {
+    /// Reads the workspace of a selection of layers. `interrupt` ends the programs that are asked for the last commit.
+    pub fn for_layers(layers: &LayerSelection, interrupt: &Interrupt) -> Result<WorkspaceContext> {
         let workspace = layers.place()?;
         let selection = layers.remembered()?;
         let epoch = selection.as_ref().and_then(|selection| selection.asked.source_date_epoch);
         let epoch = epoch.map(|epoch| (OsString::from(EPOCH_VARIABLE), OsString::from(epoch.to_string())));
-        let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
-        let release = Release::for_project(
-            workspace.root(),
-            &epoch.into_iter().chain(set).collect::<Environment>(),
-            interrupt,
-        )?;
+        let variables = epoch.into_iter().chain(layers.environment.iter().cloned());
+        let release = Release::for_project(workspace.root(), &variables.collect::<Environment>(), interrupt)?;
         let (registry, chain) = (layers.registry()?, layers.resolved()?);
         Ok(WorkspaceContext { workspace, chain, release, registry, selection })
     }
@@ -60,14 +60,5 @@ impl WorkspaceContext {
     /// The same for make, which puts the programs of the host into PATH itself.
     pub fn for_make(&self) -> Vec<(OsString, OsString)> {
         self.variables().into_iter().filter(|(name, _)| name != "PATH").collect()
-    }
-
-    /// Says which time is taken where nobody says one.
-    pub fn report_epoch(&self, report: &Report) {
-        if self.release.epoch_from == EpochFrom::Nobody {
-            report.note(
-                "neither SOURCE_DATE_EPOCH nor a commit says when this is made: BUILD_DATE is 1980-01-01",
-            );
-        }
     }
 }

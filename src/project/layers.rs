@@ -1,0 +1,112 @@
+//! Layers that a project is built from: those that the user gives, else those that the workspace remembers.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Io, Result};
+use crate::layer::{self, Chain, Environment, Layer, Order, Roots};
+use crate::workspace::{Selection, Workspace};
+
+/// A chain of layers that was asked for.
+#[derive(Clone, Debug)]
+pub struct GivenChain {
+    /// The chain as it was typed.
+    pub text: String,
+    /// The flag or variable that has it, for messages.
+    pub asked_by: String,
+}
+
+/// What the user gives of a project; the rest is what its workspace remembers of the last configure.
+#[derive(Clone, Debug)]
+pub struct LayerSelection {
+    /// The chain, if one is given.
+    pub chain: Option<GivenChain>,
+    /// Name of the workspace as it was given.
+    pub workspace: String,
+    /// The order of layers, if one is given.
+    pub order: Option<Order>,
+    /// Directory with `configs/`, `overrides/` and `workspaces/`.
+    pub root: PathBuf,
+    /// Nothing that the workspace remembers is used.
+    pub forget: bool,
+    /// Variables that are set, and not to nothing. They override what is remembered.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+impl LayerSelection {
+    /// Finds all layers there are.
+    pub fn registry(&self) -> Result<layer::Registry> {
+        let asked = self.remembered()?.map(|selection| selection.asked).unwrap_or_default();
+        let extra = asked.extra.into_iter().map(|extra| (layer::EXTRA_VARIABLE.to_owned(), extra));
+        let remembered = asked.variables.into_iter().chain(extra);
+        let remembered = remembered.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let variables = remembered
+            .chain(self.environment.iter().cloned())
+            .chain([("SKIFF_WORKSPACE".into(), self.workspace().into())]);
+        let roots = Roots::for_project(self.below(""));
+        Ok(layer::discover(&variables.collect::<Environment>(), &roots)?)
+    }
+
+    /// Name of the workspace as SkiffOS makes it.
+    pub fn workspace(&self) -> String {
+        Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace()
+    }
+
+    /// The project root, from that of the filesystem on and without links.
+    pub fn absolute_root(&self) -> Result<PathBuf> {
+        Ok(self.root.canonicalize().map_err(Io::on("find", &self.root))?)
+    }
+
+    /// A path of the project, short if that is the current directory.
+    pub fn below(&self, path: impl AsRef<Path>) -> PathBuf {
+        if self.root == Path::new(".") { path.as_ref().into() } else { self.root.join(path) }
+    }
+
+    /// The chain that is given, else the one that the workspace remembers.
+    pub fn chain(&self) -> Result<Option<GivenChain>> {
+        if self.chain.is_some() {
+            return Ok(self.chain.clone());
+        }
+        let remembered = self.remembered()?.map(|selection| selection.asked.chain);
+        let asked_by = || Selection::file_in(&self.configuration()).display().to_string();
+        Ok(remembered.map(|text| GivenChain { text, asked_by: asked_by() }))
+    }
+
+    /// Reads what the workspace remembers of its last configure, if that is to be used.
+    pub fn remembered(&self) -> Result<Option<Selection>> {
+        if self.forget { Ok(None) } else { Ok(Selection::read_in(&self.configuration())?) }
+    }
+
+    /// Returns the workspace; the project root must exist.
+    pub fn place(&self) -> Result<Workspace> {
+        Ok(Workspace::for_name(&self.root, &self.workspace())?)
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.below(format!("workspaces/.config_{}", self.workspace()))
+    }
+
+    /// Returns the order of layers: the one that is given, else that of the last configure.
+    pub fn order(&self) -> Result<Order> {
+        match self.order {
+            Some(order) => Ok(order),
+            None => Ok(self.remembered()?.map(|selection| selection.asked.order).unwrap_or_default()),
+        }
+    }
+
+    /// Returns all layers of the chain, in order.
+    pub fn resolve(&self) -> Result<Vec<Layer>> {
+        Ok(self.resolved()?.into_layers())
+    }
+
+    /// Returns the resolved chain with the base and the overrides.
+    pub fn resolved(&self) -> Result<Chain> {
+        let chain = self.chain()?;
+        // A board can be composed for without any layer, from a directory that has none.
+        if chain.is_none() && !self.below("configs").is_dir() {
+            return Ok(Chain::default());
+        }
+        let (text, asked_by) = chain.map(|chain| (chain.text, chain.asked_by)).unwrap_or_default();
+        Ok(self.registry()?.chain(&text, &asked_by, self.order()?)?)
+    }
+}
