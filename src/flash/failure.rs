@@ -30,7 +30,7 @@ pub enum FlashError {
         kind: ErrorKind,
         /// Advice for the user.
         hint: Option<String>,
-        /// See [`Report::code`].
+        /// See [`crate::Error::code`].
         code: Option<&'static str>,
         /// State of the table.
         table: TableState,

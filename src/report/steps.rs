@@ -12,7 +12,7 @@ use super::progress::Look;
 use crate::buildroot::drive::{Listener, Message, Step, plain};
 use crate::value::Span;
 
-/// Shows what a [`Listener`] of a build hears.
+/// Shows what a listener of a build hears.
 pub struct Steps {
     look: Look,
     /// True if all that is printed is shown.

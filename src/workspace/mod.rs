@@ -3,7 +3,7 @@
 //! Below the project root, as SkiffOS has it: `workspaces/NAME` is Buildroot's output directory (`O=`),
 //! `workspaces/.config_NAME` the *configuration directory*, `overrides/workspaces/NAME` the user's own layer for it,
 //! `workspaces/.ccache/NAME` its compiler cache. Workspaces share nothing but downloads, so they are built side by side;
-//! two runs in one workspace exclude each other by a [`Lock`].
+//! two runs in one workspace exclude each other by a lock.
 
 mod lock;
 mod removal;

@@ -110,7 +110,7 @@ fn a_tree_that_is_not_the_pinned_one_is_told() {
     assert_eq!(stderr, format!("warning: {message}\n"));
 
     let makefile = fs::read_to_string(toy.join("Makefile")).unwrap();
-    write(&toy.join("Makefile"), &makefile.replace("2026.05.1", "2025.02"));
+    write(&toy.join("Makefile"), makefile.replace("2026.05.1", "2025.02"));
     expect_failure(
         project.configure().arg("--forget"),
         1,

@@ -117,7 +117,7 @@ fn buildroot_is_told_where_the_parts_of_layers_are() {
         }
         project.write(
             &format!("configs/{layer}/cflags/flags"),
-            &format!("# why\n-m{}\n", layer.replace('/', "-")),
+            format!("# why\n-m{}\n", layer.replace('/', "-")),
         );
     }
     project.write("configs/a/b/uboot_patches/0001-b.patch", "");
@@ -428,11 +428,11 @@ BR2_ROOTFS_USERS_TABLES=\"REPLACEME_FINAL_CONFIG_DIR/users\"
 ";
 
 fn external(project: &Project, layer: &str, name: &str) {
-    project.write(&format!("{layer}/buildroot_ext/external.desc"), &format!("name: {name}\n"));
+    project.write(&format!("{layer}/buildroot_ext/external.desc"), format!("name: {name}\n"));
     project.write(&format!("{layer}/buildroot_ext/external.mk"), "");
     project.write(
         &format!("{layer}/buildroot_ext/Config.in"),
-        &format!("config BR2_PACKAGE_OF_{name}\n\tbool \"of {name}\"\n"),
+        format!("config BR2_PACKAGE_OF_{name}\n\tbool \"of {name}\"\n"),
     );
 }
 
@@ -588,7 +588,7 @@ fn another_version_of_buildroot_needs_another_workspace() {
     let project = Project::to_configure();
     succeed(&mut project.configure());
     let makefile = fs::read_to_string(project.beside("toy/Makefile")).unwrap();
-    write(&project.beside("toy/Makefile"), &makefile.replace("2026.05.1", "2026.08"));
+    write(&project.beside("toy/Makefile"), makefile.replace("2026.05.1", "2026.08"));
     // Nothing was built yet.
     assert_eq!(json(&mut project.configure())["made"], "changed");
     write(&project.beside("toy/Makefile"), &makefile);
@@ -679,9 +679,9 @@ fn a_run_that_is_killed_at_any_moment_is_made_up_for() {
     let project = Project::to_configure();
     let all = |project: &Project, number: u32| {
         external(project, "configs/a/b", "ONE");
-        project.write("configs/a/b/buildroot/more", &format!("BR2_PACKAGE_OF_ONE=y\nBR2_JLEVEL={number}\n"));
-        project.write("configs/a/b/kernel/base", &format!("CONFIG_X={number}\n"));
-        project.write("configs/a/b/users/users", &format!("a -1 a -1 * - - - {number}\n"));
+        project.write("configs/a/b/buildroot/more", format!("BR2_PACKAGE_OF_ONE=y\nBR2_JLEVEL={number}\n"));
+        project.write("configs/a/b/kernel/base", format!("CONFIG_X={number}\n"));
+        project.write("configs/a/b/users/users", format!("a -1 a -1 * - - - {number}\n"));
     };
     for number in 0..20 {
         all(&project, number);

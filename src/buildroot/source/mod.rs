@@ -31,7 +31,7 @@ const PARTS: [&str; 3] = ["Makefile", "Config.in", "package"];
 pub struct Places {
     /// Given by a flag.
     pub given: Option<PathBuf>,
-    /// The value of [`VARIABLE`].
+    /// The value of `BUILDROOT_DIR`.
     pub variable: Option<PathBuf>,
     /// Given at an earlier configure.
     pub remembered: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub struct Places {
 pub enum NamedBy {
     /// A flag.
     Flag,
-    /// [`VARIABLE`].
+    /// `BUILDROOT_DIR`.
     Variable,
     /// One of these at an earlier configure.
     Remembered,

@@ -320,9 +320,10 @@ fn an_interrupted_update_leaves_the_old_system_or_an_unfinished_one_and_the_next
     let medium = || Arc::new(PowerCut::over(&before)) as Arc<dyn Target>;
     let (untouched, finished) = (medium(), medium());
     let events = std::sync::Mutex::new(Vec::new());
-    let listener = |event: Event| match event {
-        Event::Phase { phase, .. } => events.lock().expect("no panic").push(phase),
-        _ => {}
+    let listener = |event: Event| {
+        if let Event::Phase { phase, .. } = event {
+            events.lock().expect("no panic").push(phase);
+        }
     };
     new.install_unless(&Interrupt::default(), &listener, &finished).expect("installs");
     let phases = events.lock().expect("no panic").clone();
