@@ -84,12 +84,13 @@ impl Project {
 
     /// The project root.
     pub fn root(&self) -> PathBuf {
-        self.path("")
+        // Nothing that is joined to a path ends it with a `/`.
+        if self.name.is_empty() { self.directory.path().into() } else { self.beside(self.name) }
     }
 
     /// A path of the project.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.beside(self.name).join(name)
+        self.root().join(name)
     }
 
     /// A path beside the project.
