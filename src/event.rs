@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::storage::SlowIo;
+use crate::storage::{SlowIo, Verb};
 
 /// A part of a run, in the order they happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -79,8 +79,8 @@ pub enum Event {
     },
     /// An operation takes long.
     Stall {
-        /// What: `write`, for example.
-        verb: &'static str,
+        /// What.
+        verb: Verb,
         /// Its first byte on the medium.
         offset: u64,
         /// Bytes.

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::error::{Diagnostic, Error, ErrorKind};
 
 /// Words that follow the hint of an error with this code.
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 6] = [
     ("blob-in-the-way", ", or leave `--boot-loader` out"),
     ("exists", ", or replace the file with `--force`"),
     (
@@ -15,9 +15,11 @@ const WORDS: [(&str, &str); 7] = [
     ),
     ("not-resumable", " without `--resume`"),
     ("other-board", ", or go on with `--other-board`"),
-    ("own-partuuids", "leave `--partuuid` out"),
     ("stalled", "; `--stall-timeout` waits longer if the medium is only slow"),
 ];
+
+/// Hints of errors with this code that have none of the library.
+const HINTS: [(&str, &str); 1] = [("own-partuuids", "leave `--partuuid` out")];
 
 /// The same for a verb that can go on where it was interrupted.
 const RESUMABLE: [(&str, &str); 1] = [("interrupted", "; `flash --resume` goes on where it stopped")];
@@ -45,6 +47,8 @@ fn with_words(error: Error, table: &[(&str, &'static str)]) -> Error {
         Ok(worded) => return worded.into(),
         Err(error) => error,
     };
+    // Words that go on are none without a beginning.
+    let table = if error.hint().is_some() { table } else { &HINTS };
     match table.iter().find(|(code, _)| Some(*code) == error.code()) {
         Some((_, words)) => Worded { error, words }.into(),
         None => error,
@@ -84,12 +88,12 @@ impl Diagnostic for Worded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::TargetError;
+    use crate::storage::{TargetError, Verb};
 
     #[test]
     fn hints_go_on_with_flags() {
         let error = || {
-            let (verb, target) = ("write", "card".into());
+            let (verb, target) = (Verb::Write, "card".into());
             Error::from(TargetError::TimedOut { verb, target, offset: 0, len: 512, seconds: 120 })
         };
         let worded = worded(super::worded(error()));
@@ -100,5 +104,27 @@ mod tests {
         assert_eq!(worded.to_string(), error().to_string());
         assert_eq!((worded.code(), worded.kind()), (error().code(), error().kind()));
         assert_eq!(worded_resumable(error()).hint(), error().hint());
+    }
+
+    /// An error with a code and no hint.
+    #[derive(Debug, thiserror::Error)]
+    #[error("it stopped")]
+    struct Unfinished(&'static str);
+
+    impl Diagnostic for Unfinished {
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Io
+        }
+
+        fn code(&self) -> Option<&'static str> {
+            Some(self.0)
+        }
+    }
+
+    #[test]
+    fn words_that_go_on_need_a_hint() {
+        assert_eq!(worded(Unfinished("stalled").into()).hint(), None);
+        let hint = worded(Unfinished("own-partuuids").into()).hint();
+        assert_eq!(hint.as_deref(), Some("leave `--partuuid` out"));
     }
 }

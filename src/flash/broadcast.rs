@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Diagnostic, Error, ErrorKind, Result};
 use crate::source::{ImageError, Source, in_threads};
-use crate::storage::{AlignedBuffer, Geometry, Target, TargetError};
+use crate::storage::{AlignedBuffer, Geometry, Target, TargetError, Verb};
 use crate::table::TableBytes;
 use crate::value::Digest;
 
@@ -255,7 +255,7 @@ impl Hub<'_> {
 /// Error that the source gets when no target takes anything any more; each of them knows why.
 fn nobody(target: String) -> TargetError {
     let source = std::io::ErrorKind::BrokenPipe.into();
-    TargetError::Io { verb: "write", target, offset: 0, len: 0, source }
+    TargetError::Io { verb: Verb::Write, target, offset: 0, len: 0, source }
 }
 
 /// Tells all what the source returned, however that ended.
@@ -291,7 +291,7 @@ impl Target for All<'_> {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
         let (target, len, source) =
             (self.name.clone(), buf.len() as u64, std::io::ErrorKind::Unsupported.into());
-        Err(TargetError::Io { verb: "read", target, offset, len, source })
+        Err(TargetError::Io { verb: Verb::Read, target, offset, len, source })
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, Serializer};
 
 use crate::event::{Event, Listener, Phase};
-use crate::storage::{Layer, ReadFrom, Target, TargetError, WriteOp};
+use crate::storage::{Layer, ReadFrom, Target, TargetError, Verb, WriteOp};
 use crate::value::ByteSize;
 
 /// Operations that are named.
@@ -49,8 +49,8 @@ pub struct Spent {
 /// One operation of a medium.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Operation {
-    /// `read`, `read back`, `write`, `zero`, `discard` or `sync`.
-    pub verb: &'static str,
+    /// Kind.
+    pub verb: Verb,
     /// First byte.
     pub offset: u64,
     /// Bytes.
@@ -105,10 +105,10 @@ impl fmt::Display for Summary {
 impl Summary {
     fn count(&mut self, operation: Operation) {
         let sum = match operation.verb {
-            "write" => Some(&mut self.written),
-            "zero" => Some(&mut self.zeroed),
-            "discard" => Some(&mut self.discarded),
-            "read back" => Some(&mut self.verified),
+            Verb::Write => Some(&mut self.written),
+            Verb::Zero => Some(&mut self.zeroed),
+            Verb::Discard => Some(&mut self.discarded),
+            Verb::ReadBack => Some(&mut self.verified),
             _ => None,
         };
         sum.into_iter().for_each(|sum| *sum += operation.len);
@@ -165,7 +165,7 @@ impl<'a> Meter<'a> {
     /// Measures an operation; one that failed has done nothing.
     fn timed<T>(
         &self,
-        (verb, offset, len): (&'static str, u64, usize),
+        (verb, offset, len): (Verb, u64, usize),
         run: impl FnOnce() -> Result<T, TargetError>,
         did: impl FnOnce(&T) -> bool,
     ) -> Result<T, TargetError> {
@@ -215,6 +215,6 @@ impl Layer for Meter<'_> {
     }
 
     fn on_sync(&self) -> Result<(), TargetError> {
-        self.timed(("sync", 0, 0), || self.target.sync(), |()| true)
+        self.timed((Verb::Sync, 0, 0), || self.target.sync(), |()| true)
     }
 }

@@ -57,6 +57,8 @@ pub struct Installation {
 pub(super) struct Work {
     /// Its step of the composition, unless it is kept.
     pub step: Option<usize>,
+    /// Whether it is a FAT.
+    pub is_fat: bool,
     /// Changes of its files, where it is not written as a whole.
     pub edits: Edits,
     /// The files that it has afterwards.
@@ -143,7 +145,8 @@ impl Installation {
 
     fn decide(&mut self, case: &Case<'_>, inputs: &Inputs) -> Result<()> {
         let mut change = case.change();
-        let mut work = Work { step: case.step, files: case.expected.clone(), ..Work::default() };
+        let is_fat = case.partition.filesystem.kind().is_fat();
+        let mut work = Work { step: case.step, is_fat, files: case.expected.clone(), ..Work::default() };
         match (case.files.used(), case.step) {
             (_, None) => {}
             (Some(volume), Some(step)) => {
@@ -210,7 +213,7 @@ impl Installation {
     pub(super) fn boot(&self) -> Option<usize> {
         let touched = |index: &usize| self.work[*index].step.is_some();
         let all = || (0..self.changes.len()).filter(touched);
-        let fat = all().find(|index| self.changes[*index].filesystem.starts_with("fat"));
+        let fat = all().find(|index| self.work[*index].is_fat);
         fat.or_else(|| all().find(|index| self.changes[*index].how == How::Rewritten))
     }
 

@@ -21,6 +21,7 @@ pub struct WorkspaceContext {
     /// All layers there are.
     pub registry: Registry,
     selection: Option<Selection>,
+    path: Option<OsString>,
 }
 
 impl WorkspaceContext {
@@ -33,14 +34,14 @@ impl WorkspaceContext {
         let variables = epoch.into_iter().chain(layers.environment.iter().cloned());
         let release = Release::for_project(workspace.root(), &variables.collect::<Environment>(), interrupt)?;
         let (registry, chain) = (layers.registry()?, layers.resolved()?);
-        Ok(WorkspaceContext { workspace, chain, release, registry, selection })
+        let path = layers.environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone());
+        Ok(WorkspaceContext { workspace, chain, release, registry, selection, path })
     }
 
     /// Returns the variables that are added to our own environment.
     pub fn variables(&self) -> Variables {
         let Release { version, commit, epoch, .. } = &self.release;
         let used = self.selection.as_ref().map(|selection| &selection.used.buildroot);
-        let path = std::env::var_os("PATH");
         let directory = std::env::current_dir().unwrap_or_default();
         let context = LayerContext {
             root: self.workspace.root(),
@@ -50,7 +51,7 @@ impl WorkspaceContext {
             registry: &self.registry,
             chain: &self.chain,
             version: (version, commit),
-            path: path.as_deref(),
+            path: self.path.as_deref(),
         };
         let mut variables = context.variables();
         variables.insert(EPOCH_VARIABLE.into(), epoch.to_string().into());

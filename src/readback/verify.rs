@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::diagnose::Diagnosis;
 use crate::event::{Event, Listener};
-use crate::storage::{AlignedBuffer, Extent, LARGEST_EXTENT, Record, Target, TargetError};
+use crate::storage::{AlignedBuffer, Extent, LARGEST_EXTENT, Record, Target, TargetError, Verb};
 use crate::value::{ByteSize, Digest, is_zero};
 
 /// More readers than this do not make a card or a USB disk faster.
@@ -128,7 +128,7 @@ fn ensure_inside(target: &dyn Target, record: &Record) -> Result<(), TargetError
     match record.extents.iter().find(behind) {
         None => Ok(()),
         Some(extent) => Err(TargetError::Io {
-            verb: "read back",
+            verb: Verb::ReadBack,
             target: target.name().into(),
             offset: extent.offset,
             len: extent.len,

@@ -31,6 +31,7 @@ use super::pace::Reading;
 use super::{ErrorDocument, print_line};
 use crate::error::Io;
 use crate::event::Phase;
+use crate::storage::Verb;
 
 /// Name and version of the stream.
 const SCHEMA: &str = "skiff-image.events/1";
@@ -105,7 +106,7 @@ pub(super) enum Emitted {
         bytes: u64,
     },
     Stall {
-        verb: &'static str,
+        verb: Verb,
         offset: u64,
         len: u64,
         waited: u64,

@@ -13,7 +13,7 @@ use skiff_image::event::{Event, Listener, Phase, Silent};
 use skiff_image::flash::summary::{Operation, Spent};
 use skiff_image::flash::{Commit, FlashOptions, Meter};
 use skiff_image::report::{Events, Report};
-use skiff_image::storage::{Memory, Target};
+use skiff_image::storage::{Memory, Target, Verb};
 use skiff_image::table::TableBytes;
 
 const MIB: u64 = 1 << 20;
@@ -129,7 +129,7 @@ fn stalls_and_warnings_are_events() {
     let path = directory.path().join("events");
     let report = Report::new(true, true).with_events(Some(Events::create(&path).expect("a stream")));
     let progress = report.progress_of("/dev/sdz");
-    progress.event(Event::Stall { verb: "write", offset: 4096, len: 512, seconds: 10 });
+    progress.event(Event::Stall { verb: Verb::Write, offset: 4096, len: 512, seconds: 10 });
     report.warn("the card is old");
     let expected = [
         json!({"event": "stall", "device": "/dev/sdz", "verb": "write", "offset": 4096, "len": 512, "waited": 10}),
@@ -229,11 +229,11 @@ fn the_summary_is_read_by_people_and_programs() {
         serde_json::to_value(&spent).expect("JSON"),
         json!({"phase": "write", "bytes": 30 * MIB, "seconds": 1.5})
     );
-    let slow = Operation { verb: "write", offset: 4096, len: MIB, time: Duration::from_millis(2500) };
+    let slow = Operation { verb: Verb::Write, offset: 4096, len: MIB, time: Duration::from_millis(2500) };
     assert_eq!(slow.to_string(), "write of 1 MiB at byte 4096: 2.5 s");
     let expected = json!({"verb": "write", "offset": 4096, "len": MIB, "seconds": 2.5});
     assert_eq!(serde_json::to_value(&slow).expect("JSON"), expected);
-    let sync = Operation { verb: "sync", offset: 0, len: 0, ..slow };
+    let sync = Operation { verb: Verb::Sync, offset: 0, len: 0, ..slow };
     assert_eq!(sync.to_string(), "sync: 2.5 s");
     let directory = temporary();
     let told = run(&mut flash(&["--quiet"], "memory,size=64MiB", directory.path()));

@@ -12,7 +12,7 @@ use skiff_image::flash::probe::{capacity, places};
 use skiff_image::readback::{Code, Diagnosis, Evidence};
 use skiff_image::storage::{
     Fault, FaultKind, FaultLocation, Faulty, Geometry, Layer, Memory, ReadFrom, Simulation, SlowIo, Target,
-    TargetError, Tear, Watchdog, WatchdogOptions, WriteOp,
+    TargetError, Tear, Verb, Watchdog, WatchdogOptions, WriteOp,
 };
 
 const MIB: u64 = 1 << 20;
@@ -702,7 +702,7 @@ fn a_target_that_hangs_is_given_up() {
     let mut seen = told.lock().expect("lock").clone();
     seen.retain(|stall| stall.offset == MIB);
     assert!(seen.len() > 2, "{seen:?}");
-    assert_eq!(seen[0], SlowIo { verb: "write", offset: MIB, len: 4096, seconds: 0 });
+    assert_eq!(seen[0], SlowIo { verb: Verb::Write, offset: MIB, len: 4096, seconds: 0 });
     // Everything else hangs for a shorter time.
     for error in [
         watched.read_back(&mut [0; 16], MIB).expect_err("hangs"),

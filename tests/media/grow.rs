@@ -18,7 +18,7 @@ use skiff_image::fs::ext4::{self, GrowError, Grown, Limit};
 use skiff_image::readback::verify;
 use skiff_image::source::Image;
 use skiff_image::storage::{
-    Geometry, ImageFile, Layer, Memory, Record, Recorder, Region, Target, TargetError, WriteOp,
+    Geometry, ImageFile, Layer, Memory, Record, Recorder, Region, Target, TargetError, Verb, WriteOp,
 };
 use skiff_image::table::TableBytes;
 use tempfile::TempDir;
@@ -856,7 +856,7 @@ struct Pulled<'a> {
 }
 
 impl Pulled<'_> {
-    fn count(&self, verb: &'static str) -> Result<(), TargetError> {
+    fn count(&self, verb: Verb) -> Result<(), TargetError> {
         use std::sync::atomic::Ordering::Relaxed;
         match self.writes.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
             Ok(_) => Ok(()),
@@ -883,7 +883,7 @@ impl Layer for Pulled<'_> {
     }
 
     fn on_sync(&self) -> Result<(), TargetError> {
-        self.count("sync")
+        self.count(Verb::Sync)
     }
 }
 

@@ -21,7 +21,7 @@ use skiff_image::persist::PreSeed;
 use skiff_image::plan::KnownIds;
 use skiff_image::rootfs::{Handoff, Output};
 use skiff_image::stage::{Inputs, TemplateVariables};
-use skiff_image::storage::{CowMemory, Cursor, Layer, PowerCut, Target, TargetError, WriteOp};
+use skiff_image::storage::{CowMemory, Cursor, Layer, PowerCut, Target, TargetError, Verb, WriteOp};
 use skiff_image::tree::{self, Content, Stat};
 use skiff_image::value::{Digest, Seed};
 
@@ -466,7 +466,7 @@ impl Layer for Failing {
             return WriteOp::Bytes { offset, bytes: &bytes }.apply(&self.medium);
         }
         let (len, source) = (op.len(), std::io::ErrorKind::ReadOnlyFilesystem.into());
-        Err(TargetError::Io { verb: "write", target: "card".into(), offset, len, source })
+        Err(TargetError::Io { verb: Verb::Write, target: "card".into(), offset, len, source })
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-use super::{Geometry, Target, TargetError};
+use super::{Geometry, Target, TargetError, Verb};
 
 /// Bytes of a page: the largest logical sector there is.
 const PAGE: u64 = 4096;
@@ -166,7 +166,7 @@ impl CowMemory {
         Ok(())
     }
 
-    fn ensure_inside(&self, verb: &'static str, offset: u64, len: u64) -> Result<(), TargetError> {
+    fn ensure_inside(&self, verb: Verb, offset: u64, len: u64) -> Result<(), TargetError> {
         self.geometry.ensure_inside(verb, self.name(), offset, len)
     }
 }
@@ -187,7 +187,7 @@ impl Target for CowMemory {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.ensure_inside("read", offset, buf.len() as u64)?;
+        self.ensure_inside(Verb::Read, offset, buf.len() as u64)?;
         self.pages.read().unwrap_or_else(PoisonError::into_inner).read(buf, offset);
         Ok(())
     }
@@ -197,13 +197,13 @@ impl Target for CowMemory {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.ensure_inside("write", offset, buf.len() as u64)?;
+        self.ensure_inside(Verb::Write, offset, buf.len() as u64)?;
         self.pages.write().unwrap_or_else(PoisonError::into_inner).write(buf, offset);
         Ok(())
     }
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.ensure_inside("zero", offset, len)?;
+        self.ensure_inside(Verb::Zero, offset, len)?;
         self.pages.write().unwrap_or_else(PoisonError::into_inner).zero(offset..offset + len);
         Ok(())
     }

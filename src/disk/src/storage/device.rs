@@ -12,7 +12,7 @@ use rustix::ioctl::{NoArg, Opcode, Setter, opcode};
 use super::buffered_direct::BufferedAndDirect;
 use super::direct::{CacheBypass, Direct};
 use super::lock::{Holder, lock, sysfs_directory, user};
-use super::{Geometry, Target, TargetError, write_zeros};
+use super::{Geometry, Target, TargetError, Verb, write_zeros};
 use crate::error::{Diagnostic, Io};
 
 /// `BLKRRPART` of `linux/fs.h`: read the partition table again.
@@ -256,7 +256,7 @@ impl Target for Device {
     }
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.geometry.ensure_inside("zero", &self.name, offset, len)?;
+        self.geometry.ensure_inside(Verb::Zero, &self.name, offset, len)?;
         let sector = u64::from(self.geometry.sector_size);
         let end = offset + len;
         let (start, stop) = (offset.next_multiple_of(sector).min(end), end / sector * sector);
@@ -269,7 +269,7 @@ impl Target for Device {
     }
 
     fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
-        self.geometry.ensure_inside("discard", &self.name, offset, len)?;
+        self.geometry.ensure_inside(Verb::Discard, &self.name, offset, len)?;
         if self.limits.largest_discard == 0 || len == 0 {
             return Ok(false);
         }
@@ -286,11 +286,11 @@ impl Target for Device {
             Ok(()) => Ok((start, stop) == (offset, offset + len)),
             // A device that others use, too, is busy for this.
             Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::BUSY) => Ok(false),
-            Err(errno) => Err(self.both().error("discard", offset, len)(errno.into())),
+            Err(errno) => Err(self.both().error(Verb::Discard, offset, len)(errno.into())),
         }
     }
 
     fn sync(&self) -> Result<(), TargetError> {
-        self.buffered.sync_all().map_err(self.both().error("sync", 0, self.geometry.len))
+        self.buffered.sync_all().map_err(self.both().error(Verb::Sync, 0, self.geometry.len))
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::atomic_file::AtomicFile;
 use super::buffered_direct::BufferedAndDirect;
 use super::direct::{CacheBypass, Direct};
-use super::{Geometry, Target, TargetError};
+use super::{Geometry, Target, TargetError, Verb};
 use crate::error::{Diagnostic, Io};
 use crate::value::ByteSize;
 
@@ -148,6 +148,6 @@ impl Target for ImageFile {
     }
 
     fn sync(&self) -> Result<(), TargetError> {
-        self.file.as_file().sync_data().map_err(self.both().error("sync", 0, self.geometry.len))
+        self.file.as_file().sync_data().map_err(self.both().error(Verb::Sync, 0, self.geometry.len))
     }
 }

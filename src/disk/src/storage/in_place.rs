@@ -8,7 +8,7 @@ use rustix::fs::FlockOperation;
 
 use super::buffered_direct::BufferedAndDirect;
 use super::direct::Direct;
-use super::{Geometry, Target, TargetError};
+use super::{Geometry, Target, TargetError, Verb};
 use crate::error::{Diagnostic, Io};
 
 /// A regular file, opened for reading and writing and locked (`flock`), so that two programs do not change it at once.
@@ -110,6 +110,6 @@ impl Target for InPlace {
     }
 
     fn sync(&self) -> Result<(), TargetError> {
-        self.file.sync_data().map_err(self.both().error("sync", 0, self.geometry.len))
+        self.file.sync_data().map_err(self.both().error(Verb::Sync, 0, self.geometry.len))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Geometry, Target, TargetError};
+use super::{Geometry, Target, TargetError, Verb};
 
 /// A target over another one, which is a [`Target`] too. It says only what it does itself; the rest passes through.
 ///
@@ -66,11 +66,11 @@ pub enum ReadFrom {
 }
 
 impl ReadFrom {
-    /// Word that errors use.
-    pub fn verb(self) -> &'static str {
+    /// Operation that errors name.
+    pub fn verb(self) -> Verb {
         match self {
-            ReadFrom::Cache => "read",
-            ReadFrom::Medium => "read back",
+            ReadFrom::Cache => Verb::Read,
+            ReadFrom::Medium => Verb::ReadBack,
         }
     }
 
@@ -115,12 +115,12 @@ pub enum WriteOp<'b> {
 }
 
 impl<'b> WriteOp<'b> {
-    /// Word that errors use.
-    pub fn verb(&self) -> &'static str {
+    /// Operation that errors name.
+    pub fn verb(&self) -> Verb {
         match self {
-            WriteOp::Bytes { .. } => "write",
-            WriteOp::Zero { .. } => "zero",
-            WriteOp::Discard { .. } => "discard",
+            WriteOp::Bytes { .. } => Verb::Write,
+            WriteOp::Zero { .. } => Verb::Zero,
+            WriteOp::Discard { .. } => Verb::Discard,
         }
     }
 

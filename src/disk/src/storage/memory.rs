@@ -2,7 +2,7 @@
 
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{Geometry, Target, TargetError};
+use super::{Geometry, Target, TargetError, Verb};
 
 /// A target that is a vector of bytes, all zero at first.
 pub struct Memory {
@@ -35,12 +35,7 @@ impl Memory {
         self.bytes.write().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn range(
-        &self,
-        verb: &'static str,
-        offset: u64,
-        len: u64,
-    ) -> Result<std::ops::Range<usize>, TargetError> {
+    fn range(&self, verb: Verb, offset: u64, len: u64) -> Result<std::ops::Range<usize>, TargetError> {
         match offset.checked_add(len) {
             Some(end) if end <= self.len => Ok(offset as usize..end as usize),
             _ => Err(TargetError::Io {
@@ -64,7 +59,7 @@ impl Target for Memory {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        let range = self.range("read", offset, buf.len() as u64)?;
+        let range = self.range(Verb::Read, offset, buf.len() as u64)?;
         buf.copy_from_slice(&self.read()[range]);
         Ok(())
     }
@@ -74,13 +69,13 @@ impl Target for Memory {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        let range = self.range("write", offset, buf.len() as u64)?;
+        let range = self.range(Verb::Write, offset, buf.len() as u64)?;
         self.write()[range].copy_from_slice(buf);
         Ok(())
     }
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        let range = self.range("zero", offset, len)?;
+        let range = self.range(Verb::Zero, offset, len)?;
         self.write()[range].fill(0);
         Ok(())
     }

@@ -51,6 +51,7 @@ pub use region::{Region, RegionWriter};
 pub use scratch::Scratch;
 pub use watchdog::{SlowIo, Watchdog, WatchdogOptions};
 
+use std::fmt;
 use std::ops::Range;
 
 use crate::error::Diagnostic;
@@ -67,13 +68,7 @@ pub struct Geometry {
 
 impl Geometry {
     /// Fails with `ENOSPC` where a range ends behind the target: a file would silently grow.
-    fn ensure_inside(
-        self,
-        verb: &'static str,
-        target: &str,
-        offset: u64,
-        len: u64,
-    ) -> Result<(), TargetError> {
+    fn ensure_inside(self, verb: Verb, target: &str, offset: u64, len: u64) -> Result<(), TargetError> {
         match offset.checked_add(len) {
             Some(end) if end <= self.len => Ok(()),
             _ => {
@@ -158,16 +153,66 @@ pub trait Target: Send + Sync {
     fn sync(&self) -> Result<(), TargetError>;
 }
 
+/// Operation on a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(into = "&'static str"))]
+pub enum Verb {
+    /// Making a file.
+    Create,
+    /// Setting the length of a file.
+    Resize,
+    /// [`Target::read_at`].
+    Read,
+    /// [`Target::read_back`].
+    ReadBack,
+    /// [`Target::write_at`].
+    Write,
+    /// [`Target::zero`].
+    Zero,
+    /// [`Target::discard`].
+    Discard,
+    /// [`Target::sync`].
+    Sync,
+}
+
+impl Verb {
+    /// Word for it in errors and events.
+    fn as_str(self) -> &'static str {
+        match self {
+            Verb::Create => "create",
+            Verb::Resize => "resize",
+            Verb::Read => "read",
+            Verb::ReadBack => "read back",
+            Verb::Write => "write",
+            Verb::Zero => "zero",
+            Verb::Discard => "discard",
+            Verb::Sync => "sync",
+        }
+    }
+}
+
+impl From<Verb> for &'static str {
+    fn from(verb: Verb) -> &'static str {
+        verb.as_str()
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Why a target cannot be read or written.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Io)]
 pub enum TargetError {
     /// The operating system failed.
     #[error("cannot {verb} {} at offset {offset} of `{target}`: {source}", ByteSize(*len))]
-    #[diagnostic(hint = hint_for(source, target), code = code_of(source, verb))]
+    #[diagnostic(hint = hint_for(source, target), code = code_of(source, *verb))]
     Io {
-        /// `read`, `write`, `zero`, `sync`.
-        verb: &'static str,
+        /// Operation that failed.
+        verb: Verb,
         /// [`Target::name`].
         target: String,
         /// First byte of the range.
@@ -184,8 +229,8 @@ pub enum TargetError {
     )]
     #[diagnostic(hint = "try another reader, cable or port", code = "stalled")]
     TimedOut {
-        /// `read`, `write`, `zero`, `sync`.
-        verb: &'static str,
+        /// Operation that failed.
+        verb: Verb,
         /// [`Target::name`].
         target: String,
         /// First byte of the range.
@@ -252,12 +297,12 @@ fn hint_for(source: &std::io::Error, target: &str) -> Option<String> {
 }
 
 /// Word for what the system refused when it should `verb`.
-fn code_of(source: &std::io::Error, verb: &str) -> Option<&'static str> {
+fn code_of(source: &std::io::Error, verb: Verb) -> Option<&'static str> {
     match (source.kind(), source.raw_os_error()) {
         (std::io::ErrorKind::StorageFull, _) => Some("full"),
         // ENXIO, ENODEV, ENOMEDIUM; EIO.
         (_, Some(6 | 19 | 123)) => Some("vanished"),
-        (_, Some(5)) if verb.starts_with("read") => Some("unreadable"),
+        (_, Some(5)) if matches!(verb, Verb::Read | Verb::ReadBack) => Some("unreadable"),
         (_, Some(5)) => Some("write-error"),
         _ => None,
     }

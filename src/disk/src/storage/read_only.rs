@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::buffered_direct::BufferedAndDirect;
 use super::direct::{CacheBypass, Direct};
-use super::{Geometry, Target, TargetError};
+use super::{Geometry, Target, TargetError, Verb};
 use crate::error::Io;
 
 /// An image file or block device opened for reading; it may be in use. Writing fails. Copies are the same open file.
@@ -67,7 +67,7 @@ impl ReadOnly {
         }
     }
 
-    fn refuse(&self, verb: &'static str, offset: u64, len: u64) -> Result<(), TargetError> {
+    fn refuse(&self, verb: Verb, offset: u64, len: u64) -> Result<(), TargetError> {
         Err(self.both().error(verb, offset, len)(io::ErrorKind::ReadOnlyFilesystem.into()))
     }
 }
@@ -90,11 +90,11 @@ impl Target for ReadOnly {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.refuse("write", offset, buf.len() as u64)
+        self.refuse(Verb::Write, offset, buf.len() as u64)
     }
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.refuse("zero", offset, len)
+        self.refuse(Verb::Zero, offset, len)
     }
 
     fn discard(&self, _: u64, _: u64) -> Result<bool, TargetError> {

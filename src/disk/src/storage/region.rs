@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
-use super::{AlignedBuffer, Cursor, Target, TargetError};
+use super::{AlignedBuffer, Cursor, Target, TargetError, Verb};
 
 /// A range of a target that belongs to one formatter. Offsets are relative to its start.
 ///
@@ -295,7 +295,7 @@ impl Queue {
 /// Error for the thread that fills buffers when the one that writes has failed; the failure itself goes to the caller.
 fn ended() -> TargetError {
     let source = io::ErrorKind::BrokenPipe.into();
-    TargetError::Io { verb: "write", target: "queue".into(), offset: 0, len: 0, source }
+    TargetError::Io { verb: Verb::Write, target: "queue".into(), offset: 0, len: 0, source }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::{Geometry, Target, TargetError};
+use super::{Geometry, Target, TargetError, Verb};
 use crate::tree::Content;
 
 /// A sparse temporary file of a stated greatest length.
@@ -19,7 +19,7 @@ impl Scratch {
     /// An empty file for at most `len` bytes in the directory for temporary files (`TMPDIR`).
     pub fn new(len: u64) -> Result<Scratch, TargetError> {
         let error = |source| TargetError::Io {
-            verb: "create",
+            verb: Verb::Create,
             target: std::env::temp_dir().display().to_string(),
             offset: 0,
             len: 0,
@@ -31,11 +31,11 @@ impl Scratch {
     /// The first `len` bytes as a content.
     pub fn into_content(self, len: u64) -> Result<Content, TargetError> {
         // A tail that was only zeroed is not there yet.
-        self.file.set_len(len).map_err(self.error("resize", 0, len))?;
+        self.file.set_len(len).map_err(self.error(Verb::Resize, 0, len))?;
         Ok(Content::temporary(self.file, len))
     }
 
-    fn error(&self, verb: &'static str, offset: u64, len: u64) -> impl FnOnce(std::io::Error) -> TargetError {
+    fn error(&self, verb: Verb, offset: u64, len: u64) -> impl FnOnce(std::io::Error) -> TargetError {
         move |source| TargetError::Io { verb, target: "temporary file".into(), offset, len, source }
     }
 }
@@ -50,7 +50,7 @@ impl Target for Scratch {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.file.read_exact_at(buf, offset).map_err(self.error("read", offset, buf.len() as u64))
+        self.file.read_exact_at(buf, offset).map_err(self.error(Verb::Read, offset, buf.len() as u64))
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
@@ -58,7 +58,7 @@ impl Target for Scratch {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.file.write_all_at(buf, offset).map_err(self.error("write", offset, buf.len() as u64))
+        self.file.write_all_at(buf, offset).map_err(self.error(Verb::Write, offset, buf.len() as u64))
     }
 
     /// A fresh file reads as zero where nothing was written, and nothing is written twice.

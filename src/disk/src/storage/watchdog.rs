@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{AlignedBuffer, Layer, ReadFrom, Target, TargetError, WriteOp};
+use super::{AlignedBuffer, Layer, ReadFrom, Target, TargetError, Verb, WriteOp};
 
 /// Bytes that are zeroed at once: a time only says something about a bounded number of bytes.
 const LARGEST_ZERO: u64 = 64 << 20;
@@ -39,7 +39,7 @@ impl Default for WatchdogOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlowIo {
     /// `read`, `write`, `zero`, `sync`.
-    pub verb: &'static str,
+    pub verb: Verb,
     /// First byte of the range.
     pub offset: u64,
     /// Length of the range.
@@ -94,13 +94,13 @@ struct Done {
 }
 
 impl Task {
-    fn verb(self) -> &'static str {
+    fn verb(self) -> Verb {
         match self {
             Task::Read(from) => from.verb(),
-            Task::Write => "write",
-            Task::Zero => "zero",
-            Task::Discard => "discard",
-            Task::Sync => "sync",
+            Task::Write => Verb::Write,
+            Task::Zero => Verb::Zero,
+            Task::Discard => Verb::Discard,
+            Task::Sync => Verb::Sync,
         }
     }
 }

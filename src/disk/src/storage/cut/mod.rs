@@ -30,7 +30,7 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::cow_memory::{CowMemory, Page, Pages};
-use super::{Geometry, Target, TargetError};
+use super::{Geometry, Target, TargetError, Verb};
 use crate::value::ByteSize;
 pub use order::{Cut, Sectors};
 pub use state::{State, States};
@@ -57,7 +57,7 @@ enum Operation {
 /// Effect of a write or zero on whole sectors.
 #[derive(Clone)]
 struct Change {
-    verb: &'static str,
+    verb: Verb,
     /// In sectors.
     sectors: std::ops::Range<u64>,
     /// The pages that hold them, as they were in the cache afterwards.
@@ -110,7 +110,7 @@ impl PowerCut {
     /// Lets `change` change the cache, and remembers the sectors that hold the range.
     fn record(
         &self,
-        verb: &'static str,
+        verb: Verb,
         offset: u64,
         len: u64,
         change: impl FnOnce(&mut Pages),
@@ -141,7 +141,7 @@ impl Target for PowerCut {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.geometry().ensure_inside("read", self.name(), offset, buf.len() as u64)?;
+        self.geometry().ensure_inside(Verb::Read, self.name(), offset, buf.len() as u64)?;
         self.lock().view.read(buf, offset);
         Ok(())
     }
@@ -151,16 +151,16 @@ impl Target for PowerCut {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.record("write", offset, buf.len() as u64, |view| view.write(buf, offset))
+        self.record(Verb::Write, offset, buf.len() as u64, |view| view.write(buf, offset))
     }
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.record("zero", offset, len, |view| view.zero(offset..offset + len))
+        self.record(Verb::Zero, offset, len, |view| view.zero(offset..offset + len))
     }
 
     /// What was discarded reads as zero, and until the next sync perhaps as before.
     fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
-        self.record("discard", offset, len, |view| view.zero(offset..offset + len))?;
+        self.record(Verb::Discard, offset, len, |view| view.zero(offset..offset + len))?;
         Ok(true)
     }
 

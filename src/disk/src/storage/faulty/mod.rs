@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::{Layer, ReadFrom, Target, TargetError, WriteOp};
+use super::{Layer, ReadFrom, Target, TargetError, Verb, WriteOp};
 use cache::Cache;
 use fault::mix;
 pub use fault::{Fault, FaultKind, FaultLocation, Tear};
@@ -121,7 +121,7 @@ impl<M: Target> Faulty<M> {
     }
 
     /// Fails where the fault says that the device is gone.
-    fn ensure_present(&self, verb: &'static str, offset: u64, len: u64) -> Result<(), TargetError> {
+    fn ensure_present(&self, verb: Verb, offset: u64, len: u64) -> Result<(), TargetError> {
         match self.fault {
             Fault::Vanish { after } if self.written.load(Ordering::SeqCst) > after => {
                 Err(self.error(verb, offset, len, Errno::NODEV))
@@ -131,7 +131,7 @@ impl<M: Target> Faulty<M> {
     }
 
     /// Counts a write; fails when a limit is passed.
-    fn count(&self, verb: &'static str, order: Order<'_>) -> Result<(), TargetError> {
+    fn count(&self, verb: Verb, order: Order<'_>) -> Result<(), TargetError> {
         let (offset, len) = (order.offset, order.buf.len() as u64);
         let number = self.writes.fetch_add(1, Ordering::SeqCst);
         let before = self.written.fetch_add(len, Ordering::SeqCst);
@@ -216,8 +216,8 @@ impl<M: Target> Faulty<M> {
     fn put_zeros(&self, range: Range<u64>) -> Result<(), TargetError> {
         static ZEROS: [u8; PIECE as usize] = [0; PIECE as usize];
         let (offset, len) = (range.start, range.end - range.start);
-        self.ensure_present("zero", offset, len)?;
-        self.geometry().ensure_inside("zero", self.name(), offset, len)?;
+        self.ensure_present(Verb::Zero, offset, len)?;
+        self.geometry().ensure_inside(Verb::Zero, self.name(), offset, len)?;
         if let Fault::Slow { write, .. } = self.fault {
             self.take_time(len, write);
         }
@@ -243,7 +243,7 @@ impl<M: Target> Faulty<M> {
         let within = (part.start - order.offset) as usize..(part.end - order.offset) as usize;
         match kind {
             FaultKind::WriteError => {
-                Err(self.error("write", order.offset, order.buf.len() as u64, Errno::IO))
+                Err(self.error(Verb::Write, order.offset, order.buf.len() as u64, Errno::IO))
             }
             FaultKind::Stall(time) => {
                 std::thread::sleep(time);
@@ -350,7 +350,9 @@ impl<M: Target> Faulty<M> {
         }
         let struck = self.strike(&(offset..offset + len), FaultKind::is_of_reads);
         match &struck {
-            Some((FaultKind::ReadError, _)) => return Err(self.error("read back", offset, len, Errno::IO)),
+            Some((FaultKind::ReadError, _)) => {
+                return Err(self.error(Verb::ReadBack, offset, len, Errno::IO));
+            }
             Some((FaultKind::Stall(time), _)) => std::thread::sleep(*time),
             _ => {}
         }
@@ -367,7 +369,7 @@ impl<M: Target> Faulty<M> {
         std::thread::sleep(Duration::from_secs_f64(bytes as f64 / rate as f64));
     }
 
-    fn error(&self, verb: &'static str, offset: u64, len: u64, errno: Errno) -> TargetError {
+    fn error(&self, verb: Verb, offset: u64, len: u64, errno: Errno) -> TargetError {
         let source = io::Error::from(errno);
         TargetError::Io { verb, target: self.medium.name().into(), offset, len, source }
     }
@@ -400,9 +402,9 @@ impl<M: Target> Layer for Faulty<M> {
     fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
         match op {
             WriteOp::Bytes { offset, bytes } => {
-                self.geometry().ensure_inside("write", self.name(), offset, op.len())?;
+                self.geometry().ensure_inside(Verb::Write, self.name(), offset, op.len())?;
                 let order = Order { buf: bytes, offset };
-                self.count("write", order)?;
+                self.count(Verb::Write, order)?;
                 self.put(order)?;
             }
             WriteOp::Zero { .. } => self.put_zeros(op.range())?,
@@ -412,7 +414,7 @@ impl<M: Target> Layer for Faulty<M> {
     }
 
     fn on_sync(&self) -> Result<(), TargetError> {
-        self.ensure_present("sync", 0, self.geometry().len)?;
+        self.ensure_present(Verb::Sync, 0, self.geometry().len)?;
         self.medium.sync()
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{FallocateFlags, MemfdFlags};
 use rustix::io::Errno;
 
-use super::super::{Geometry, Target, TargetError, write_zeros};
+use super::super::{Geometry, Target, TargetError, Verb, write_zeros};
 use crate::error::Io;
 
 pub(super) struct Store {
@@ -42,7 +42,7 @@ impl Store {
         Ok(Store { name: path.display().to_string(), file, geometry: Geometry { len, sector_size } })
     }
 
-    fn error(&self, verb: &'static str, offset: u64, len: u64) -> impl FnOnce(io::Error) -> TargetError {
+    fn error(&self, verb: Verb, offset: u64, len: u64) -> impl FnOnce(io::Error) -> TargetError {
         let target = self.name.clone();
         move |source| TargetError::Io { verb, target, offset, len, source }
     }
@@ -58,7 +58,7 @@ impl Target for Store {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
-        self.file.read_exact_at(buf, offset).map_err(self.error("read", offset, buf.len() as u64))
+        self.file.read_exact_at(buf, offset).map_err(self.error(Verb::Read, offset, buf.len() as u64))
     }
 
     fn read_back(&self, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
@@ -66,12 +66,12 @@ impl Target for Store {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<(), TargetError> {
-        self.geometry.ensure_inside("write", &self.name, offset, buf.len() as u64)?;
-        self.file.write_all_at(buf, offset).map_err(self.error("write", offset, buf.len() as u64))
+        self.geometry.ensure_inside(Verb::Write, &self.name, offset, buf.len() as u64)?;
+        self.file.write_all_at(buf, offset).map_err(self.error(Verb::Write, offset, buf.len() as u64))
     }
 
     fn zero(&self, offset: u64, len: u64) -> Result<(), TargetError> {
-        self.geometry.ensure_inside("zero", &self.name, offset, len)?;
+        self.geometry.ensure_inside(Verb::Zero, &self.name, offset, len)?;
         if len == 0 {
             return Ok(());
         }
@@ -79,7 +79,7 @@ impl Target for Store {
         match rustix::fs::fallocate(&self.file, punch, offset, len) {
             Ok(()) => Ok(()),
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(self, offset, len),
-            Err(errno) => Err(self.error("zero", offset, len)(errno.into())),
+            Err(errno) => Err(self.error(Verb::Zero, offset, len)(errno.into())),
         }
     }
 
@@ -88,6 +88,6 @@ impl Target for Store {
     }
 
     fn sync(&self) -> Result<(), TargetError> {
-        self.file.sync_data().map_err(self.error("sync", 0, self.geometry.len))
+        self.file.sync_data().map_err(self.error(Verb::Sync, 0, self.geometry.len))
     }
 }
