@@ -19,6 +19,7 @@ pub mod qemu;
 pub mod sandbox;
 pub mod server;
 pub mod skiffos;
+pub mod skip;
 pub mod squashfs;
 pub mod tools;
 pub mod toy_buildroot;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use skiff_image::tree::{Body, Device, Tree, display};
 
+use super::skip::skip;
 use super::tools::{command, unmount};
 
 /// A loop mount that ends with this value.
@@ -64,8 +65,7 @@ pub fn can_mount(test: &str) -> bool {
     let mounted = made.is_ok_and(|status| status.success())
         && try_mount(&image, &temp.path().join("at"), "ro").map(Mounted::unmount).is_ok();
     if !mounted {
-        assert!(std::env::var_os("CI").is_none(), "{test}: loop mounts are not possible");
-        eprintln!("skipped: {test}: loop mounts are not possible");
+        skip(test, "loop mounts are not possible");
     }
     mounted
 }

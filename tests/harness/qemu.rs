@@ -7,6 +7,7 @@ use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use super::machine::{self, Lease};
+use super::skip::leave_out;
 use super::tools::command;
 
 /// The slowest boot seen on a loaded machine with two cores took 66 seconds.
@@ -20,7 +21,7 @@ const FAIL: &str = "SKIFF-BOOT-FAIL";
 pub fn full(test: &str) -> bool {
     let fast = std::env::var_os("SKIFF_BOOT").is_some_and(|set| set == "fast");
     if fast {
-        eprintln!("skipped: {test}: `SKIFF_BOOT` is `fast`");
+        leave_out(test, "`SKIFF_BOOT` is `fast`");
     }
     !fast
 }

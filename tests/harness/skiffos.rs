@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::skip::leave_out;
+
 /// The variable with a checkout of SkiffOS, which is only read.
 pub const TREE: &str = "SKIFFOS_TREE";
 
@@ -30,7 +32,7 @@ pub const CHAINS: [&str; 15] = [
 pub fn skiffos_tree(test: &str) -> Option<PathBuf> {
     let tree = std::env::var_os(TREE).filter(|path| !path.is_empty()).map(PathBuf::from);
     if tree.is_none() {
-        eprintln!("skipped: {test}: {TREE} names no checkout of SkiffOS");
+        leave_out(test, &format!("{TREE} names no checkout of SkiffOS"));
     }
     let tree = tree?;
     assert!(

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use skiff_image::storage::{Layer, Memory, Target, TargetError, WriteOp};
 use skiff_image::tree::{self, Body, Content, Device, Node, NodeId, Stat, Tree};
 
+use super::skip::skip;
 use super::tools;
 
 /// Metadata that is nobody's default.
@@ -139,9 +140,7 @@ impl Drop for Mounted {
 fn is_root(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        let strict = std::env::var_os("CI").is_some() || std::env::var_os("SKIFF_REQUIRE_ORACLES").is_some();
-        assert!(!strict, "{test}: only root can mount");
-        eprintln!("skipped: {test}: only root can mount");
+        skip(test, "only root can mount");
     }
     root
 }

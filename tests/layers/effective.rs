@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::harness::project::{Project, expect_failure, json, succeed};
 use crate::harness::skiffos::skiffos_tree;
+use crate::harness::skip::leave_out;
 use crate::harness::tools::oracle;
 use skiff_image::buildroot::config::Config;
 use skiff_image::buildroot::effective::{Why, compare};
@@ -472,7 +473,7 @@ fn what_configure_added_is_part_of_the_request() {
 fn tree(test: &str) -> Option<PathBuf> {
     let found = std::env::var_os("SKIFF_BUILDROOT_TREE").filter(|value| !value.is_empty()).map(PathBuf::from);
     if found.is_none() {
-        eprintln!("skipped: {test}: SKIFF_BUILDROOT_TREE names no source tree");
+        leave_out(test, "SKIFF_BUILDROOT_TREE names no source tree");
     }
     found
 }

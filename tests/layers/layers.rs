@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::project::{PROGRAM, Project, expect_failure, json, run, succeed};
+use crate::harness::skip::leave_out;
 use skiff_image::board::{self, Board, RootStyle};
 use skiff_image::layer::{Environment, Layer, Registry, Roots, discover};
 
@@ -356,7 +357,7 @@ fn another_version_of_buildroot_is_told_and_a_chain_limits_the_check() {
 fn tree(test: &str, variable: &str) -> Option<PathBuf> {
     let found = std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     if found.is_none() {
-        eprintln!("skipped: {test}: {variable} names no source tree");
+        leave_out(test, &format!("{variable} names no source tree"));
     }
     found
 }

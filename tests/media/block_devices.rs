@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::harness::loopdev::{LoopDevice, run};
+use crate::harness::skip::skip;
 use crate::harness::tools;
 use crate::harness::tools::{command, oracle, unmount};
 use skiff_image::device::{Destruction, Host, Override, Overrides};
@@ -301,8 +302,7 @@ impl Swap {
         assert!(run(command("mkswap").arg(device)).0);
         let (on, text) = run(command("swapon").arg(device));
         if !on {
-            assert!(std::env::var_os("CI").is_none(), "{text}");
-            eprintln!("skipped: {test}: swapon: {text}");
+            skip(test, &format!("swapon: {text}"));
             return None;
         }
         Some(Swap(device.into()))
@@ -322,8 +322,7 @@ fn partition(test: &str, device: &LoopDevice) -> Option<PathBuf> {
     if partition.exists() {
         return Some(partition);
     }
-    assert!(std::env::var_os("CI").is_none(), "{test}: loop devices have no partitions here");
-    eprintln!("skipped: {test}: loop devices have no partitions here");
+    skip(test, "loop devices have no partitions here");
     None
 }
 

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::harness::loopdev::{LoopDevice, run};
 use crate::harness::machine;
+use crate::harness::skip::skip;
 use crate::harness::tools;
 use crate::harness::tools::{command, oracle};
 use serde_json::Value;
@@ -106,8 +107,7 @@ fn all_that_is_mounted_of_a_disk_is_told() {
     for (number, start) in [("1", "2048"), ("2", "10240")] {
         run(command("addpart").arg(&disk.path).args([number, start, "8192"]));
         if !std::path::Path::new(&format!("{path}p{number}")).exists() {
-            assert!(std::env::var_os("CI").is_none(), "{test}: loop devices have no partitions here");
-            eprintln!("skipped: {test}: loop devices have no partitions here");
+            skip(test, "loop devices have no partitions here");
             return;
         }
     }

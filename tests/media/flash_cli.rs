@@ -10,6 +10,7 @@ use crate::harness::board::{about, assemble, output};
 use crate::harness::disk::{Disk, Mount, SECTOR, bytes, check_ext4, contents, extract, oracles, read_fat};
 use crate::harness::loopdev::LoopDevice;
 use crate::harness::privilege;
+use crate::harness::skip::skip;
 use crate::harness::tools::command;
 use crate::harness::tools::{run, skiff_image, temporary};
 use serde_json::Value;
@@ -270,8 +271,7 @@ fn a_partition_and_a_disk_with_a_mounted_one_are_refused() {
         command("addpart").arg(&device.path).args(["1", "2048", "2048"]).output().expect("addpart runs");
     let partition = PathBuf::from(format!("{}p1", device.path.display()));
     if !added.status.success() || !partition.exists() {
-        assert!(std::env::var_os("CI").is_none(), "{test}: loop devices have no partitions here");
-        eprintln!("skipped: {test}: loop devices have no partitions here");
+        skip(test, "loop devices have no partitions here");
         return;
     }
     let reason =

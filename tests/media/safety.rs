@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::harness::loopdev::{LoopDevice, run};
+use crate::harness::skip::skip;
 use crate::harness::tools;
 use crate::harness::tools::{command, oracle};
 use skiff_image::Error;
@@ -743,8 +744,7 @@ fn a_loop_device_with_swap_is_refused() {
     assert!(run(command("mkswap").arg(&disk.path)).0);
     let (on, text) = run(command("swapon").arg(&disk.path));
     if !on {
-        assert!(std::env::var_os("CI").is_none(), "{text}");
-        eprintln!("skipped: {test}: swapon: {text}");
+        skip(test, &format!("swapon: {text}"));
         return;
     }
     let refused = Host::new().candidate(&disk.path, 0);

@@ -46,6 +46,7 @@ pub fn skiff_init() -> &'static Path {
     BUILT.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("skiff-init");
         run(Command::new(env!("CARGO"))
+            .env_remove("RUSTC_BOOTSTRAP") // of `tests/timed`: everything would be built anew
             .args(["build", "--quiet", "--locked", "--profile", "init", "--package", "skiff-init"])
             .args(["--features", "pure", "--target", "x86_64-unknown-linux-gnu"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))

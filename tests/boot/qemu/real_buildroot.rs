@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::{Instant, SystemTime};
 
 use crate::harness::qemu::Machine;
+use crate::harness::skip::leave_out;
 use crate::harness::tools::oracle;
 
 /// What the user has set for `configure`, and what the workspace remembers for all that follows.
@@ -25,7 +26,7 @@ const APPLET: &str = "ttysize";
 fn tree(test: &str) -> Option<PathBuf> {
     let tree = std::env::var_os("BUILDROOT_DIR").filter(|tree| !tree.is_empty()).map(PathBuf::from);
     if tree.is_none() {
-        eprintln!("skipped: {test}: `BUILDROOT_DIR` is not set");
+        leave_out(test, "`BUILDROOT_DIR` is not set");
     }
     tree
 }
