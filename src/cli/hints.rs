@@ -6,7 +6,7 @@ use std::fmt;
 use crate::error::{Diagnostic, Error, ErrorKind};
 
 /// Words that follow the hint of an error with this code.
-const WORDS: [(&str, &str); 6] = [
+const WORDS: [(&str, &str); 7] = [
     ("blob-in-the-way", ", or leave `--boot-loader` out"),
     ("exists", ", or replace the file with `--force`"),
     (
@@ -15,6 +15,7 @@ const WORDS: [(&str, &str); 6] = [
     ),
     ("not-resumable", " without `--resume`"),
     ("other-board", ", or go on with `--other-board`"),
+    ("unpack-memory", ", or allow it so much memory with `--unpack-memory`"),
     ("stalled", "; `--stall-timeout` waits longer if the medium is only slow"),
 ];
 

@@ -9,6 +9,7 @@ use crate::error::{Io, Result};
 use crate::report::Report;
 use crate::source::Image;
 use crate::source::{Expected, ImageLocation, Sha256Sum, companion, sum_beside};
+use crate::value::ByteSize;
 
 /// A ready image.
 #[derive(Debug, Args)]
@@ -30,6 +31,10 @@ pub struct ImageArgs {
     /// SHA-256 of the image as it is given, packed or not; an address needs one.
     #[arg(long, value_name = "HEX", requires = "image")]
     sha256: Option<Sha256Sum>,
+
+    /// Memory that unpacking the image may take, without it 256MiB; streams of zstd --long=31 need 2GiB.
+    #[arg(long, value_name = "SIZE", requires = "image")]
+    unpack_memory: Option<ByteSize>,
 
     /// Block map of the image (unpacked), in the format of bmaptool.
     #[arg(long, value_name = "FILE", requires = "image")]
@@ -56,7 +61,7 @@ impl ImageArgs {
             (None, Some(path)) => sum_beside(path)?,
             (None, None) => None,
         };
-        let image = Image::from_location(place, bmap, sha256)?;
+        let image = Image::from_location(place, bmap, sha256, self.unpack_memory.map(|size| size.0))?;
         if let Some(Expected::Given(sum) | Expected::Decoded(sum)) = sha256.filter(|_| self.sha256.is_none())
         {
             report.note(format!("the SHA-256 of the image must be {sum}, as the file beside it says"));

@@ -40,13 +40,15 @@ pub enum Expected {
     Decoded(Sha256Sum),
 }
 
-/// Claims about an image.
+/// Claims about an image, and what unpacking it may cost.
 #[derive(Clone, Debug)]
 pub(super) struct Claims {
     /// Name of the image in messages.
     pub name: String,
     pub bmap: Option<Bmap>,
     pub sha256: Option<Expected>,
+    /// Bytes of memory that its decoder may take.
+    pub memory: u64,
 }
 
 impl Claims {

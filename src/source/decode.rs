@@ -10,15 +10,13 @@ use std::fmt;
 use std::io::{self, Read};
 
 use flate2::bufread::GzDecoder;
-use liblzma::bufread::XzDecoder;
-use liblzma::stream::Stream;
 use skiff_signatures::{Class, Format as Signature};
 
 use super::input::{Input, ReadFailed};
+use super::memory::{NotKnown, TooMuch};
+use super::xz::Xz;
 use super::zip::{Member, Unzip};
-
-/// The decoder of `xz -9` takes 65 MiB; with a limit no stream can have all memory of the machine.
-const XZ_MEMORY: u64 = 256 << 20;
+use super::zstd_frame::Frame;
 
 /// `CM` of gzip, the only method there is (RFC 1952).
 const DEFLATE: u8 = 8;
@@ -114,6 +112,10 @@ pub(super) enum FaultKind {
     Truncated,
     /// It contradicts itself.
     Damaged(String),
+    /// It needs more memory than it may have.
+    Memory(TooMuch),
+    /// It is well-formed as far as anybody knows, and cannot be unpacked.
+    NotKnown(String),
     /// A zip file has something else in it than it should.
     Zip(super::zip::ZipError),
     /// It could not be read.
@@ -132,6 +134,8 @@ pub(super) struct End {
 /// The bytes of an image.
 pub(super) struct Decoded {
     format: Format,
+    /// Memory that a member may take.
+    memory: u64,
     state: State,
     trailing: Option<u64>,
 }
@@ -152,20 +156,24 @@ trait Unpack: Read + Send {
 }
 
 impl Decoded {
-    /// Begins to unpack; `member` is what to take of a zip file, if its directory was read.
+    /// Begins to unpack with so many bytes of memory; `member` is what to take of a zip file, if its directory was read.
     ///
     /// # Errors
     /// With the format of what cannot be unpacked.
-    pub(super) fn open(mut input: Input, member: Option<Member>) -> Result<Decoded, (Format, Fault)> {
+    pub(super) fn open(
+        mut input: Input,
+        member: Option<Member>,
+        memory: u64,
+    ) -> Result<Decoded, (Format, Fault)> {
         let start = input.peek(LONGEST_MAGIC).map_err(|error| (Format::Raw, fault(0, error)))?;
         let format = Format::from_start(start);
         let first = match (format, member) {
             (Format::Zip, Some(member)) => Unzip::member(input, member).map(|unzip| Box::new(unzip) as _),
             (Format::Zip, None) => Unzip::first_image(input).map(|unzip| Box::new(unzip) as _),
-            _ => begin(format, input),
+            _ => begin(format, input, memory),
         };
         let first = first.map_err(|error| (format, fault(0, error)))?;
-        Ok(Decoded { format, state: State::Unpacking(first), trailing: None })
+        Ok(Decoded { format, memory, state: State::Unpacking(first), trailing: None })
     }
 
     /// Compression of the image.
@@ -225,7 +233,8 @@ impl Decoded {
         self.look_behind(&mut input).map_err(|error| fault(at, error)).and_then(|another| {
             if another {
                 let at = input.position();
-                return begin(self.format, input).map(State::Unpacking).map_err(|error| fault(at, error));
+                let begun = begin(self.format, input, self.memory);
+                return begun.map(State::Unpacking).map_err(|error| fault(at, error));
             }
             Ok(State::Between(input))
         })
@@ -255,15 +264,15 @@ fn read_some(reader: &mut dyn Unpack, buf: &mut [u8]) -> io::Result<usize> {
 }
 
 /// The decoder of the next member.
-fn begin(format: Format, mut input: Input) -> io::Result<Box<dyn Unpack>> {
+fn begin(format: Format, mut input: Input, memory: u64) -> io::Result<Box<dyn Unpack>> {
     if matches!(format, Format::Zstd | Format::Lz4) && is_skippable(input.peek(LONGEST_MAGIC)?) {
         return Ok(Box::new(Skippable::new(input)?));
     }
     Ok(match format {
         Format::Raw | Format::Other(_) | Format::Zip => Box::new(input),
         Format::Gzip => Box::new(GzDecoder::new(input)),
-        Format::Xz => Box::new(XzDecoder::new_stream(input, Stream::new_stream_decoder(XZ_MEMORY, 0)?)),
-        Format::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?.single_frame()),
+        Format::Xz => Box::new(Xz::new(input, memory)?),
+        Format::Zstd => Box::new(Frame::new(input, memory)?),
         Format::Bzip2 => Box::new(bzip2::bufread::BzDecoder::new(input)),
         Format::Lz4 => Box::new(lz4::Decoder::new(input)?),
     })
@@ -275,12 +284,21 @@ fn fault(at: u64, error: io::Error) -> Fault {
     let Some(inner) = error.into_inner() else {
         let kind = match kind {
             io::ErrorKind::UnexpectedEof => FaultKind::Truncated,
+            io::ErrorKind::OutOfMemory => FaultKind::Read(kind.into()),
             kind => FaultKind::Damaged(kind.to_string()),
         };
         return Fault { at, kind };
     };
     let inner = match inner.downcast::<ReadFailed>() {
         Ok(failed) => return Fault { at, kind: FaultKind::Read(failed.0) },
+        Err(inner) => inner,
+    };
+    let inner = match inner.downcast::<TooMuch>() {
+        Ok(memory) => return Fault { at, kind: FaultKind::Memory(*memory) },
+        Err(inner) => inner,
+    };
+    let inner = match inner.downcast::<NotKnown>() {
+        Ok(unknown) => return Fault { at, kind: FaultKind::NotKnown(unknown.0) },
         Err(inner) => inner,
     };
     let kind = match inner.downcast::<super::zip::ZipError>() {
@@ -343,13 +361,13 @@ impl Unpack for GzDecoder<Input> {
     }
 }
 
-impl Unpack for XzDecoder<Input> {
+impl Unpack for Xz {
     fn position(&self) -> u64 {
-        self.get_ref().position()
+        self.input().position()
     }
 
     fn rest(self: Box<Self>) -> io::Result<Input> {
-        Ok(self.into_inner())
+        Ok(self.into_input())
     }
 }
 
@@ -363,13 +381,13 @@ impl Unpack for bzip2::bufread::BzDecoder<Input> {
     }
 }
 
-impl Unpack for zstd::stream::read::Decoder<'static, Input> {
+impl Unpack for Frame {
     fn position(&self) -> u64 {
-        self.get_ref().position()
+        self.input().position()
     }
 
     fn rest(self: Box<Self>) -> io::Result<Input> {
-        Ok(self.into_inner())
+        Ok(self.into_input())
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 
 use super::decode::{Fault, FaultKind, Format};
+use super::memory::TooMuch;
 use super::zip::ZipError;
 use crate::error::{Diagnostic, Io};
 use crate::network::FetchError;
@@ -57,6 +58,34 @@ pub enum ImageError {
         /// Bytes that the decoder had read.
         at: u64,
         /// Message of the error.
+        reason: String,
+    },
+    /// Unpacking it takes more memory than it may take.
+    #[error(
+        "unpacking the {format} stream of `{image}` needs {} of memory, but {} are allowed",
+        ByteSize(*need),
+        ByteSize(*limit)
+    )]
+    #[diagnostic(kind = Fit, hint = "unpack the image and give that", code = "unpack-memory")]
+    Memory {
+        /// The image.
+        image: String,
+        /// Compression.
+        format: Format,
+        /// Bytes that the decoder needs.
+        need: u64,
+        /// Bytes that it may take.
+        limit: u64,
+    },
+    /// The decoder does not know how to read it.
+    #[error("the {format} stream of `{image}` cannot be unpacked here: {reason}")]
+    #[diagnostic(kind = Unsupported, hint = "unpack the image and give that")]
+    NotKnown {
+        /// The image.
+        image: String,
+        /// Compression.
+        format: Format,
+        /// Message of the decoder.
         reason: String,
     },
     /// It has another length than it says.
@@ -193,6 +222,8 @@ impl ImageError {
         match fault.kind {
             FaultKind::Truncated => ImageError::Truncated { image, format, at },
             FaultKind::Damaged(reason) => ImageError::Stream { image, format, at, reason },
+            FaultKind::Memory(TooMuch { need, limit }) => ImageError::Memory { image, format, need, limit },
+            FaultKind::NotKnown(reason) => ImageError::NotKnown { image, format, reason },
             FaultKind::Zip(error) => ImageError::Zip { image, error },
             FaultKind::Read(error) => ImageError::from_read_error(&image, error),
         }

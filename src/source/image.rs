@@ -12,6 +12,7 @@ use super::decode::{Format, LONGEST_MAGIC};
 use super::error::ImageError;
 use super::kind::{self, ImageKind};
 use super::lengths::unpacked_len;
+use super::memory::DEFAULT_LIMIT;
 use super::origin::{Once, Origin, Seekable};
 use super::raw::Raw;
 use super::stamp::Stamp;
@@ -68,10 +69,11 @@ enum Body {
 impl Image {
     /// Opens a file. With a block map only the blocks that it lists are copied.
     pub fn open(path: &Path, bmap: Option<Bmap>) -> Result<Image, ImageError> {
-        Image::from_location(&ImageLocation::File(path.into()), bmap, None)
+        Image::from_location(&ImageLocation::File(path.into()), bmap, None, None)
     }
 
-    /// Opens an image and looks at its first MiB; `sha256` is what it must be.
+    /// Opens an image and looks at its first MiB; `sha256` is what it must be, `memory` are the bytes that its decoder may
+    /// take, without it 256 MiB.
     ///
     /// # Errors
     /// It cannot be read or fetched, is packed in a way that cannot be unpacked, or is not what its claims say as far
@@ -80,8 +82,10 @@ impl Image {
         location: &ImageLocation,
         bmap: Option<Bmap>,
         sha256: Option<Expected>,
+        memory: Option<u64>,
     ) -> Result<Image, ImageError> {
-        let claims = |name: String| Claims { name, bmap, sha256 };
+        let memory = memory.unwrap_or(DEFAULT_LIMIT);
+        let claims = |name: String| Claims { name, bmap, sha256, memory };
         match location {
             ImageLocation::File(path) => Image::from_path(path, claims(path.display().to_string())),
             ImageLocation::Stdin => Image::once(Box::new(io::stdin()), claims("standard input".into())),
@@ -100,7 +104,7 @@ impl Image {
         bmap: Option<Bmap>,
         sha256: Option<Expected>,
     ) -> Result<Image, ImageError> {
-        Image::once(reader, Claims { name: name.into(), bmap, sha256 })
+        Image::once(reader, Claims { name: name.into(), bmap, sha256, memory: DEFAULT_LIMIT })
     }
 
     fn once(reader: Box<dyn Read + Send>, claims: Claims) -> Result<Image, ImageError> {

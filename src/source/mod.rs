@@ -8,13 +8,16 @@ mod image;
 mod input;
 mod kind;
 mod lengths;
+mod memory;
 mod origin;
 mod pieces;
 mod raw;
 mod stamp;
 mod stream;
 mod sums;
+mod xz;
 mod zip;
+mod zstd_frame;
 
 pub use beside::{SumFileError, companion, sum_beside};
 pub use claims::{Expected, ParseSha256Error, Sha256Sum};

@@ -305,7 +305,8 @@ fn begin(origin: &dyn Origin, claims: &Claims, member: Option<&Member>) -> Resul
     let reader = origin.open()?;
     let input = Input::new(reader, claims.wants_given())
         .map_err(|error| ImageError::from_read_error(&claims.name, error))?;
-    let mut rest = Decoded::open(input, member.cloned()).map_err(|(format, error)| fault(format)(error))?;
+    let mut rest = Decoded::open(input, member.cloned(), claims.memory)
+        .map_err(|(format, error)| fault(format)(error))?;
     let mut head = vec![0; ENDS as usize];
     let len = rest.fill(&mut head).map_err(fault(rest.format()))?;
     head.truncate(len);

@@ -291,7 +291,7 @@ fn a_wrong_hash_leaves_nothing_bootable_and_a_right_one_is_no_obstacle() {
     let (dir, disk) = (scratch(), disk());
     for (what, format, bytes) in formats {
         let place = ImageLocation::File(in_file(dir.path(), "image.txt", &bytes));
-        let open = |sha256| Image::from_location(&place, None, Some(sha256)).expect("opens");
+        let open = |sha256| Image::from_location(&place, None, Some(sha256), None).expect("opens");
         for right in [Expected::Given(sha256(&bytes)), Expected::Decoded(sha256(&disk))] {
             let memory = used_medium();
             open(right)
@@ -375,6 +375,44 @@ fn an_image_larger_than_the_medium_is_told_with_both_numbers() {
         if !known {
             assert_eq!((late.to_string(), late.kind()), (needs("more than 5 MiB"), ErrorKind::Fit), "{what}");
         }
+    }
+}
+
+#[test]
+fn streams_that_need_much_memory_say_so_and_are_not_called_damaged() {
+    let test = "streams_that_need_much_memory_say_so_and_are_not_called_damaged";
+    if !oracle(test, "zstd") || !oracle(test, "xz") {
+        return;
+    }
+    use skiff_image::error::Diagnostic;
+    let dir = scratch();
+    let long = packed("zstd", &["-q", "-c", "--long=31"], &disk());
+    let large = packed("xz", &["-c", "--lzma2=preset=1,dict=512MiB"], &disk());
+    for (name, bytes, allowed, need, format) in
+        [("zst", long, 2 << 30, "2 GiB", "zstd"), ("xz", large, 520 << 20, "513 MiB", "xz")]
+    {
+        let path = in_file(dir.path(), name, &bytes);
+        let place = ImageLocation::File(path.clone());
+        let open = |memory| Image::from_location(&place, None, None, memory);
+        let error = open(None).err().expect("the usual memory is less");
+        let message = format!(
+            "unpacking the {format} stream of `{}` needs {need} of memory, but 256 MiB are allowed",
+            path.display()
+        );
+        assert_eq!((error.to_string(), error.code()), (message, Some("unpack-memory")));
+        assert_eq!(error.hint().as_deref(), Some("unpack the image and give that"));
+        let image = open(Some(allowed)).expect("allowed");
+        assert!(written(&image).expect("writes")[..LEN as usize] == disk(), "{format}: other bytes");
+        // The one that is needed is enough, and one that is damaged is that whatever it may take.
+        let mut broken = bytes.clone();
+        let middle = broken.len() / 2;
+        broken[middle..middle + 64].fill(0x55);
+        fs::write(&path, &broken).expect("writes");
+        let error = match open(Some(allowed)) {
+            Ok(image) => written(&image).expect_err("damaged").to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains("damaged") || error.contains("cut off"), "{error}");
     }
 }
 
@@ -568,7 +606,7 @@ fn a_hash_or_a_block_map_is_an_identity_of_its_own() {
     let (dir, disk) = (scratch(), disk());
     let (first, second) = (in_file(dir.path(), "1", &disk), in_file(dir.path(), "2", &disk));
     let identity = |path: &Path, bmap: Option<Bmap>, sha256| {
-        Image::from_location(&ImageLocation::File(path.into()), bmap, sha256)
+        Image::from_location(&ImageLocation::File(path.into()), bmap, sha256, None)
             .expect("opens")
             .identity()
             .expect("there is one")
@@ -623,7 +661,7 @@ fn sectors_of_another_size_are_told_for_packed_images_too() {
 /// An image at an address, with its hash.
 #[cfg(feature = "network")]
 fn fetched(url: &str, bytes: &[u8]) -> Result<Image, ImageError> {
-    Image::from_location(&ImageLocation::Url(url.into()), None, Some(Expected::Given(sha256(bytes))))
+    Image::from_location(&ImageLocation::Url(url.into()), None, Some(Expected::Given(sha256(bytes))), None)
 }
 
 #[cfg(feature = "network")]
@@ -675,7 +713,8 @@ fn a_download_that_breaks_is_taken_up() {
 fn addresses_that_cannot_be_fetched_are_told() {
     use skiff_image::error::Diagnostic;
     let refusal = |url: &str, sum: Option<Expected>| {
-        let error = Image::from_location(&ImageLocation::Url(url.into()), None, sum).err().expect("refused");
+        let error =
+            Image::from_location(&ImageLocation::Url(url.into()), None, sum, None).err().expect("refused");
         format!("{error}; {}", error.hint().expect("it has one"))
     };
     let sum = Some(Expected::Given(sha256(b"")));
