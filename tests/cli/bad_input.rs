@@ -359,7 +359,7 @@ fn tables_are_checked() {
     let broken_table = |old: &str, new: &str, message: &str| {
         broken(|project| project.edit(DEVICES, old, new), &format!("error: `{DEVICES}:{message}"));
     };
-    broken_table("/root d 700", "/root d 800", "2`: mode `800` is not an octal number up to 7777");
+    broken_table("/root d 700", "/root d 800", "2`: mode `800` is not an octal number");
     broken_table(
         "/usr/bin/app f",
         "/usr/bin/ap f",

@@ -9,6 +9,8 @@ use crate::tree::provenance::{Change, Origin, OriginId, Provenance};
 use crate::tree::{Body, Device, LastLink, Node, NodeId, Resolved, Stat, Tree, display, is_component, join};
 use crate::value::Timestamp;
 
+/// `-1` of chown(2).
+const NO_CHANGE: u32 = u32::MAX;
 /// Parents that a `d` line makes on its way.
 const PARENT_MODE: u32 = 0o755;
 
@@ -36,6 +38,14 @@ impl DeviceTable {
         }
         Ok(())
     }
+}
+
+/// A decimal number with a sign, as strtoul(3) takes it: what does not fit 32 bits is cut.
+fn number(text: &str) -> Option<u32> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let whole = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.parse::<u64>().ok().filter(|_| whole)? as u32;
+    Some(if text.starts_with('-') { number.wrapping_neg() } else { number })
 }
 
 /// The file that an `|xattr` line belongs to.
@@ -71,11 +81,8 @@ impl Apply<'_> {
         what: &'static str,
         file: &'static str,
     ) -> Result<Option<u32>, DeviceTableError> {
-        if text == "-1" {
-            return Ok(None);
-        }
-        if let Ok(id) = text.parse() {
-            return Ok(Some(id));
+        if let Some(id) = number(text) {
+            return Ok(Some(id).filter(|id| *id != NO_CHANGE));
         }
         let unknown = || DeviceTableError::UnknownName { at: self.at.clone(), what, name: text.into(), file };
         let id = match Accounts::load(self.tree, file) {

@@ -5,8 +5,9 @@
 //! one that may be there, `d` a directory, made if missing, `r` everything below, `c` `b` `p` device nodes and
 //! fifos. A line `|xattr CAPS` after a file adds file capabilities.
 //!
-//! Differences to makedevs, all deliberate: the first error ends the work; missing parents of a `d` line get mode
-//! 0755 instead of 0777; uid and gid must be given; a number column is `-` or a number.
+//! A line is read as makedevs reads it: numbers end at the first column that is none, and text may stand behind them.
+//! Differences, all deliberate: the first error ends the work; missing parents of a `d` line get mode 0755 instead of
+//! 0777; mode, uid and gid must be given.
 
 mod apply;
 mod parse;
@@ -143,6 +144,34 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_read_as_makedevs_reads_them() {
+        let table = "/bin/busybox f 4755 0 0 - - - - - # for users\n\
+                     /a d0750 0 33 (made by hand)\n\
+                     /b d 100700 -1 4294967295\n\
+                     /dev/c c 600 +7 007 5x 1\n\
+                     /dev/d c 600 0 0 5 1 - 3 4 5 6 7\n\
+                     /dev/e c 600 0 0 - 3\n   alone\n";
+        let (tree, _) = apply(table).unwrap();
+        assert_eq!(stat(&tree, "usr/bin/busybox"), (0o4755, 0, 0));
+        assert_eq!(stat(&tree, "a"), (0o750, 0, 33));
+        assert_eq!(stat(&tree, "b"), (0o700, 0, 0));
+        assert_eq!(stat(&tree, "dev/c"), (0o600, 7, 7));
+        let device = |path: &str| match tree.node(tree.get(path).unwrap()).body {
+            Body::Char(Device { major, minor }) => (major, minor),
+            _ => panic!("a device"),
+        };
+        // Numbers end where the first column is none.
+        assert_eq!((device("dev/c"), device("dev/d"), device("dev/e")), ((5, 0), (5, 1), (0, 0)));
+    }
+
+    #[test]
+    fn capabilities_are_one_word() {
+        let (tree, _) = apply("/bin/busybox f 755 0 0\n|xattr cap_net_raw+ep cap_chown+ep\n").unwrap();
+        let value = &tree.node(tree.get("usr/bin/busybox").unwrap()).xattrs[capability::XATTR];
+        assert_eq!(value[4..8], [0, 0x20, 0, 0], "makedevs reads no further either");
+    }
+
+    #[test]
     fn nodes_are_counted() {
         let table =
             "/dev/console c 622 0 0 5 1 - - -\n/dev/hda b 640 0 0 3 1 1 2 3\n/dev/log p 600 0 0 - -\n";
@@ -184,15 +213,14 @@ mod tests {
             message("/etc d 755\n"),
             "`devices.txt:1`: 3 columns, but name, type, mode, uid and gid are needed"
         );
-        assert_eq!(
-            message("/etc d 999 0 0"),
-            "`devices.txt:1`: mode `999` is not an octal number up to 7777"
-        );
+        assert_eq!(message("/etc d 999 0 0"), "`devices.txt:1`: mode `999` is not an octal number");
         assert_eq!(message("/etc x 755 0 0"), "`devices.txt:1`: unknown type `x`: use f, F, d, r, c, b or p");
-        assert_eq!(
-            message("/dev/a c 755 0 0 x"),
-            "`devices.txt:1`: `x` is not `-` or a number up to 1048575"
-        );
+        for (number, line) in [("-5", "-5"), ("1048576", "5 1048576 # too many")] {
+            assert_eq!(
+                message(&format!("/dev/a c 755 0 0 {line}")),
+                format!("`devices.txt:1`: `{number}` is not a number up to 1048575")
+            );
+        }
         assert_eq!(
             message("/dev/a c 755 0 0 1 0 0 1048575 3"),
             "`devices.txt:1`: the last minor number is 2097150, but at most 1048575 is possible"
@@ -206,10 +234,6 @@ mod tests {
             "`devices.txt:2`: unknown capability `cap_x`"
         );
         assert_eq!(message("|xattr"), "`devices.txt:1`: `|xattr` without capabilities");
-        assert_eq!(
-            message("/dev/a c 755 0 0 1 2 3 4 5 6"),
-            "`devices.txt:1`: 11 columns, but there are at most 10"
-        );
         assert_eq!(message("/dev/.. c 755 0 0 1 2"), "`devices.txt:1`: `/dev/..` is not the path of a node");
         assert_eq!(
             message("/etc/passwd c 755 0 0 1 2"),

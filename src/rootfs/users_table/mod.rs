@@ -265,10 +265,25 @@ mod tests {
     }
 
     #[test]
+    fn columns_at_the_end_may_be_missing() {
+        let (tree, _) = apply("a 1000 a 1000 * -\nb 1001 b 1001 * /b /bin/sh\n- - c 300\n").unwrap();
+        let lines = |path: &str| text(&tree, path).lines().map(str::to_owned).collect::<Vec<_>>();
+        let passwd = lines("etc/passwd");
+        assert!(passwd.contains(&"a:x:1000:1000::/:".into()), "{passwd:?}");
+        assert!(passwd.contains(&"b:x:1001:1001::/b:/bin/sh".into()), "{passwd:?}");
+        assert!(lines("etc/group").contains(&"c:x:300:".into()));
+        let told = message("a 1000 a 1000 *");
+        assert_eq!(
+            told,
+            "`users.txt:1`: 5 columns, but username, uid, group, gid, password and home are needed"
+        );
+    }
+
+    #[test]
     fn malformed_lines_are_reported() {
         assert_eq!(
             message("a 1000 a"),
-            "`users.txt:1`: 3 columns, but username, uid, group, gid, password, home, shell and groups are needed"
+            "`users.txt:1`: 3 columns, but username, uid, group, gid, password and home are needed"
         );
         assert_eq!(
             message("a 0 a 1 * - - -"),

@@ -136,16 +136,25 @@ fn parse_user(number: usize, line: &str) -> Result<User, String> {
         columns.push(column);
         rest = tail.trim_start();
     }
-    let [name, uid, group, gid, password, home, shell, groups] = columns.as_slice() else {
-        return Err(format!(
-            "{} columns, but username, uid, group, gid, password, home, shell and groups are needed",
-            columns.len()
-        ));
+    let missing = || {
+        let wanted = "username, uid, group, gid, password and home are needed";
+        format!("{} columns, but {wanted}", columns.len())
     };
-    if *name == "root" {
+    let column = |index: usize| columns.get(index).copied();
+    let &[name, uid, group, gid, ..] = columns.as_slice() else { return Err(missing()) };
+    if name == "root" {
         return Err("user `root` cannot be in a users table".into());
     }
-    for text in [name, group, home, shell, &rest] {
+    // A line that only makes groups needs nothing behind its gid, and often has `-` for its uid.
+    let makes_user = name != "-";
+    let (password, home) = match (column(4), column(5)) {
+        (Some(password), Some(home)) => (password, home),
+        _ if makes_user => return Err(missing()),
+        _ => ("-", "-"),
+    };
+    // As mkusers has it, `-` is a shell that ends at once, and nothing is the one that passwd(5) stands for.
+    let shell = column(6).map_or("", |shell| if shell == "-" { "/bin/false" } else { shell });
+    for text in [name, group, home, shell, rest] {
         if text.contains(':') {
             return Err(format!("`{text}` contains a colon, which separates fields in the account files"));
         }
@@ -154,18 +163,16 @@ fn parse_user(number: usize, line: &str) -> Result<User, String> {
     if !clear && password.contains(':') {
         return Err("the password contains a colon, which separates fields in the account files".into());
     }
-    let optional = |text: &str| (text != "-").then(|| text.to_owned());
     Ok(User {
         line: number,
-        name: optional(name),
-        // A line that only makes a group often has `-` here.
-        uid: if (*name, *uid) == ("-", "-") { Id::System } else { parse_id("uid", uid)? },
-        group: (*group).into(),
+        name: makes_user.then(|| name.to_owned()),
+        uid: if makes_user { parse_id("uid", uid)? } else { parse_id("uid", uid).unwrap_or(Id::System) },
+        group: group.into(),
         gid: parse_id("gid", gid)?,
-        password: (*password).into(),
-        home: parse_home(home)?,
-        shell: optional(shell).unwrap_or_else(|| "/bin/false".into()),
-        groups: optional(groups).map_or_else(Vec::new, |groups| split_groups(&groups)),
+        password: password.into(),
+        home: if makes_user { parse_home(home)? } else { None },
+        shell: shell.into(),
+        groups: column(7).filter(|groups| *groups != "-").map_or_else(Vec::new, split_groups),
         comment: rest.into(),
     })
 }
