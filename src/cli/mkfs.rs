@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::args::{MaybeTimestamp, thread_count, threads, timestamp};
@@ -12,7 +12,7 @@ use crate::cache::Summary;
 use crate::compose::{publish, temporary_beside};
 use crate::error::{Error, Io, Result};
 use crate::fs::compress::Compression;
-use crate::fs::{WrittenFile, cpio, ext4, fat, squashfs};
+use crate::fs::{Loss, WrittenFile, cpio, ext4, fat, squashfs};
 use crate::report::Report;
 use crate::storage::{Geometry, ImageFile, Region, Target};
 use crate::tree::scan::{HardLinks, HostXattrs, Ownership, ScanOptions};
@@ -48,9 +48,21 @@ struct Common {
     #[arg(long)]
     all_root: bool,
 
+    /// Labels and measurements of the build host on the files of a directory, such as security.selinux and security.ima:
+    /// `keep` takes them into the image, `drop` leaves them out. Without this they are left out with a warning, and an
+    /// error with --strict. Those of an archive belong to its system and are taken.
+    #[arg(long, value_name = "HOW")]
+    host_xattrs: Option<HostXattrsArg>,
+
     /// Set all times to this, in seconds since 1970; without it, times are kept and the filesystem is made at 0.
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", value_parser = timestamp)]
     timestamp: Option<MaybeTimestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum HostXattrsArg {
+    Keep,
+    Drop,
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +111,9 @@ pub struct Fat {
     /// Entry size: 16 or 32; without it by the size of the filesystem.
     #[arg(long, value_name = "BITS", value_parser = ["16", "32"])]
     bits: Option<String>,
+
+    #[command(flatten)]
+    strict: StrictArgs,
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +123,9 @@ pub struct Ext4 {
 
     #[command(flatten)]
     volume: VolumeArgs,
+
+    #[command(flatten)]
+    strict: StrictArgs,
 }
 
 /// Flags of filesystems with a size and a label.
@@ -153,8 +171,8 @@ impl Mkfs {
     pub fn run(self, report: &Report) -> Result<()> {
         let made = match self {
             Mkfs::Squashfs(args) => args.make(report)?,
-            Mkfs::Fat(args) => args.make()?,
-            Mkfs::Ext4(args) => args.make()?,
+            Mkfs::Fat(args) => args.make(report)?,
+            Mkfs::Ext4(args) => args.make(report)?,
             Mkfs::Cpio(args) => args.make(report)?,
         };
         let text =
@@ -167,11 +185,11 @@ impl Mkfs {
 impl Common {
     fn tree(&self) -> Result<Tree> {
         let mut tree = if self.source.is_dir() {
-            tree::scan::scan(&self.source, &keep_all())?
+            tree::scan::scan(&self.source, &self.scan_options())?
         } else {
             tree::archive::read_archive(&self.source)?
         };
-        let ids: Vec<_> = tree.walk().map(|(_, id)| id).collect();
+        let ids: Vec<_> = tree.walk_nodes().collect();
         for id in ids {
             let stat = &mut tree.node_mut(id).stat;
             if self.all_root {
@@ -180,6 +198,25 @@ impl Common {
             stat.mtime = self.given_timestamp().unwrap_or(stat.mtime);
         }
         Ok(tree)
+    }
+
+    /// Things that the source has and the image will not have.
+    fn left_out(&self, tree: &Tree, losses: &[Loss]) -> Vec<String> {
+        tree.omitted().iter().cloned().chain(losses.iter().map(Loss::to_string)).collect()
+    }
+
+    /// A directory as it is, but for what belongs to the running host.
+    fn scan_options(&self) -> ScanOptions<'static> {
+        ScanOptions {
+            ownership: Ownership::Keep,
+            xattrs: match self.host_xattrs {
+                Some(HostXattrsArg::Keep) => HostXattrs::KeepHost,
+                Some(HostXattrsArg::Drop) => HostXattrs::KeepPortable,
+                None => HostXattrs::Keep,
+            },
+            hard_links: HardLinks::Keep,
+            exclude: &|_| false,
+        }
     }
 
     fn given_timestamp(&self) -> Option<Timestamp> {
@@ -229,10 +266,7 @@ impl Squashfs {
             pack_tails: self.pack_tails,
         };
         let layout = squashfs::layout(&tree, &options)?;
-        let dropped = layout.dropped().iter();
-        let dropped =
-            dropped.map(|it| format!("`{}`: squashfs cannot hold the attribute `{}`", it.path, it.name));
-        self.proof.left_out(&dropped.collect::<Vec<_>>(), report)?;
+        self.proof.left_out(&self.common.left_out(&tree, layout.dropped()), report)?;
         let verify = self.proof.verify_output();
         if verify && let Some(reason) = squashfs::beyond_second_reader(&tree) {
             report.note(format!("the image is read back without the independent reader: {reason}"));
@@ -254,7 +288,7 @@ impl Squashfs {
 }
 
 impl Fat {
-    fn make(&self) -> Result<Made> {
+    fn make(&self, report: &Report) -> Result<Made> {
         let tree = self.common.tree()?;
         let options = fat::Options {
             fat_type: match self.bits.as_deref() {
@@ -274,13 +308,14 @@ impl Fat {
             None => fat::minimum_size(&tree, &options)?,
         };
         let layout = fat::layout(&tree, &options, len)?;
+        self.strict.left_out(&self.common.left_out(&tree, layout.dropped()), report)?;
         let write = |region: &Region| fat::write(&layout, region).map(|written| (len, written.files));
         Ok(self.common.made("fat", self.common.write(len, write)?))
     }
 }
 
 impl Ext4 {
-    fn make(&self) -> Result<Made> {
+    fn make(&self, report: &Report) -> Result<Made> {
         let tree = self.common.tree()?;
         let seed = Seed(self.volume.seed.clone());
         let options = ext4::Options {
@@ -299,6 +334,7 @@ impl Ext4 {
             None => ext4::minimum_size(&tree, &options)?,
         };
         let layout = ext4::layout(&tree, &options, len)?;
+        self.strict.left_out(&self.common.left_out(&tree, layout.dropped()), report)?;
         let write = |region: &Region| ext4::write(&layout, region).map(|written| (len, written.files));
         Ok(self.common.made("ext4", self.common.write(len, write)?))
     }
@@ -309,22 +345,12 @@ impl Cpio {
         ImageFile::ensure_free(&self.common.out, self.common.force)?;
         let tree = self.common.tree()?;
         let layout = cpio::layout(&tree)?;
-        self.strict.left_out(layout.dropped(), report)?;
+        self.strict.left_out(&self.common.left_out(&tree, layout.dropped()), report)?;
         let mut temporary = temporary_beside(&self.common.out)?;
         let files = cpio::write(&layout, self.comp, &mut temporary)?.files;
         let len = temporary.as_file().metadata().map_err(Io::on("write", &self.common.out))?.len();
         publish(temporary, &self.common.out)?;
         Ok(self.common.made("cpio", (len, files)))
-    }
-}
-
-/// A directory as it is, but for what belongs to the running host.
-fn keep_all() -> ScanOptions<'static> {
-    ScanOptions {
-        ownership: Ownership::Keep,
-        xattrs: HostXattrs::Keep,
-        hard_links: HardLinks::Keep,
-        exclude: &|_| false,
     }
 }
 

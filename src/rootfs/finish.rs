@@ -50,6 +50,8 @@ pub struct RootTree {
     pub provenance: Provenance,
     /// Notes for the user, as sentences without a full stop.
     pub notes: Vec<String>,
+    /// Things that the source has and the tree has not, see [`Tree::omitted`].
+    pub left_out: Vec<String>,
 }
 
 /// Makes the root filesystem. The same inputs give the same tree, wherever the checkout is and whoever runs this.
@@ -68,7 +70,8 @@ fn read_source(output: &Output) -> Result<RootTree> {
         RootSource::Target { dir, .. } => (scan_target(dir)?, dir),
         RootSource::Tar { path } => (read_archive(path)?, path),
     };
-    let mut root = RootTree { tree, provenance: Provenance::new(), notes: Vec::new() };
+    let left_out = tree.omitted().to_vec();
+    let mut root = RootTree { tree, provenance: Provenance::new(), notes: Vec::new(), left_out };
     root.record_source(output, path)?;
     Ok(root)
 }
@@ -76,7 +79,7 @@ fn read_source(output: &Output) -> Result<RootTree> {
 fn scan_target(dir: &Path) -> Result<Tree> {
     let options = ScanOptions {
         ownership: Ownership::Root,
-        xattrs: HostXattrs::Ignore,
+        xattrs: HostXattrs::Omit,
         hard_links: HardLinks::Keep,
         exclude: &|path| path == MARKER.as_bytes(),
     };

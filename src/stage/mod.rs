@@ -243,10 +243,10 @@ impl Inputs {
         self.ensure_images()?;
         self.ensure_preseed_has_a_place()?;
         let mut blobs = self.blobs_of_images()?;
-        let RootTree { tree: mut root, notes: mut warnings, .. } = self.root()?;
+        let RootTree { tree: mut root, notes: mut warnings, mut left_out, .. } = self.root()?;
         warnings.extend(self.read_back_without_second_reader(&root));
         warnings.extend(self.stale_blobs());
-        let (mut artifacts, mut left_out) = (Artifacts::default(), Vec::new());
+        let mut artifacts = Artifacts::default();
         for artifact in &self.board.artifacts {
             if artifact.arch.covers(self.arch) {
                 recipe::build(self, artifact, &mut root, &mut artifacts, &mut left_out)?;
@@ -261,7 +261,7 @@ impl Inputs {
             warnings.extend(placed.notes.iter().cloned());
             partitions.insert(partition.number, placed);
         }
-        left_out.extend(self.lost_in_partitions(&root));
+        left_out.extend(self.lost_in_partitions(&root, &partitions));
         Ok(Staged { root, artifacts, partitions, blobs, warnings, left_out })
     }
 
@@ -336,16 +336,19 @@ impl Inputs {
         self.board.blobs.iter().enumerate().filter_map(missing).collect()
     }
 
-    /// Attributes that the squashfs partitions, which hold what is left of the root tree, lose.
-    fn lost_in_partitions(&self, root: &Tree) -> Vec<String> {
-        let squashfs = |partition: &&Partition| matches!(partition.filesystem, Filesystem::Squashfs { .. });
+    /// Things that the filesystems of partitions have no place for; a squashfs holds what is left of the root tree.
+    fn lost_in_partitions(&self, root: &Tree, placed: &BTreeMap<u32, PartitionTree>) -> Vec<String> {
         let lost = |partition: &Partition| {
-            let name = partition.name.clone();
-            squashfs::dropped_xattrs(root).into_iter().map(move |dropped| {
-                format!("`{name}`: `{}` loses the attribute `{}`", dropped.path, dropped.name)
-            })
+            let tree = placed.get(&partition.number).map(|placed| &placed.tree);
+            let losses = match (&partition.filesystem, tree) {
+                (Filesystem::Squashfs { .. }, _) => squashfs::losses(root),
+                (filesystem, Some(tree)) if filesystem.kind().is_fat() => fat::losses(tree),
+                (Filesystem::Ext4 { .. }, Some(tree)) => ext4::losses(tree),
+                _ => Vec::new(),
+            };
+            losses.into_iter().map(|loss| format!("`{}`: {loss}", partition.name)).collect::<Vec<_>>()
         };
-        self.board.partitions.iter().filter(squashfs).flat_map(lost).collect()
+        self.board.partitions.iter().flat_map(lost).collect()
     }
 
     /// A note for whoever wants every squashfs read back.

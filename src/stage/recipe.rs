@@ -11,9 +11,9 @@ use crate::boot::uimage::{self, UImageOptions};
 use crate::boot::{grub, refind, text};
 use crate::error::{Error, Io};
 use crate::fs::compress::Compression;
-use crate::fs::cpio;
-use crate::fs::fat::FatType;
+use crate::fs::fat::{self, FatType};
 use crate::fs::squashfs::{self, Codec};
+use crate::fs::{Loss, cpio, ext4};
 use crate::tree::{Body, Content, Tree};
 use crate::value::ByteSize;
 
@@ -52,10 +52,12 @@ impl Builder<'_> {
             }
             Recipe::Ext4 { label, size, files } => {
                 let tree = self.files(files, root, done, false)?;
+                self.warn_of(&ext4::losses(&tree));
                 artifact::ext4(&tree, &self.inputs.ext4_options(self.name, label), size.0, self.name)
             }
             Recipe::Fat32 { label, size, files } => {
                 let tree = self.files(files, root, done, true)?;
+                self.warn_of(&fat::losses(&tree));
                 let options = self.inputs.fat_options(self.name, label, FatType::Fat32);
                 artifact::fat(&tree, &options, size.0, self.name)
             }
@@ -93,13 +95,14 @@ impl Builder<'_> {
         Ok(tree)
     }
 
+    fn warn_of(&mut self, losses: &[Loss]) {
+        self.warnings.extend(losses.iter().map(|loss| format!("`{}`: {loss}", self.name)));
+    }
+
     fn squashfs(&mut self, tree: &Tree, codec: Codec, block: ByteSize) -> Result<Composed, Error> {
         let options = self.inputs.squashfs_options(codec, block);
         let layout = squashfs::layout(tree, &options)?;
-        for dropped in layout.dropped() {
-            let (path, name) = (&dropped.path, &dropped.name);
-            self.warnings.push(format!("`{}`: `{path}` loses the attribute `{name}`", self.name));
-        }
+        self.warn_of(layout.dropped());
         artifact::squashfs(&layout, self.name, &self.inputs.resources)
     }
 
@@ -117,9 +120,7 @@ impl Builder<'_> {
 
     fn cpio(&mut self, tree: &Tree, compression: Compression) -> Result<Composed, Error> {
         let layout = cpio::layout(tree)?;
-        for dropped in layout.dropped() {
-            self.warnings.push(format!("`{}`: {dropped}", self.name));
-        }
+        self.warn_of(layout.dropped());
         artifact::cpio(&layout, compression, self.name)
     }
 

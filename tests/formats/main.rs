@@ -3,6 +3,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod attributes;
 mod cpio;
 mod ext4;
 mod ext4_update;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::harness::project;
 use crate::harness::project::{Project, expect_no_image, succeed};
 use crate::harness::squashfs::{add, options, random_tree, set_xattr, zoo};
-use crate::harness::trees::{Random, dir, file, stat};
+use crate::harness::trees::{Random, access_list, dir, file, stat};
 use skiff_image::error::{Diagnostic, ErrorKind};
 use skiff_image::fs::squashfs::{self, Options, Resources, SquashfsError, Written};
 use skiff_image::storage::{Fault, Faulty, Layer, Memory, ReadFrom, Region, Target, TargetError};
@@ -354,7 +354,7 @@ fn whole_disks_are_verified_and_strict_names_what_they_would_lose() {
     }
     let table = std::fs::read_to_string(project.path(TABLE)).expect("a table");
     project.write(TABLE, format!("{table}/usr/bin/app f 755 0 0 - - - - -\n|xattr cap_net_raw+ep\n"));
-    let lost = "`rootfs.cpio.lz4`: /usr/bin/app: security.capability";
+    let lost = "`rootfs.cpio.lz4`: `/usr/bin/app` loses the attribute `security.capability`";
     assert_eq!(succeed(&mut project.assemble(&["--quiet"])).1, format!("warning: {lost}\n"));
     for name in project::NAMES {
         project.remove(&format!("out/{name}"));
@@ -376,8 +376,9 @@ fn archive(project: &Project) {
     let mut tar = tar::Builder::new(file);
     tar.follow_symlinks(false);
     tar.append_dir_all(".", project.path("output/target")).expect("an archive");
-    let access = [("SCHILY.xattr.system.posix_acl_access", &b"an access list"[..])];
-    tar.append_pax_extensions(access).expect("an archive");
+    let list = access_list("u::rwx,u:1000:r-x,g::r-x,m::r-x,o::r-x");
+    tar.append_pax_extensions([("SCHILY.xattr.system.posix_acl_access", list.as_slice())])
+        .expect("an archive");
     tar.append_path_with_name(project.path("output/target/usr/bin/app"), "usr/bin/app2").expect("an archive");
     tar.finish().expect("an archive");
 }
@@ -391,8 +392,8 @@ fn what_a_squashfs_partition_loses_is_told() {
     let assemble = ["assemble", "--out", "out/disk.img"];
     let told = succeed(&mut project.command(&[&assemble[..], &inputs, &source].concat())).1;
     let lost = [
-        "warning: `rootfs.cpio.lz4`: /usr/bin/app2: system.posix_acl_access\n",
-        "warning: `system`: `/usr/bin/app2` loses the attribute `system.posix_acl_access`\n",
+        "warning: `rootfs.cpio.lz4`: `/usr/bin/app2` loses the attribute `system.posix_acl_access` and gets the mode 0755\n",
+        "warning: `system`: `/usr/bin/app2` loses the attribute `system.posix_acl_access` and gets the mode 0755\n",
     ];
     assert_eq!(told, lost.concat());
 }

@@ -5,8 +5,8 @@ use std::io::Cursor;
 use crate::harness::squashfs::{add, image, options, random_tree, zoo};
 use crate::harness::tools;
 use crate::harness::trees::{Random, dir, file, stat};
-use skiff_image::fs::WrittenFile;
 use skiff_image::fs::squashfs::{self, Options, Written};
+use skiff_image::fs::{Lost, WrittenFile};
 use skiff_image::tree::{Body, Tree};
 use skiff_image::value::Digest;
 
@@ -14,9 +14,10 @@ use skiff_image::value::Digest;
 fn what_was_written_is_told() {
     let tree = zoo();
     let layout = squashfs::layout(&tree, &options("lz4")).expect("a layout");
-    let dropped: Vec<_> =
-        layout.dropped().iter().map(|xattr| (xattr.path.as_str(), xattr.name.as_str())).collect();
-    assert_eq!(dropped, [("/data/1", "system.posix_acl_access")]);
+    let dropped: Vec<_> = layout.dropped().iter().map(|loss| (loss.path.as_str(), &loss.what)).collect();
+    let (before, list) = (Lost::Time { found: -5, stored: 0 }, Lost::AccessList { mode: 0o644 });
+    let late = Lost::Time { found: (1 << 32) + 8, stored: (1 << 32) - 1 };
+    assert_eq!(dropped, [("/bin/ping", &before), ("/data/1", &list), ("/dev/late", &late)]);
     let (bytes, written) = image(&tree, &options("lz4"));
     for name in ["/bin/ping", "/bin/ping6", "/data/ping"] {
         let file = written.files.iter().find(|file| file.path == name).expect(name);

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -108,27 +108,45 @@ fn the_gnu_format_with_its_long_names_is_read_too() {
     assert_eq!(dump(&read_archive(&archive).unwrap()), dump(&scanned(&root)));
 }
 
+/// A file with data at the start of every 64 KiB, its last in the middle.
+fn with_holes(path: &Path, pieces: u64) {
+    let file = fs::File::create(path).unwrap();
+    for piece in 0..pieces {
+        file.write_all_at(&[piece as u8 + 1; 512], piece << 16).unwrap();
+    }
+    file.set_len((pieces << 16) - 100).unwrap();
+}
+
 #[test]
-fn sparse_members_are_refused_by_name() {
-    if !oracle("sparse_members_are_refused_by_name", "tar") {
+fn sparse_members_of_gnu_tar_keep_their_holes() {
+    if !oracle("sparse_members_of_gnu_tar_keep_their_holes", "tar") {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let file = fs::File::create(dir.path().join("hole")).unwrap();
-    file.set_len(1 << 20).unwrap();
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let root = dir.path().join("root");
+    fs::create_dir(&root).unwrap();
+    // As many as fit a header, one more, and more than fit the first block behind it.
+    for (name, pieces) in [("few", 3), ("more", 5), ("many", 40)] {
+        with_holes(&root.join(name), pieces);
+    }
+    fs::File::create(root.join("hole")).unwrap().set_len(1 << 20).unwrap();
+    let expected = dump(&scanned(&root));
     let archive = dir.path().join("rootfs.tar");
-    for format in ["--format=posix", "--format=gnu"] {
-        run(command("tar")
-            .args([format, "--sparse"])
-            .arg("-cf")
-            .arg(&archive)
-            .arg("-C")
-            .arg(dir.path())
-            .arg("hole"));
-        let error = read_archive(&archive).unwrap_err();
-        let message = error.to_string();
-        assert!(message.ends_with(" is stored as a sparse file, which is not supported"), "{message}");
-        assert_eq!(error.hint().unwrap(), "make the archive with: tar --format=posix");
+    let formats: [&[&str]; 4] = [
+        &["--format=gnu"],
+        &["--format=posix", "--sparse-version=0.0"],
+        &["--format=posix", "--sparse-version=0.1"],
+        &["--format=posix", "--sparse-version=1.0"],
+    ];
+    for format in formats {
+        let make = ["--sparse", "--hole-detection=raw", "--sort=name", "-cf"];
+        run(command("tar").args(format).args(make).arg(&archive).arg("-C").arg(&root).arg("."));
+        let tree = read_archive(&archive).unwrap();
+        assert_eq!(dump(&tree), expected, "{format:?}");
+        let Body::File(many) = &tree.node(tree.get("many").unwrap()).body else { panic!("a file") };
+        let opened = many.open().unwrap();
+        let second = opened.next_data(4096).unwrap().expect("there is more");
+        assert_eq!(second.start, 1 << 16, "{format:?}: what is not stored is a hole");
     }
 }
 

@@ -4,7 +4,7 @@ use skiff_image::fs::squashfs::{self, Options, Resources, Written};
 use skiff_image::storage::Region;
 use skiff_image::tree::{Body, Device, Node, NodeId, Stat, Tree};
 
-use super::trees::{Once, Random, dir, file, stat};
+use super::trees::{Once, Random, access_list, dir, file, stat};
 
 /// The options of most tests.
 pub fn options(codec: &str) -> Options {
@@ -107,7 +107,9 @@ fn add_xattrs(tree: &mut Tree) {
     for special in ["bin/sh", "dev/null", "dev/sda", "dev/pipe", "dev/log"] {
         set_xattr(tree, special, "trusted.overlay.opaque", b"y");
     }
-    set_xattr(tree, "data/1", "system.posix_acl_access", b"dropped");
+    // Its mode says the same of everybody but one user.
+    let list = access_list("u::rw-,u:1000:r--,g::r--,m::r--,o::r--");
+    set_xattr(tree, "data/1", "system.posix_acl_access", &list);
     set_xattr(tree, "data/1", "user.kept", b"kept");
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use skiff_image::storage::{Layer, Memory, Target, TargetError, WriteOp};
+use skiff_image::tree::acl::Acl;
 use skiff_image::tree::{self, Body, Content, Device, Node, NodeId, Stat, Tree};
 
 use super::skip::skip;
@@ -17,6 +18,11 @@ use super::tools;
 /// Metadata that is nobody's default.
 pub fn stat(mode: u32) -> Stat {
     Stat { mode, uid: 1000, gid: 50_000, mtime: 1_700_000_000 }
+}
+
+/// An access list as the value of its extended attribute.
+pub fn access_list(text: &str) -> Vec<u8> {
+    Acl::from_text(text, |_, _| None).expect("a valid list").to_xattr()
 }
 
 pub fn dir() -> Body {

@@ -11,6 +11,7 @@ mod damage;
 pub mod ext4;
 #[cfg(feature = "fat")]
 pub mod fat;
+mod loss;
 #[cfg(feature = "oci")]
 pub mod oci;
 #[cfg(feature = "squashfs")]
@@ -19,6 +20,9 @@ pub mod squashfs;
 pub mod tar;
 
 pub use damage::{Damage, Problem};
+#[cfg(any(feature = "cpio", feature = "ext4", feature = "fat", feature = "squashfs"))]
+use loss::Holds;
+pub use loss::{Loss, Lost};
 
 use crate::value::Digest;
 

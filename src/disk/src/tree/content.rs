@@ -21,6 +21,25 @@ const SPARSE_FROM: u64 = 128 << 10;
 pub struct Content {
     len: u64,
     source: Source,
+    /// Ranges that a sparse member of an archive stores; without them all is in one piece.
+    extents: Option<Arc<[Extent]>>,
+}
+
+/// A range of a content and its place in the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// First byte in the content.
+    pub start: u64,
+    /// Number of bytes.
+    pub len: u64,
+    /// First byte in the source, counted from where the content begins there.
+    pub from: u64,
+}
+
+impl Extent {
+    fn end(&self) -> u64 {
+        self.start + self.len
+    }
 }
 
 /// The place the bytes are read from.
@@ -119,23 +138,35 @@ impl Content {
     /// Bytes in memory.
     pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Content {
         let bytes = bytes.into();
-        Content { len: bytes.len() as u64, source: Source::Bytes(bytes) }
+        Content { len: bytes.len() as u64, source: Source::Bytes(bytes), extents: None }
     }
 
     /// `len` bytes from `offset` of a file on the host, which nobody changes meanwhile.
     pub fn file(path: impl Into<Arc<Path>>, offset: u64, len: u64) -> Content {
-        Content { len, source: Source::File { path: path.into(), offset, stamp: None } }
+        Content { len, source: Source::File { path: path.into(), offset, stamp: None }, extents: None }
     }
 
     /// `len` bytes from `offset` of a file on the host that was looked at: if it is no longer what it was, reading
     /// fails.
     pub fn stamped(path: impl Into<Arc<Path>>, offset: u64, len: u64, stamp: Stamp) -> Content {
-        Content { len, source: Source::File { path: path.into(), offset, stamp: Some(stamp) } }
+        Content { len, source: Source::File { path: path.into(), offset, stamp: Some(stamp) }, extents: None }
+    }
+
+    /// `len` bytes of which only `extents`, ascending and apart, are stored in a file, from `offset` on. The rest is
+    /// zero.
+    pub fn sparse(
+        path: impl Into<Arc<Path>>,
+        offset: u64,
+        len: u64,
+        stamp: Stamp,
+        extents: impl Into<Arc<[Extent]>>,
+    ) -> Content {
+        Content { extents: Some(extents.into()), ..Content::stamped(path, offset, len, stamp) }
     }
 
     /// The first `len` bytes of an unnamed temporary file.
     pub fn temporary(file: Arc<File>, len: u64) -> Content {
-        Content { len, source: Source::Temporary(file) }
+        Content { len, source: Source::Temporary(file), extents: None }
     }
 
     /// Number of bytes.
@@ -162,7 +193,7 @@ impl Content {
             }
             Source::Temporary(file) => Handle::Temporary(file),
         };
-        Ok(Opened { len: self.len, handle })
+        Ok(Opened { len: self.len, handle, extents: self.extents.as_deref() })
     }
 
     /// Hands the bytes out in order, a MiB at a time; what a sparse file does not store comes as its length.
@@ -247,6 +278,7 @@ fn other_kind(metadata: &Metadata) -> Option<&'static str> {
 pub struct Opened<'a> {
     len: u64,
     handle: Handle<'a>,
+    extents: Option<&'a [Extent]>,
 }
 
 #[derive(Debug)]
@@ -299,6 +331,10 @@ impl Opened<'_> {
     /// If `at` is behind [`Opened::len`].
     pub fn next_data(&self, at: u64) -> Result<Option<Range<u64>>, ContentError> {
         assert!(at <= self.len, "a search behind the end of a content");
+        if let Some(extents) = self.extents {
+            let next = extents.get(extents.partition_point(|extent| extent.end() <= at));
+            return Ok(next.map(|extent| extent.start.max(at)..extent.end()));
+        }
         match &self.handle {
             _ if at == self.len => Ok(None),
             Handle::File { file, path, offset, .. } if self.len - at >= SPARSE_FROM => {
@@ -353,6 +389,20 @@ impl Opened<'_> {
     /// If the range ends behind [`Opened::len`].
     pub fn read_at(&self, buf: &mut [u8], at: u64) -> Result<(), ContentError> {
         assert!(at + buf.len() as u64 <= self.len, "read behind the end of a content");
+        let Some(extents) = self.extents else { return self.read_stored(buf, at) };
+        buf.fill(0);
+        let end = at + buf.len() as u64;
+        let first = extents.partition_point(|extent| extent.end() <= at);
+        for extent in extents[first..].iter().take_while(|extent| extent.start < end) {
+            let (from, to) = (extent.start.max(at), extent.end().min(end));
+            let part = &mut buf[(from - at) as usize..(to - at) as usize];
+            self.read_stored(part, extent.from + (from - extent.start))?;
+        }
+        Ok(())
+    }
+
+    /// Fills `buf` with what the source stores from byte `at` on.
+    fn read_stored(&self, buf: &mut [u8], at: u64) -> Result<(), ContentError> {
         match &self.handle {
             Handle::Bytes(bytes) => {
                 let start = at as usize;

@@ -18,17 +18,19 @@
 //! assert_eq!(paths, ["/", "/etc", "/etc/hostname", "/etc/mtab"]);
 //! ```
 
+pub mod acl;
 #[cfg(feature = "tar")]
 pub mod archive;
 mod content;
 mod lookup;
+mod omitted;
 pub mod overlay;
 pub mod provenance;
 pub mod scan;
 
 use std::collections::BTreeMap;
 
-pub use content::{Content, ContentError, Opened, Run, Source, Stamp};
+pub use content::{Content, ContentError, Extent, Opened, Run, Source, Stamp};
 pub use lookup::{LastLink, LookupError, Resolved};
 
 use crate::value::Timestamp;
@@ -149,6 +151,7 @@ impl Node {
 #[derive(Clone, Debug)]
 pub struct Tree {
     nodes: Vec<Node>,
+    omitted: Vec<String>,
 }
 
 impl Tree {
@@ -157,7 +160,18 @@ impl Tree {
 
     /// An empty tree whose root has this metadata.
     pub fn new(root: Stat) -> Tree {
-        Tree { nodes: vec![Node::new(root, Body::Dir(BTreeMap::new()))] }
+        Tree { nodes: vec![Node::new(root, Body::Dir(BTreeMap::new()))], omitted: Vec::new() }
+    }
+
+    /// Things that the source of the tree had and that it has not, each as a sentence without a full stop: what no tree
+    /// has a place for, and what belongs to the host. A [`subtree`](Tree::subtree) has none of its own.
+    pub fn omitted(&self) -> &[String] {
+        &self.omitted
+    }
+
+    /// Adds to [`Tree::omitted`].
+    pub fn omit(&mut self, sentences: impl IntoIterator<Item = String>) {
+        self.omitted.extend(sentences);
     }
 
     /// Length of an array with one element per [`NodeId::index`].
@@ -226,46 +240,51 @@ impl Tree {
     /// The directory `id` with all below it as a tree of its own; nothing if it is no directory.
     pub fn subtree(&self, id: NodeId) -> Option<Tree> {
         self.node(id).entries()?;
-        let mut copies: BTreeMap<NodeId, NodeId> = BTreeMap::new();
-        let mut copy = Tree { nodes: Vec::new() };
-        self.copy_into(&mut copy, id, &mut copies);
+        let mut copy = Tree { nodes: vec![self.node(id).clone()], omitted: Vec::new() };
+        let mut copies = BTreeMap::from([(id, Tree::ROOT)]);
+        // By index in the copy: what a node leads to is copied behind it.
+        let mut next = 0;
+        while next < copy.nodes.len() {
+            let dir = NodeId(next as u32);
+            next += 1;
+            let Body::Dir(entries) = &mut copy.node_mut(dir).body else { continue };
+            let mut entries = std::mem::take(entries);
+            for child in entries.values_mut() {
+                let original = *child;
+                *child = *copies.entry(original).or_insert_with(|| copy.add(self.node(original).clone()));
+            }
+            copy.node_mut(dir).body = Body::Dir(entries);
+        }
         Some(copy)
-    }
-
-    fn copy_into(&self, copy: &mut Tree, id: NodeId, copies: &mut BTreeMap<NodeId, NodeId>) -> NodeId {
-        if let Some(done) = copies.get(&id) {
-            return *done;
-        }
-        let new = copy.add(self.node(id).clone());
-        copies.insert(id, new);
-        if let Body::Dir(entries) = &self.node(id).body {
-            let entries =
-                entries.iter().map(|(name, child)| (name.clone(), self.copy_into(copy, *child, copies)));
-            let entries = entries.collect();
-            copy.node_mut(new).body = Body::Dir(entries);
-        }
-        new
     }
 
     /// Every reachable name in byte order of the path's components, directories before their entries; the root
     /// comes first with an empty path. A node with several names appears under each.
     pub fn walk(&self) -> Walk<'_> {
-        Walk { tree: self, stack: vec![(Vec::new(), Tree::ROOT)] }
+        Walk { tree: self, stack: vec![Step { parent: 0, name: &[], id: Tree::ROOT }], path: Vec::new() }
+    }
+
+    /// The nodes of [`Tree::walk`] without their paths, whose lengths add up where directories are deep.
+    pub fn walk_nodes(&self) -> impl Iterator<Item = NodeId> {
+        let mut stack = vec![Tree::ROOT];
+        std::iter::from_fn(move || {
+            let id = stack.pop()?;
+            stack.extend(self.node(id).entries().into_iter().flat_map(|entries| entries.values().rev()));
+            Some(id)
+        })
     }
 
     /// Number of names of each node, indexed by [`NodeId::index`]; a directory counts itself as in `st_nlink`:
     /// 2 and one for each sub-directory.
     pub fn link_counts(&self) -> Vec<u32> {
         let mut counts = vec![0; self.capacity()];
-        counts[Tree::ROOT.index()] = 2;
-        for (path, id) in self.walk() {
+        for id in self.walk_nodes() {
             match &self.node(id).body {
                 Body::Dir(entries) => {
                     let is_dir = |child: &&NodeId| matches!(self.node(**child).body, Body::Dir(_));
                     counts[id.index()] = 2 + entries.values().filter(is_dir).count() as u32;
                 }
-                _ if !path.is_empty() => counts[id.index()] += 1,
-                _ => {}
+                _ => counts[id.index()] += 1,
             }
         }
         counts
@@ -275,20 +294,33 @@ impl Tree {
 /// Iterator of [`Tree::walk`].
 pub struct Walk<'a> {
     tree: &'a Tree,
-    stack: Vec<(Vec<u8>, NodeId)>,
+    stack: Vec<Step<'a>>,
+    /// The path that came last.
+    path: Vec<u8>,
+}
+
+/// A name that is still to come.
+struct Step<'a> {
+    /// Length of the path of its directory, which begins the paths of all that is between.
+    parent: usize,
+    name: &'a [u8],
+    id: NodeId,
 }
 
 impl Iterator for Walk<'_> {
     type Item = (Vec<u8>, NodeId);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (path, id) = self.stack.pop()?;
-        if let Some(entries) = self.tree.node(id).entries() {
-            for (name, child) in entries.iter().rev() {
-                self.stack.push((join(&path, name), *child));
-            }
+        let Step { parent, name, id } = self.stack.pop()?;
+        self.path.truncate(parent);
+        if parent > 0 {
+            self.path.push(b'/');
         }
-        Some((path, id))
+        self.path.extend_from_slice(name);
+        let parent = self.path.len();
+        let entries = self.tree.node(id).entries().into_iter().flatten().rev();
+        self.stack.extend(entries.map(|(name, id)| Step { parent, name, id: *id }));
+        Some((self.path.clone(), id))
     }
 }
 

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::omitted::Omissions;
 use super::{Body, Content, Device, Name, Node, NodeId, Stamp, Stat, Tree, Xattrs, join};
 use crate::error::{Diagnostic, Io};
 
@@ -28,12 +29,18 @@ pub enum Ownership {
 /// Choice of extended attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostXattrs {
-    /// None: what a build host attaches to files does not belong into an image, and an unprivileged user cannot
-    /// see all of it.
+    /// None, and nobody asks for them: those of a source checkout.
     Ignore,
+    /// None: what a build host attaches to files does not belong into an image, and an unprivileged user cannot see all
+    /// of it. [`Tree::omitted`] names those that are not the host's (see [`is_host_xattr`]).
+    Omit,
     /// Those of `user.`, `trusted.` and `security.`, and access lists, but not the ones that belong to the running host
-    /// (see [`is_host_xattr`]).
+    /// (see [`is_host_xattr`]), which [`Tree::omitted`] names.
     Keep,
+    /// The same, but nobody asks for those of the running host.
+    KeepPortable,
+    /// All that can be read.
+    KeepHost,
 }
 
 /// Treatment of files with several names.
@@ -102,10 +109,15 @@ pub fn scan(root: &Path, options: &ScanOptions) -> Result<Tree, ScanError> {
     if !metadata.is_dir() {
         return Err(ScanError::NotADirectory(root.into()));
     }
-    let mut scanner =
-        Scanner { options, tree: Tree::new(stat_of(&metadata, options)), links: HashMap::new() };
-    scanner.tree.node_mut(Tree::ROOT).xattrs = scanner.xattrs(root)?;
+    let mut scanner = Scanner {
+        options,
+        tree: Tree::new(stat_of(&metadata, options)),
+        links: HashMap::new(),
+        omissions: Omissions::default(),
+    };
+    scanner.tree.node_mut(Tree::ROOT).xattrs = scanner.xattrs(root, b"")?;
     scanner.directory(root, Tree::ROOT, b"")?;
+    scanner.tree.omit(scanner.omissions.sentences());
     Ok(scanner.tree)
 }
 
@@ -114,6 +126,7 @@ struct Scanner<'a> {
     tree: Tree,
     /// Nodes of files with several names, by device and inode.
     links: HashMap<(u64, u64), NodeId>,
+    omissions: Omissions,
 }
 
 impl Scanner<'_> {
@@ -124,7 +137,7 @@ impl Scanner<'_> {
                 continue;
             }
             let on_host = dir.join(OsStr::from_bytes(&name));
-            let child = self.node(&on_host)?;
+            let child = self.node(&on_host, &path)?;
             self.tree.link(id, &name, child);
             if self.tree.node(child).entries().is_some() {
                 self.directory(&on_host, child, &path)?;
@@ -134,8 +147,8 @@ impl Scanner<'_> {
     }
 
     /// The node of one name: a new one, or the one another name has already given.
-    fn node(&mut self, path: &Path) -> Result<NodeId, ScanError> {
-        let metadata = fs::symlink_metadata(path).map_err(Io::on("look at", path))?;
+    fn node(&mut self, on_host: &Path, path: &[u8]) -> Result<NodeId, ScanError> {
+        let metadata = fs::symlink_metadata(on_host).map_err(Io::on("look at", on_host))?;
         let shared = metadata.nlink() > 1 && !metadata.is_dir();
         let key = (metadata.dev(), metadata.ino());
         if shared && let Some(id) = self.links.get(&key) {
@@ -143,8 +156,8 @@ impl Scanner<'_> {
         }
         let node = Node {
             stat: stat_of(&metadata, self.options),
-            xattrs: self.xattrs(path)?,
-            body: body_of(path, &metadata)?,
+            xattrs: self.xattrs(on_host, path)?,
+            body: body_of(on_host, &metadata)?,
         };
         let id = self.tree.add(node);
         if shared && self.options.hard_links == HardLinks::Keep {
@@ -153,13 +166,38 @@ impl Scanner<'_> {
         Ok(id)
     }
 
-    fn xattrs(&self, path: &Path) -> Result<Xattrs, ScanError> {
-        match self.options.xattrs {
-            HostXattrs::Ignore => Ok(Xattrs::new()),
-            HostXattrs::Keep => {
-                read_xattrs(path).map_err(|errno| Io::on("read attributes of", path)(errno.into()).into())
+    /// The attributes that are taken; the others are noted.
+    fn xattrs(&mut self, on_host: &Path, path: &[u8]) -> Result<Xattrs, ScanError> {
+        let mut taken = Xattrs::new();
+        if self.options.xattrs == HostXattrs::Ignore {
+            return Ok(taken);
+        }
+        let error = |errno: Errno| Io::on("read attributes of", on_host)(errno.into());
+        for name in names_of_xattrs(on_host).map_err(error)? {
+            let shown = name.escape_ascii();
+            match (self.options.xattrs, is_host_xattr(&name)) {
+                (HostXattrs::Omit | HostXattrs::KeepPortable, true) => continue,
+                (HostXattrs::Omit, false) => {
+                    self.omissions.add(path, format!("the attribute `{shown}`"));
+                    continue;
+                }
+                (HostXattrs::Keep, true) => {
+                    self.omissions.add(path, format!("the attribute `{shown}`, which belongs to the host"));
+                    continue;
+                }
+                _ => {}
+            }
+            match grown(|buffer| rustix::fs::lgetxattr(on_host, OsStr::from_bytes(&name), buffer)) {
+                Ok(value) => drop(taken.insert(name, value.into())),
+                // It was removed meanwhile.
+                Err(Errno::NODATA) => {}
+                Err(Errno::PERM | Errno::ACCESS) => {
+                    self.omissions.add(path, format!("the attribute `{shown}`, which may not be read"));
+                }
+                Err(errno) => return Err(error(errno).into()),
             }
         }
+        Ok(taken)
     }
 }
 
@@ -223,21 +261,13 @@ pub fn is_host_xattr(name: &[u8]) -> bool {
         || HOST.iter().any(|prefix| name.starts_with(prefix))
 }
 
-fn read_xattrs(path: &Path) -> Result<Xattrs, Errno> {
-    let names = grown(|buffer| rustix::fs::llistxattr(path, buffer));
-    let names = match names {
-        Err(Errno::NOTSUP) => return Ok(Xattrs::new()),
+/// Names of all attributes; none where the filesystem has no attributes.
+fn names_of_xattrs(path: &Path) -> Result<Vec<Box<[u8]>>, Errno> {
+    let names = match grown(|buffer| rustix::fs::llistxattr(path, buffer)) {
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
         other => other?,
     };
-    let mut xattrs = Xattrs::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && !is_host_xattr(name)) {
-        match grown(|buffer| rustix::fs::lgetxattr(path, OsStr::from_bytes(name), buffer)) {
-            Ok(value) => drop(xattrs.insert(name.into(), value.into())),
-            Err(Errno::NODATA | Errno::PERM | Errno::ACCESS) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(xattrs)
+    Ok(names.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(Box::from).collect())
 }
 
 /// Calls `read` with larger and larger buffers until the answer fits. 64 KiB is `XATTR_SIZE_MAX`.

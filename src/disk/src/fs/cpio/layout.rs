@@ -4,18 +4,24 @@ use std::collections::HashMap;
 
 use super::CpioError;
 use super::raw::{BLOCK_SIZE, HEADER_SIZE, Header, PATH_MAX, TRAILER};
+use crate::fs::{Holds, Loss};
+use crate::tree::acl::mode_without_list;
 use crate::tree::{Body, Content, Node, NodeId, Tree, display};
+use crate::value::Timestamp;
 
 /// An archive whose every byte is decided. Borrows the contents of the tree.
 #[derive(Debug)]
 pub struct Layout<'t> {
     pub(super) entries: Vec<Entry<'t>>,
-    dropped: Vec<String>,
+    dropped: Vec<Loss>,
 }
 
+/// No attributes, and 32 bits for a time.
+const HOLDS: Holds = Holds { xattr: |_| false, times: 0..=u32::MAX as Timestamp };
+
 impl Layout<'_> {
-    /// Paths that lose extended attributes, with their names: `/bin/ping: security.capability`.
-    pub fn dropped(&self) -> &[String] {
+    /// Attributes and times that the archive will not have.
+    pub fn dropped(&self) -> &[Loss] {
         &self.dropped
     }
 
@@ -72,13 +78,8 @@ pub fn layout(tree: &Tree) -> Result<Layout<'_>, CpioError> {
     names.sort_unstable();
     let mut builder =
         Builder { tree, links: tree.link_counts(), inos: HashMap::new(), waiting: HashMap::new() };
-    let mut layout = Layout { entries: Vec::with_capacity(names.len()), dropped: Vec::new() };
+    let mut layout = Layout { entries: Vec::with_capacity(names.len()), dropped: HOLDS.losses(tree) };
     for (path, id) in names {
-        let xattrs = &tree.node(id).xattrs;
-        if !xattrs.is_empty() {
-            let list: Vec<_> = xattrs.keys().map(|name| String::from_utf8_lossy(name)).collect();
-            layout.dropped.push(format!("{}: {}", display(&path), list.join(", ")));
-        }
         builder.add(path, id, &mut layout.entries)?;
     }
     Ok(layout)
@@ -129,7 +130,7 @@ impl<'t> Builder<'t> {
         };
         Ok(Header {
             ino: *self.inos.entry(id).or_insert(next),
-            mode: node.body.file_type_bits() | node.stat.mode,
+            mode: node.body.file_type_bits() | mode_without_list(node),
             uid: node.stat.uid,
             gid: node.stat.gid,
             nlink: self.links[id.index()],

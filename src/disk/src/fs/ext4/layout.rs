@@ -5,8 +5,10 @@ use std::ops::Range;
 use super::build::{Builder, Numbering};
 use super::geometry::{Geometry, MIN_BLOCKS, has_super};
 use super::raw::{self, BLOCK, GroupDesc, Inode};
-use super::{Ext4Error, Journal, Options};
+use super::{Ext4Error, Journal, Options, xattr};
+use crate::fs::{Holds, Loss};
 use crate::tree::{NodeId, Tree};
+use crate::value::Timestamp;
 
 /// Blocks at both ends in which signatures of other filesystems and RAIDs are wiped.
 const WIPED_BLOCKS: u64 = 32;
@@ -28,7 +30,11 @@ pub struct Layout<'t> {
     pub(super) pieces: Vec<Piece>,
     /// Regular files by first name, in tree order.
     pub(super) files: Vec<(Vec<u8>, NodeId)>,
+    dropped: Vec<Loss>,
 }
+
+/// There are namespaces for most attributes; a time that does not fit is an error.
+const HOLDS: Holds = Holds { xattr: xattr::is_stored, times: Timestamp::MIN..=Timestamp::MAX };
 
 /// Some blocks and what they hold.
 #[derive(Debug)]
@@ -71,7 +77,17 @@ pub(super) enum Data {
     },
 }
 
+/// Everything that an ext4 of `tree` will not have, as [`Layout::dropped`].
+pub fn losses(tree: &Tree) -> Vec<Loss> {
+    HOLDS.losses(tree)
+}
+
 impl Layout<'_> {
+    /// Attributes that the files will not have.
+    pub fn dropped(&self) -> &[Loss] {
+        &self.dropped
+    }
+
     /// Bytes that are written or zeroed; the rest of the region is left as it is.
     pub fn written_len(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.blocks * BLOCK).sum()
@@ -211,6 +227,7 @@ impl<'t> Builder<'t, '_> {
             free,
             pieces: self.pieces,
             files: self.files,
+            dropped: losses(self.tree),
         }
     }
 

@@ -88,7 +88,7 @@ use uuid::Uuid;
 
 pub use error::Ext4Error;
 pub use grow::{GrowError, Grown, Limit, grow};
-pub use layout::{Layout, layout, minimum_size};
+pub use layout::{Layout, layout, losses, minimum_size};
 #[cfg(feature = "ext4-reader")]
 pub use read::{FileReader, ReadError, Reader, Summary};
 pub use write::{Written, write};

@@ -57,7 +57,7 @@ impl Attr<'_> {
 /// Encodes the attributes of the file at `path`.
 pub(super) fn encode(path: &[u8], xattrs: &Xattrs) -> Result<Encoded, Ext4Error> {
     let mut attrs = Vec::new();
-    for (name, value) in xattrs {
+    for (name, value) in xattrs.iter().filter(|(name, _)| is_stored(name)) {
         attrs.push(attr(path, name, value)?);
     }
     // The order the kernel wants in a block.
@@ -74,14 +74,23 @@ pub(super) fn encode(path: &[u8], xattrs: &Xattrs) -> Result<Encoded, Ext4Error>
     Ok(Encoded { ibody, block })
 }
 
-fn attr<'a>(path: &[u8], full_name: &'a [u8], value: &[u8]) -> Result<Attr<'a>, Ext4Error> {
-    let found = NAMESPACES.iter().find(|(prefix, _)| {
+/// Returns whether ext4 has a namespace for an attribute.
+pub(super) fn is_stored(full_name: &[u8]) -> bool {
+    namespace(full_name).is_some()
+}
+
+fn namespace(full_name: &[u8]) -> Option<&'static (&'static [u8], u8)> {
+    NAMESPACES.iter().find(|(prefix, _)| {
         if prefix.ends_with(b".") {
             full_name.len() > prefix.len() && full_name.starts_with(prefix)
         } else {
             full_name == *prefix
         }
-    });
+    })
+}
+
+fn attr<'a>(path: &[u8], full_name: &'a [u8], value: &[u8]) -> Result<Attr<'a>, Ext4Error> {
+    let found = namespace(full_name);
     let name_of = || (tree::display(path), String::from_utf8_lossy(full_name).into_owned());
     let Some((prefix, index)) = found.filter(|(prefix, _)| full_name.len() - prefix.len() <= 255) else {
         let (path, name) = name_of();
@@ -186,9 +195,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_stored_is_named() {
+        let name = format!("user.{}", "a".repeat(256));
         assert_eq!(
-            message(&[("os2.ea", b"1")]),
-            "ext4 cannot store the extended attribute `os2.ea` of `/bin/x`"
+            message(&[(&name, b"1")]),
+            format!("ext4 cannot store the extended attribute `{name}` of `/bin/x`")
         );
         assert_eq!(
             message(&[("user.a", &[1; 2000]), ("user.b", &[1; 3000])]),

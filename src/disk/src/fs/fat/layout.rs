@@ -6,7 +6,9 @@ use super::geometry::{self, Geometry, Kind, MAX_ROOT_ENTRIES};
 use super::names::{self, StoredName};
 use super::raw::{DIR_ENTRY_SIZE, DosTime, long_entries};
 use super::{FatError, FatType, Options};
+use crate::fs::{Holds, Loss};
 use crate::tree::{Body, Content, NodeId, Tree, display};
+use crate::value::Timestamp;
 
 /// Most entries of a directory: `FAT_MAX_DIR_ENTRIES` in `include/uapi/linux/msdos_fs.h` of Linux.
 const MAX_DIR_ENTRIES: u64 = 65_536;
@@ -23,9 +25,23 @@ pub struct Layout<'t> {
     pub(super) objects: Vec<Object<'t>>,
     /// Clusters in use.
     pub(super) used: u64,
+    pub(super) dropped: Vec<Loss>,
+}
+
+/// No attributes. Times are rounded without a word: to two seconds, and into 1980 to 2107.
+const HOLDS: Holds = Holds { xattr: |_| false, times: Timestamp::MIN..=Timestamp::MAX };
+
+/// Everything that a FAT of `tree` will not have, as [`Layout::dropped`].
+pub fn losses(tree: &Tree) -> Vec<Loss> {
+    HOLDS.losses(tree)
 }
 
 impl Layout<'_> {
+    /// Attributes that the files will not have.
+    pub fn dropped(&self) -> &[Loss] {
+        &self.dropped
+    }
+
     /// `FAT16` or `FAT32`.
     pub fn fat_type(&self) -> FatType {
         match self.geometry.kind {
@@ -150,7 +166,7 @@ pub fn layout<'t>(tree: &'t Tree, options: &Options, region_len: u64) -> Result<
         object.first = if object.count == 0 { 0 } else { FIRST_CLUSTER + used };
         used += object.count;
     }
-    Ok(Layout { geometry, options: options.clone(), label, objects, used })
+    Ok(Layout { geometry, options: options.clone(), label, objects, used, dropped: losses(tree) })
 }
 
 fn root_slots(objects: &[Object]) -> u64 {

@@ -58,7 +58,7 @@ mod write;
 use crate::value::Timestamp;
 
 pub use error::FatError;
-pub use layout::{Layout, layout, minimum_size};
+pub use layout::{Layout, layout, losses, minimum_size};
 #[cfg(feature = "fat-reader")]
 pub use read::{Summary, Volume};
 pub use write::{Written, write};

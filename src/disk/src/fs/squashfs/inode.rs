@@ -5,6 +5,7 @@ use super::data::FileData;
 use super::directory::Listing;
 use super::layout::Layout;
 use super::raw::{self, Put, inode_type};
+use crate::tree::acl::mode_without_list;
 use crate::tree::{Body, Device, NodeId};
 
 /// Bytes a directory's `file_size` counts for `.` and `..`, which are not stored.
@@ -110,7 +111,7 @@ impl Inodes<'_, '_> {
         let extension = if extended { inode_type::EXTENDED } else { 0 };
         let mtime = node.stat.mtime.clamp(0, u32::MAX.into()) as u32;
         let mut bytes = Vec::with_capacity(64);
-        bytes.u16(kind(&node.body) + extension).u16((node.stat.mode & 0o7777) as u16);
+        bytes.u16(kind(&node.body) + extension).u16((mode_without_list(node) & 0o7777) as u16);
         bytes.u16(layout.id_index(node.stat.uid)).u16(layout.id_index(node.stat.gid));
         bytes.u32(mtime).u32(layout.numbers[id.index()]);
         bytes

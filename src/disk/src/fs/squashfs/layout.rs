@@ -5,7 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::xattr::{self, XattrSet};
 use super::{BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, Options, SquashfsError, raw};
+use crate::fs::{Holds, Loss};
 use crate::tree::{self, Body, Content, Device, Node, NodeId, Tree};
+use crate::value::Timestamp;
 
 /// Longest name Linux opens (`NAME_MAX`); the format itself could hold one byte more.
 const NAME_MAX: usize = 255;
@@ -14,14 +16,8 @@ const SYMLINK_MAX: usize = 4095;
 /// `no_ids` is 16 bits.
 const IDS_MAX: usize = u16::MAX as usize;
 
-/// An extended attribute that squashfs has no namespace for, for example `system.posix_acl_access`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DroppedXattr {
-    /// The first path of the node, see [`tree::display`].
-    pub path: String,
-    /// Full name of the attribute.
-    pub name: String,
-}
+/// There are namespaces for some attributes, and 32 bits for a time.
+pub(super) const HOLDS: Holds = Holds { xattr: xattr::is_stored, times: 0..=u32::MAX as Timestamp };
 
 /// A squashfs that can be written. Borrows the tree.
 #[derive(Debug)]
@@ -46,13 +42,13 @@ pub struct Layout<'t> {
     pub(super) xattr_sets: Vec<XattrSet<'t>>,
     /// Position in `xattr_sets` by node, or `SQUASHFS_INVALID_XATTR`.
     pub(super) xattr_index: Vec<u32>,
-    dropped: Vec<DroppedXattr>,
+    dropped: Vec<Loss>,
     size_bound: u64,
 }
 
 impl<'t> Layout<'t> {
-    /// Attributes that the image will not have.
-    pub fn dropped(&self) -> &[DroppedXattr] {
+    /// Attributes and times that the image will not have.
+    pub fn dropped(&self) -> &[Loss] {
         &self.dropped
     }
 
@@ -78,19 +74,9 @@ impl<'t> Layout<'t> {
     }
 }
 
-/// Attributes that a squashfs of `tree` will not have, as [`Layout::dropped`].
-pub fn dropped_xattrs(tree: &Tree) -> Vec<DroppedXattr> {
-    let mut seen = vec![false; tree.capacity()];
-    let nodes = tree.walk().filter(|(_, id)| !std::mem::replace(&mut seen[id.index()], true));
-    let dropped = |(path, id): (Vec<u8>, NodeId)| {
-        let names = tree.node(id).xattrs.keys().filter(|name| !xattr::is_stored(name));
-        names.map(|name| dropped(&path, name)).collect::<Vec<_>>()
-    };
-    nodes.flat_map(dropped).collect()
-}
-
-fn dropped(path: &[u8], name: &[u8]) -> DroppedXattr {
-    DroppedXattr { path: tree::display(path), name: String::from_utf8_lossy(name).into_owned() }
+/// Everything that a squashfs of `tree` will not have, as [`Layout::dropped`].
+pub fn losses(tree: &Tree) -> Vec<Loss> {
+    HOLDS.losses(tree)
 }
 
 /// Plans a squashfs of `tree`. Opens no file.
@@ -126,7 +112,7 @@ pub fn layout<'t>(tree: &'t Tree, options: &Options) -> Result<Layout<'t>, Squas
         ids,
         xattr_sets: xattrs.sets,
         xattr_index,
-        dropped: xattrs.dropped,
+        dropped: losses(tree),
         size_bound: 0,
     };
     layout.size_bound = size_bound(&layout);
@@ -244,7 +230,6 @@ fn collect_files<'t>(tree: &'t Tree, order: &[NodeId]) -> (Vec<(NodeId, &'t Cont
 struct XattrSets<'t> {
     sets: Vec<XattrSet<'t>>,
     index: HashMap<XattrSet<'t>, u32>,
-    dropped: Vec<DroppedXattr>,
 }
 
 impl<'t> XattrSets<'t> {
@@ -252,10 +237,7 @@ impl<'t> XattrSets<'t> {
     fn add(&mut self, path: &[u8], node: &'t Node) -> Result<u32, SquashfsError> {
         let mut set = XattrSet::new();
         for (name, value) in &node.xattrs {
-            match xattr::entry(path, name, value)? {
-                Some(entry) => set.push(entry),
-                None => self.dropped.push(dropped(path, name)),
-            }
+            set.extend(xattr::entry(path, name, value)?);
         }
         if set.is_empty() {
             return Ok(raw::SQUASHFS_INVALID_XATTR);

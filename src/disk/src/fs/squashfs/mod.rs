@@ -67,7 +67,7 @@ mod xattr;
 
 pub use codec::{Bcj, Codec, ParseCodecError};
 pub use error::SquashfsError;
-pub use layout::{DroppedXattr, Layout, dropped_xattrs, layout};
+pub use layout::{Layout, layout, losses};
 pub use proof::{Proof, ProofError, prove};
 pub use read::decode_block;
 pub use read::{Info, Listed, check_files, info, list};

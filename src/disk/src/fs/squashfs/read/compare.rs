@@ -13,6 +13,7 @@ use super::walk::{FileMap, Inode, Kind, Walk};
 use super::xattr::{XattrSet, XattrTable};
 use super::{read_superblock, unreadable};
 use crate::fs::{Damage, Problem};
+use crate::tree::acl::mode_without_list;
 use crate::tree::{self, Body, Node, NodeId};
 
 /// Returns what differs from `layout`: names, kinds, modes, owners, times, link targets, device numbers, attributes,
@@ -98,7 +99,7 @@ impl<R: Read + Seek> Compare<'_, '_, R> {
         let node = self.layout.tree.node(id);
         let links = self.layout.links[id.index()];
         self.text(path, "kind", (node.body.kind(), inode.kind.name()));
-        self.octal(path, (node.stat.mode & 0o7777, inode.mode));
+        self.octal(path, (mode_without_list(node) & 0o7777, inode.mode));
         let (uid, gid) = (node.stat.uid, node.stat.gid);
         self.text(path, "owner", (format!("{uid}:{gid}"), format!("{}:{}", inode.uid, inode.gid)));
         let mtime = node.stat.mtime.clamp(0, u32::MAX.into());

@@ -13,6 +13,7 @@ use super::super::layout::Layout;
 use super::super::raw::new_encode_dev;
 use super::{Check, path_of};
 use crate::fs::{Damage, Problem, WrittenFile};
+use crate::tree::acl::mode_without_list;
 use crate::tree::{self, Body, Tree};
 
 /// The longest link target it reads.
@@ -84,7 +85,7 @@ impl<'a> Compare<'a, '_> {
         written: Option<&'a WrittenFile>,
     ) {
         let (stat, header) = (node.stat, &found.header);
-        self.octal(path, (stat.mode & 0o7777, header.permissions.into()));
+        self.octal(path, (mode_without_list(node) & 0o7777, header.permissions.into()));
         let owner = |uid: u32, gid: u32| format!("{uid}:{gid}");
         self.same(path, "owner", (owner(stat.uid, stat.gid), owner(header.uid, header.gid)));
         self.same(path, "modification time", (stat.mtime.clamp(0, u32::MAX.into()), header.mtime.into()));
