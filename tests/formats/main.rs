@@ -8,6 +8,7 @@ mod cpio;
 mod ext4;
 mod ext4_update;
 mod fat;
+mod fuzzed;
 mod hostile;
 mod prove;
 mod squashfs;
