@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use super::device;
 use super::loopdev::LoopDevice;
 use super::tools::{command, write_script};
 
@@ -14,15 +15,19 @@ pub struct Said {
     pub code: i32,
 }
 
-/// The root directory; programs, devices and kernel interfaces are those of the machine.
+/// The root directory; devices and kernel interfaces are those of the machine, and programs as far as a device has them.
 pub struct Sandbox {
     directory: tempfile::TempDir,
 }
 
 /// Mounts what is borrowed, and goes into the root directory. Mounts end with the namespace.
 const ENTER: &str = "
-for directory in usr dev proc sys; do mount --rbind /$directory \"$1/$directory\"; done
-exec chroot \"$1\" env -i PATH=/opt/fake:/usr/sbin:/usr/bin HOME=/root LC_ALL=C sh -c \"$2\"
+for directory in dev proc sys usr/lib usr/lib64 usr/share; do mount --rbind \"/$directory\" \"$1/$directory\"; done
+mount --rbind /usr \"$1/opt/host\"
+rm -rf \"$1/run/skiff\"
+exec chroot \"$1\" /opt/host/bin/env -i PATH=/opt/fake:/usr/sbin:/usr/bin HOME=/root LC_ALL=C sh -c \"
+host() { PATH=/opt/host/sbin:/opt/host/bin \\\"\\$@\\\"; }
+$2\"
 ";
 
 impl Sandbox {
@@ -31,12 +36,27 @@ impl Sandbox {
     pub fn new(layers: &[&str]) -> Sandbox {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let sandbox = Sandbox { directory };
-        for name in ["usr", "dev", "proc", "sys", "mnt", "root", "run", "tmp", "var/log", "opt/fake"] {
+        for name in [
+            "usr/lib",
+            "usr/lib64",
+            "usr/share",
+            "dev",
+            "proc",
+            "sys",
+            "mnt",
+            "root",
+            "run",
+            "tmp",
+            "var/log",
+            "opt/fake",
+            "opt/host",
+        ] {
             fs::create_dir_all(sandbox.path(name)).unwrap();
         }
         for name in ["bin", "sbin", "lib", "lib64"] {
             symlink(format!("usr/{name}"), sandbox.path(name)).unwrap();
         }
+        device::install(&sandbox.path(""), &[&["skiff/standard"][..], layers].concat());
         sandbox.write("etc/passwd", "root:x:0:0::/root:/bin/sh\nsshd:x:100:100::/run/sshd:/bin/false\n");
         sandbox.write("etc/group", "root:x:0:\nsystemd-journal:x:190:\n");
         sandbox.write("etc/hosts", "127.0.0.1\tlocalhost\n");
@@ -80,7 +100,8 @@ impl Sandbox {
         );
     }
 
-    /// Runs shell text inside, from the beginning: nothing is mounted but what is borrowed.
+    /// Runs shell text inside, as after a boot: nothing is mounted but what is borrowed, and no settings are known.
+    /// `host PROGRAM` runs one of the machine that a device does not have.
     pub fn run(&self, text: &str) -> Said {
         let output = command("unshare")
             .args(["--mount", "--uts", "--propagation", "private", "sh", "-euc", ENTER, "sh"])

@@ -45,10 +45,10 @@ need_persist
 if [ "$DISABLE_RESIZE_PERSIST" = true ]; then
     exit 0
 fi
-source=$(findmnt -n -o SOURCE --target "$PERSIST_MNT")
-# Where a part of a filesystem is mounted, findmnt puts that part behind the device.
-device=$(readlink -f "${source%%\[*}")
-name=${device##*/}
+# By its number: the kernel calls the device that it mounted itself /dev/root, which is no file.
+number=$(findmnt -nr -o MAJ:MIN --target "$PERSIST_MNT")
+name=$(basename "$(readlink -f "/sys/dev/block/$number")")
+device=/dev/$name
 kind=$(findmnt -n -o FSTYPE --target "$PERSIST_MNT")
 case $kind in
     ext[234]) ;;
@@ -58,6 +58,10 @@ case $kind in
         ;;
 esac
 [ "$DISABLE_RESIZE_PARTITION" = true ] || grow_partition
+# resize2fs looks for the device in /proc/mounts, and grows what is mounted only if it finds it there.
+if grep -q '^/dev/root ' /proc/mounts && [ ! -e /dev/root ]; then
+    ln -s "$name" /dev/root
+fi
 if ! said=$(resize2fs "$device" 2>&1); then
     fail "the filesystem on $device did not grow: $said" "it can be used as it is; run resize2fs $device by hand"
 fi

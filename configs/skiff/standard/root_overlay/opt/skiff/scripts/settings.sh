@@ -1,11 +1,7 @@
 # shellcheck shell=sh
-# Sourced by every script here: where things are, what boards change, how failures are told.
+# Sourced by every script here: the settings that read-settings.sh has made, and how failures are reported.
 #
-# Later ones win: the defaults below, /etc/skiff/mount.env, mount-all.pre.d/*.sh in order of their names. All of them
-# are shell text that sets variables. A device is LABEL=, UUID=, PARTLABEL=, PARTUUID= or a path; with `--rbind` as flags
-# it is a directory.
-#
-# shellcheck disable=SC2034 # used by the scripts that source this
+# shellcheck disable=SC2154 # what read-settings.sh sets
 
 step=${0##*/}
 step=${step%.sh}
@@ -16,14 +12,21 @@ say() {
     printf 'skiff: %s: %s\n' "$step" "$1" >&2
 }
 
-# complain MESSAGE HINT: tells a failure; the script goes on.
-complain() {
+# note MESSAGE: the same, and status.sh shows it until the next boot.
+note() {
     say "$1"
+    mkdir -p /run/skiff
+    printf '%s: %s\n' "$step" "$1" >>/run/skiff/problems
+}
+
+# complain MESSAGE HINT: reports a failure; the script goes on.
+complain() {
+    note "$1"
     printf 'hint: %s\n' "$2" >&2
     told=yes
 }
 
-# fail MESSAGE HINT: tells a failure; the script ends.
+# fail MESSAGE HINT: reports a failure; the script ends.
 fail() {
     complain "$1" "$2"
     exit 1
@@ -39,61 +42,13 @@ at_exit() {
 }
 trap at_exit EXIT
 
-set -a
-PERSIST_DEVICE=LABEL=persist
-PERSIST_MNT=/mnt/persist
-PERSIST_MNT_FLAGS=
-PERSIST_SUBDIR=
-# Seconds until a missing medium is told.
-PERSIST_WAIT=30
-
-ROOTFS_DEVICE=LABEL=rootfs
-ROOTFS_MNT=/mnt/rootfs
-ROOTFS_MNT_FLAGS=
-ROOTFS_DEVICE_MKDIR=
-ROOTFS_WAIT=30
-
-MOUNT_BOOT_DEVICE=
-BOOT_DEVICE=LABEL=boot
-BOOT_MNT=/mnt/boot
-BOOT_MNT_FLAGS=
-BOOT_DEVICE_MKDIR=
-BOOT_WAIT=30
-
-# Paths to wait for before anything is mounted, separated by spaces, and for how many seconds.
-WAIT_PATHS_EXIST=
-WAIT_PATHS_SECONDS=30
-
-DISABLE_RESIZE_PERSIST=
-DISABLE_RESIZE_PARTITION=
-
-# Seconds that each of mount-all.d/*.sh may take.
-EXTRA_SCRIPT_WAIT=60
-
-SKIP_MOUNT_FLAG=/etc/skip-skiff-mounts
-SKIP_JOURNAL_FLAG=/etc/skip-skiff-journal-mounts
-SKIFF_RELEASE_FILE=/etc/skiff-release
-SKIFF_ENV_FILE=/etc/skiff/env
-PRE_SCRIPTS_DIR=/opt/skiff/scripts/mount-all.pre.d
-EXTRA_SCRIPTS_DIR=/opt/skiff/scripts/mount-all.d
-
-for sourcing in /etc/skiff/mount.env "$PRE_SCRIPTS_DIR"/*.sh; do
-    if [ -f "$sourcing" ]; then
-        # shellcheck disable=SC1090 # whichever files there are
-        . "$sourcing"
-    fi
-done
-unset sourcing
-
-PERSIST_ROOT=$PERSIST_MNT${PERSIST_SUBDIR:+/$PERSIST_SUBDIR}
-SKIFF_PERSIST=$PERSIST_ROOT/skiff
-SKIFF_OVERLAYS=$PERSIST_ROOT/skiff-overlays
-KEYS_PERSIST=$SKIFF_PERSIST/keys
-SSH_PERSIST=$SKIFF_PERSIST/ssh
-JOURNAL_PERSIST=$SKIFF_PERSIST/journal
-CONNECTIONS_PERSIST=$SKIFF_PERSIST/connections
-ETC_PERSIST=$SKIFF_PERSIST/etc
-set +a
+# Once in a boot; by hand before that only if a script is started without the units.
+settings=/run/skiff/settings
+[ -f "$settings" ] || /opt/skiff/scripts/read-settings.sh
+sourcing=$settings
+# shellcheck source=/dev/null # made by read-settings.sh
+. "$settings"
+sourcing=
 
 # find_device DEVICE: prints the path of a device that is there.
 find_device() {
@@ -123,6 +78,27 @@ need_persist() {
     persist_is_there || fail "$PERSIST_MNT is not mounted" "see what skiff-persist.service says; without it nothing is kept"
 }
 
+# check_filesystem DEVICE: repairs what a power cut leaves. What needs a decision is reported, and mounting is tried.
+check_filesystem() {
+    [ -b "$1" ] || return 0
+    case $(blkid -o value -s TYPE "$1") in
+        ext[234]) checker="e2fsck -p" ;;
+        vfat) checker="fsck.fat -a" ;;
+        *) return 0 ;;
+    esac
+    status=0
+    # shellcheck disable=SC2086 # a program and its option
+    said=$($checker "$1" 2>&1) || status=$?
+    # fsck(8): 1 and 2 are errors that were corrected, 4 errors that were not, the rest says nothing about the filesystem.
+    if [ "$status" -ge 8 ]; then
+        note "$1 cannot be checked ($checker, status $status): $said"
+    elif [ "$status" -ge 4 ]; then
+        complain "$1 is damaged, and $checker does not repair it (status $status): $said" "save what can be read, then run ${checker% *} $1 by hand"
+    elif [ "$status" -ne 0 ]; then
+        note "$1 was damaged and is repaired: $said"
+    fi
+}
+
 # mount_at MOUNTPOINT DEVICE FLAGS SECONDS MKDIR: mounts a device within a bound, once.
 mount_at() {
     ! mountpoint -q "$1" || return 0
@@ -133,6 +109,7 @@ mount_at() {
     if ! found=$(wait_for_device "$2" "$4"); then
         fail "no device $2 for $1 after $4 s" "check the medium and its label (blkid), or set the device in $PRE_SCRIPTS_DIR"
     fi
+    check_filesystem "$found"
     # shellcheck disable=SC2086 # flags are words
     if ! mount $3 "$found" "$1"; then
         fail "$found cannot be mounted on $1" "check the filesystem: fsck -n $found"

@@ -34,7 +34,13 @@ install_drop_ins() {
     fi
 }
 
-need_persist
+wrong=
+if ! persist_is_there; then
+    # Who has a key in the image can still log in and look.
+    complain "$PERSIST_MNT is not mounted: the host keys are those of this boot only" "see what skiff-persist.service says"
+    SSH_PERSIST=/run/skiff/ssh
+    wrong=yes
+fi
 mkdir -p "$SSH_PERSIST" /etc/ssh/sshd_config.d
 chmod 0700 "$SSH_PERSIST"
 for type in ed25519 ecdsa rsa; do
@@ -46,3 +52,4 @@ if [ -f "$SSH_PERSIST/sshd_config" ]; then
 fi
 mkdir -p /run/sshd
 install_drop_ins
+[ -z "$wrong" ]
