@@ -12,6 +12,8 @@ use crate::storage::{SlowIo, Verb};
 pub enum Phase {
     /// The old partition table is removed.
     Wipe,
+    /// The boot partition is marked, so that nothing boots from it until the end.
+    Mark,
     /// It is found out whether the medium is as large as it says.
     Probe,
     /// Everything that does not make the medium bootable is written.
@@ -36,6 +38,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Phase::Wipe => "wipe the old partition table",
+            Phase::Mark => "mark the boot partition as unfinished",
             Phase::Probe => "check the capacity",
             Phase::Write => "write",
             Phase::Sync => "sync",

@@ -5,13 +5,27 @@
 //! Who writes files only needs none of this: they have no name before they are complete, see
 //! [`crate::storage::AtomicFile`].
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use crate::error::{Error, ErrorKind};
 use crate::storage::{Layer, ReadFrom, Target, TargetError, WriteOp};
+
+/// Number of the signal that came last, or 0.
+static SIGNAL: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
+
+/// Exit code for an error: that of the error, but an interruption is that of the signal, as a shell reports a program
+/// that it ended.
+pub fn exit_code(error: &Error) -> u8 {
+    let signal = SIGNAL.load(Ordering::SeqCst) as u8;
+    match error.kind() {
+        ErrorKind::Interrupted if signal != 0 => 128 + signal,
+        _ => error.exit_code(),
+    }
+}
 
 /// Wish of the user that a run ends. Copies are about the same run.
 #[derive(Clone, Debug, Default)]
@@ -27,17 +41,21 @@ impl Interrupt {
             // In this order: the one that ends the program looks whether the other one came before.
             let flag = || Arc::clone(&interrupt.0);
             flag::register_conditional_shutdown(signal, 128 + signal, flag()).expect(ALLOWED);
-            flag::register(signal, flag()).expect(ALLOWED);
+            interrupt.raise_at(signal);
         }
         interrupt
+    }
+
+    fn raise_at(&self, signal: i32) {
+        const ALLOWED: &str = "these signals can be listened to";
+        flag::register(signal, Arc::clone(&self.0)).expect(ALLOWED);
+        flag::register_usize(signal, Arc::clone(&SIGNAL), signal as usize).expect(ALLOWED);
     }
 
     /// The same, but a second signal changes nothing: for what make runs, which is told twice.
     pub fn listen_only() -> Interrupt {
         let interrupt = Interrupt::default();
-        for signal in [SIGINT, SIGTERM] {
-            flag::register(signal, Arc::clone(&interrupt.0)).expect("these signals can be listened to");
-        }
+        [SIGINT, SIGTERM].into_iter().for_each(|signal| interrupt.raise_at(signal));
         interrupt
     }
 

@@ -108,7 +108,8 @@ fn board(bytes: &[u8]) {
     let _ = Board::parse("fuzzed/board", source, &NoFamilies);
     let mut registry = Registry::built_in();
     let path = file("boards/fuzzed/board.toml", bytes);
-    let _ = registry.board_of_file(&path);
+    let name = registry.add_file(&path);
+    let _ = registry.board(&name);
     if registry.add_directory(path.parent().and_then(Path::parent).expect("it has both")).is_ok() {
         let _ = registry.board("fuzzed/board");
     }

@@ -6,7 +6,10 @@ use crate::value::Arch;
 
 /// Why a board cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[diagnostic(kind = Input, hint = "correct it; `skiff-image boards check` tells whether it is right")]
+#[diagnostic(
+    kind = Input,
+    hint = "boards/README.md documents every key, and `skiff-image boards schema` prints them"
+)]
 pub enum BoardError {
     /// The TOML does not parse or has a key or value that does not exist.
     #[error("`{file}:{line}:{column}`: {message}")]
@@ -22,6 +25,15 @@ pub enum BoardError {
         message: String,
         /// The key that was probably meant.
         suggestion: Option<String>,
+    },
+    /// The operating system or the bytes of the file are in the way.
+    #[error("cannot read `{file}`: {problem}")]
+    #[diagnostic(hint = "a descriptor is a file of UTF-8 text that the user who runs this can read")]
+    Unreadable {
+        /// Descriptor.
+        file: String,
+        /// What is in the way.
+        problem: String,
     },
     /// The parts contradict each other.
     #[error("`{file}`: {place}: {problem}")]

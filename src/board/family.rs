@@ -22,7 +22,7 @@ use super::raw::RawBoard;
 use super::{BoardError, Registry, RuleSet};
 
 /// Lists whose entries are told apart by `name`.
-const NAMED: [&str; 4] = ["artifact", "blob", "environment", "partition"];
+pub(super) const NAMED: [&str; 4] = ["artifact", "blob", "environment", "partition"];
 /// Tables that are joined key by key.
 const JOINED: [&str; 2] = ["table", "vars"];
 
@@ -38,7 +38,7 @@ pub struct DescriptorSource<'a> {
 /// Where what a descriptor names comes from: families and sets of rules.
 pub trait Families {
     /// The family of this name.
-    fn family(&self, name: &str) -> Option<DescriptorSource<'_>>;
+    fn family(&self, name: &str) -> Result<Option<DescriptorSource<'_>>, BoardError>;
 
     /// The existing name nearest to one that does not exist.
     fn nearest(&self, name: &str) -> Option<String>;
@@ -54,8 +54,8 @@ pub trait Families {
 pub struct NoFamilies;
 
 impl Families for NoFamilies {
-    fn family(&self, _: &str) -> Option<DescriptorSource<'_>> {
-        None
+    fn family(&self, _: &str) -> Result<Option<DescriptorSource<'_>>, BoardError> {
+        Ok(None)
     }
 
     fn nearest(&self, _: &str) -> Option<String> {
@@ -81,7 +81,7 @@ pub fn read(own: DescriptorSource<'_>, families: &dyn Families) -> Result<RawBoa
     let Some(name) = extends.get_ref().as_str() else {
         return Err(toml_error_at(own, at, "`extends` is the name of one family", None));
     };
-    let Some(family) = families.family(name) else {
+    let Some(family) = families.family(name)? else {
         let message = format!("there is no family `{name}`");
         return Err(toml_error_at(own, at, &message, families.nearest(name)));
     };

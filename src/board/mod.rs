@@ -16,6 +16,8 @@ mod recipe;
 mod refusal;
 mod registry;
 mod rules;
+mod schema;
+mod start;
 
 pub use crate::fs::oci::Oci;
 pub use error::BoardError;
@@ -26,7 +28,9 @@ pub use proof::{ParseProofError, Proof};
 pub use recipe::{Artifact, ArtifactFormat, Recipe, TextRules};
 pub use refusal::Refusal;
 pub use registry::Registry;
-pub use rules::{ALWAYS, BlobSelector, Check, PartitionSelector, Rule, RuleSet, Severity};
+pub use rules::{ALWAYS, BlobSelector, Check, PartitionSelector, Rule, RuleSet, Severity, SocOffsets};
+pub use schema::schema;
+pub use start::{StartError, start};
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -48,6 +52,9 @@ pub struct Board {
     pub proof: Vec<Proof>,
     /// Architectures the descriptor covers; the first is the default.
     pub arch: Vec<Arch>,
+    /// System on a chip, as its maker writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soc: Option<String>,
     /// Where the root filesystem is while the system runs.
     pub root: RootStyle,
     /// Name of the partition that keeps what users and the running system write, if there is one.
@@ -95,8 +102,9 @@ pub struct Environment {
 }
 
 /// Where the root filesystem is while the system runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "root")]
 pub enum RootStyle {
     /// In memory: the whole system is the initramfs.
     Initramfs,
@@ -123,8 +131,9 @@ impl std::fmt::Display for RootStyle {
 }
 
 /// What an update may touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "update")]
 pub enum Update {
     /// The files the board puts there, but for those it says to keep.
     Files,
@@ -135,8 +144,9 @@ pub enum Update {
 }
 
 /// Kind of partition table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "table-kind")]
 pub enum TableKind {
     /// Master boot record.
     Mbr,

@@ -76,6 +76,20 @@ impl<'de> Deserialize<'de> for Proof {
     }
 }
 
+impl schemars::JsonSchema for Proof {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "proof".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "`L1`, `L2:PACKAGE` or `L3:MACHINE`.",
+            "type": "string",
+            "pattern": r"^(L1|L[23]:.*\S.*)$",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,87 +1,98 @@
 //! The board descriptor exactly as it stands in TOML.
+//!
+//! What is said of a field here is also what editors show, since [`super::schema()`] is made of it, and what the table
+//! of keys in `boards/README.md` says.
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::schema::{PartitionSize, one_source};
 use super::{Oci, Proof, RootStyle, TableKind, TextRules, Update};
 use crate::value::{Arch, ByteSize, ForArch};
 
 /// One descriptor file.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "board")]
 pub struct RawBoard {
-    /// The family, whose keys are joined with the board's before they get here.
+    /// Family in `family/` whose keys this board takes over and changes.
     #[serde(skip)]
     pub extends: Option<String>,
-    /// One line for lists.
+    /// What the board is, its SoC and its medium: one line for lists.
     pub description: String,
-    /// What is proven.
+    /// What has been tried and what is inferred, in plain text.
     pub status: String,
-    /// What the tests of the project hold the board to.
+    /// What the tests of the project show of the board; leave it out of boards of your own.
     #[serde(default)]
     pub proof: Vec<Proof>,
-    /// Architectures.
+    /// Architectures that an image can be composed for; the first is the default.
     pub arch: Vec<Arch>,
-    /// Root style.
+    /// System on a chip, as its maker writes it: `A20`. Rules ask for it where ROMs of one family differ.
+    pub soc: Option<String>,
+    /// Where the root filesystem is while the system runs.
     pub root: RootStyle,
-    /// Name of the partition that keeps files.
+    /// Name of the ext4 partition that keeps what users and the running system write; without it `persist`, if there is one.
     pub persist: Option<String>,
-    /// Partition table.
+    /// The partition table.
     pub table: RawTable,
-    /// Smallest medium.
+    /// Smallest medium that is written: `--size` and devices below it are refused. Without it whatever holds the layout.
     pub minimum_medium: Option<ByteSize>,
-    /// Sets of rules that the layout keeps.
+    /// Sets of rules in `rules/` that the layout has to keep, besides those of every board.
     #[serde(default)]
     pub rules: Vec<String>,
-    /// Words for every architecture; a table named after an architecture holds words for that one.
+    /// Variables for `@{name}`; a table named after an architecture holds those of that one.
     #[serde(default)]
     pub vars: BTreeMap<String, RawVar>,
-    /// Composed files.
+    /// Files that are composed before the partitions.
     #[serde(default)]
     pub artifact: Vec<RawArtifact>,
-    /// Raw bytes.
+    /// Raw bytes outside the partitions: boot loaders.
     #[serde(default)]
     pub blob: Vec<RawBlob>,
-    /// What boot loaders save.
+    /// Bytes that boot loaders write while they run; nothing else may be there.
     #[serde(default)]
     pub environment: Vec<RawEnvironment>,
-    /// Partitions.
+    /// Partitions, in the order they have on the medium.
     pub partition: Vec<RawPartition>,
 }
 
 /// `[[environment]]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "environment")]
 pub struct RawEnvironment {
-    /// Name.
+    /// Name for messages.
     pub name: String,
-    /// First byte.
+    /// First byte on the medium.
     pub offset: ByteSize,
     /// Length.
     pub size: ByteSize,
 }
 
 /// `[table]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "table")]
 pub struct RawTable {
-    /// `mbr`, `gpt` or `none`.
+    /// `mbr`, `gpt`, or `none` for one filesystem or archive that is the whole output.
     pub kind: TableKind,
-    /// Start of partitions.
+    /// Partitions without `start` begin at multiples of this; 1 MiB without it.
     pub align: Option<ByteSize>,
-    /// Logical sector size.
+    /// Logical sector size of the medium: 512 (without it) or 4096.
     pub sector_size: Option<u32>,
-    /// Number of GPT entries.
+    /// Number of GPT entries; 128 without it. Fewer leave room for a boot loader behind them.
     pub entries: Option<u32>,
-    /// GPT partitions that a hybrid MBR lists.
+    /// Numbers of GPT partitions that a hybrid MBR lists too.
     #[serde(default)]
     pub hybrid_mbr: Vec<u32>,
 }
 
 /// A word or the words of one architecture.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "var")]
 pub enum RawVar {
     /// For every architecture.
     Text(String),
@@ -90,55 +101,57 @@ pub enum RawVar {
 }
 
 /// `[[artifact]]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "artifact")]
 pub struct RawArtifact {
-    /// Name.
+    /// Name, by which `artifact` and `from` mean it.
     pub name: String,
     /// `squashfs`, `cpio`, `ext4`, `fat32`, `uboot-ramdisk`, `uboot-script`, `text`, `grub-boot` or `grub-core`.
     pub format: RawFormat,
     /// Only for this architecture, or these.
     #[serde(default)]
     pub arch: ForArch,
-    /// squashfs: directory of the root tree.
+    /// squashfs: directory of the root filesystem that it is made of.
     pub subtree: Option<String>,
-    /// squashfs: whether the directory leaves the root tree.
+    /// squashfs: the directory leaves the root filesystem, where an empty one stays as mount point.
     pub take: Option<bool>,
-    /// squashfs: compressor.
+    /// squashfs: compressor and level, such as `zstd:15`, `xz:6+arm` or `lz4`.
     pub codec: Option<String>,
-    /// squashfs: block size.
+    /// squashfs: size of data blocks, a power of two from 4 KiB to 1 MiB.
     pub block: Option<ByteSize>,
-    /// cpio: compression.
+    /// cpio: compression: `none`, `gzip`, `xz`, `zstd`, `lz4`.
     pub compression: Option<String>,
     /// ext4, fat32: volume label.
     pub label: Option<String>,
     /// ext4, fat32: length.
     pub size: Option<ByteSize>,
-    /// cpio, ext4, fat32: what is put in it.
+    /// cpio, ext4, fat32: what is put in it; a cpio without it holds the root filesystem.
     pub file: Option<Vec<RawPlace>>,
-    /// uboot-*: artifact inside.
+    /// uboot-*: name of the artifact inside, which stands above this one.
     pub from: Option<String>,
-    /// uboot-*: name in the header.
+    /// uboot-*: name in the header, at most 32 bytes.
     pub title: Option<String>,
-    /// text: rules.
+    /// text: reader of the text, whose limits it has to keep.
     pub rules: Option<TextRules>,
-    /// text: template.
+    /// text: the text, with variables as `@{name}`.
     pub template: Option<String>,
     /// text: files of layers that replace the template.
     pub layer_files: Option<Vec<String>>,
     /// grub-*: directory of the images directory with the files of GRUB's build.
     pub directory: Option<String>,
-    /// grub-core: modules.
+    /// grub-core: modules, without those that they need.
     pub modules: Option<Vec<String>>,
-    /// grub-core: where GRUB looks for its files.
+    /// grub-core: device and directory in which GRUB looks for `grub.cfg` and modules.
     pub prefix: Option<String>,
-    /// grub-core: commands that run first.
+    /// grub-core: commands that run before `grub.cfg`.
     pub config: Option<String>,
 }
 
 /// `format` of an artifact.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "format")]
 pub enum RawFormat {
     /// squashfs image of a directory.
     Squashfs,
@@ -161,86 +174,91 @@ pub enum RawFormat {
 }
 
 /// `[[blob]]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "blob")]
 pub struct RawBlob {
-    /// Name.
+    /// Name for messages and the manifest.
     pub name: String,
-    /// Candidates in the images directory.
+    /// Files of the images directory; the first that exists is written.
     pub files: Option<Vec<String>>,
-    /// Or a composed artifact.
+    /// Instead of `files`, the name of an artifact.
     pub artifact: Option<String>,
-    /// Where it goes.
+    /// Byte of the medium that it starts at.
     pub offset: ByteSize,
-    /// First byte of the file that is written.
+    /// First byte of the file that is written; 0 without it.
     pub from: Option<ByteSize>,
-    /// Bytes there are for it.
+    /// Bytes there are for it on the medium: a longer file is refused.
     pub limit: Option<ByteSize>,
-    /// Bytes that are written; the rest of the file is left out.
+    /// Bytes that are written at most: the rest of a longer file is left out.
     pub length: Option<ByteSize>,
-    /// Ranges `[start, end)` of the disk left alone.
+    /// Ranges `[start, end)` of the medium that it leaves alone.
     #[serde(default)]
     pub skip: Vec<(ByteSize, ByteSize)>,
-    /// Bytes that identify the file.
+    /// Bytes that the file must have: another file is refused, and rules know the blob by them.
     pub magic: Option<RawMagic>,
-    /// What to do when it is missing.
+    /// Advice to the user when the file is missing.
     pub hint: Option<String>,
-    /// May be missing.
+    /// The board starts without it too.
     #[serde(default)]
     pub optional: bool,
-    /// What an update does with it.
+    /// What an update does with it; nothing without it.
     pub update: Option<Update>,
 }
 
 /// `magic` of a blob: text or hexadecimal bytes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "magic")]
 pub struct RawMagic {
-    /// Offset in the file.
+    /// Byte of the file at which they stand; 0 without it.
     #[serde(default)]
     pub at: ByteSize,
-    /// As ASCII text.
+    /// The bytes as text.
     pub text: Option<String>,
-    /// As hexadecimal digits.
+    /// The bytes as hexadecimal digits.
     pub hex: Option<String>,
 }
 
 /// `[[partition]]`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "partition")]
 pub struct RawPartition {
-    /// Name.
+    /// Name for messages and the manifest; in a GPT that of the entry.
     pub name: String,
-    /// Number in the table; without it the position in the descriptor.
+    /// Number in the table; without it the position in the descriptor, from 1.
     pub number: Option<u32>,
-    /// First byte.
+    /// First byte on the medium; without it the next multiple of `align`.
     pub start: Option<ByteSize>,
-    /// A size, `fit` or `rest`.
+    /// A size; `fit`, what the content needs; or `rest`, all that is left, for the last partition.
+    #[schemars(with = "PartitionSize")]
     pub size: String,
-    /// `fit`: free space on top.
+    /// Size `fit`: free space on top of the content.
     pub slack: Option<ByteSize>,
-    /// `rest`: length in an image without stated size.
+    /// Size `rest`: the least length, which it has in an image without `--size`. Such a partition needs it.
     pub minimum: Option<ByteSize>,
-    /// MBR type byte or GPT type GUID or one of the names `esp`, `linux`, `basic-data`.
+    /// MBR: type byte; without it that of the filesystem. GPT: a GUID or `esp`, `linux` (without it) or `basic-data`; a
+    /// FAT on a GPT is `esp` for UEFI, else `basic-data`.
     #[serde(rename = "type")]
     pub kind: Option<RawType>,
-    /// MBR boot flag.
+    /// MBR: the boot flag.
     #[serde(default)]
     pub active: bool,
-    /// GPT attribute bits.
+    /// GPT: attribute bits; 4 is legacy BIOS bootable, which U-Boot looks for.
     #[serde(default)]
     pub attributes: u64,
     /// `fat16`, `fat32`, `ext4`, `squashfs`, `raw`, `tar`, `oci` or `none`.
     pub filesystem: RawFilesystem,
-    /// Volume label.
+    /// fat16, fat32, ext4: volume label, which they need: the running system finds them by it.
     pub label: Option<String>,
-    /// squashfs: compressor.
+    /// squashfs: compressor and level, such as `zstd:15`, `xz:6+arm` or `lz4`.
     pub codec: Option<String>,
-    /// squashfs: block size.
+    /// squashfs: size of data blocks, a power of two from 4 KiB to 1 MiB.
     pub block: Option<ByteSize>,
-    /// What an update may touch.
+    /// What an update may touch; without it the files if any is sure to be there, else nothing.
     pub update: Option<Update>,
-    /// raw: the file of the images directory, or candidates.
+    /// raw: file of the images directory, or several of which the first that exists is taken.
     pub image: Option<OneOrMany>,
     /// raw: the file may be missing.
     #[serde(default)]
@@ -249,14 +267,15 @@ pub struct RawPartition {
     pub compression: Option<String>,
     /// oci: name and configuration of the image.
     pub oci: Option<Oci>,
-    /// What is put on it.
+    /// fat16, fat32, ext4, tar, oci: what is put on it.
     #[serde(default)]
     pub file: Vec<RawPlace>,
 }
 
 /// `type` of a partition.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "type")]
 pub enum RawType {
     /// MBR type byte.
     Byte(u8),
@@ -265,8 +284,9 @@ pub enum RawType {
 }
 
 /// `filesystem` of a partition.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "filesystem")]
 pub enum RawFilesystem {
     /// FAT16.
     Fat16,
@@ -287,50 +307,55 @@ pub enum RawFilesystem {
 }
 
 /// `[[partition.file]]`: exactly one of `image`, `tree`, `artifact`, `directory`, `root`, `text` and `link`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "file", extend("oneOf" = one_source()))]
 pub struct RawPlace {
     /// Only for this architecture, or these.
     #[serde(default)]
     pub arch: ForArch,
-    /// A file of the images directory, or candidates.
+    /// File of the images directory, or several of which the first that exists is taken. A `*` in the name takes all that
+    /// fit. A device tree that the `.config` of the build does not name is left from another build, and refused.
     pub image: Option<OneOrMany>,
-    /// A directory of the images directory.
+    /// Directory of the images directory, with all below it.
     pub tree: Option<String>,
-    /// A composed artifact.
+    /// Name of an artifact.
     pub artifact: Option<String>,
-    /// An empty directory of this path.
+    /// Path of an empty directory that is made.
     pub directory: Option<String>,
-    /// A path of the root filesystem and all below it.
+    /// Path of the root filesystem, with all below it.
     pub root: Option<String>,
-    /// The content of a small file, with words.
+    /// Text of a small file, with variables.
     pub text: Option<String>,
-    /// The target of a symbolic link, with words.
+    /// Target of a symbolic link, with variables.
     pub link: Option<String>,
-    /// Path on the partition.
+    /// Path on the partition; without it the name of the file in the root directory.
     pub to: Option<String>,
-    /// Permissions in octal.
+    /// Permissions in octal digits, up to 7777.
+    #[schemars(regex(pattern = r"^[0-7]{1,4}$"))]
     pub mode: Option<String>,
-    /// `tree`, `root`: paths below it that are left out.
+    /// tree, root: paths below it that are left out.
     pub exclude: Option<Vec<String>>,
     /// May be missing.
     #[serde(default)]
     pub optional: bool,
-    /// `keep`: an update leaves it alone.
+    /// `keep`: written when the medium is made, and left alone by updates.
     pub update: Option<RawKeep>,
 }
 
 /// `update` of a placed file.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "keep")]
 pub enum RawKeep {
     /// Written when the medium is made, left alone by updates.
     Keep,
 }
 
 /// One text or several.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "one-or-many")]
 pub enum OneOrMany {
     /// One.
     One(String),

@@ -103,8 +103,9 @@ pub enum Recipe {
 }
 
 /// What the reader of a boot text can take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "text-rules")]
 pub enum TextRules {
     /// A U-Boot script.
     UbootScript,

@@ -9,8 +9,9 @@ use super::{BoardError, DescriptorSource};
 use crate::value::Arch;
 
 /// A descriptor with `refused`: all that stands in it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "refusal")]
 pub struct Refusal {
     /// One line for `boards list`.
     pub description: String,

@@ -19,7 +19,8 @@ pub struct Registry {
 #[derive(Clone, Debug)]
 struct Descriptor {
     file: String,
-    text: String,
+    /// Its text, or why that cannot be read: a problem of this descriptor and of no other.
+    text: Result<String, String>,
 }
 
 /// Directory of the descriptors that boards extend; none of them is a board.
@@ -33,7 +34,8 @@ impl Registry {
         let mut registry =
             Registry { boards: BTreeMap::new(), families: BTreeMap::new(), rules: BTreeMap::new() };
         for (space, name, text) in BUILT_IN {
-            let descriptor = Descriptor { file: format!("boards/{space}/{name}.toml"), text: (*text).into() };
+            let file = format!("boards/{space}/{name}.toml");
+            let descriptor = Descriptor { file, text: Ok((*text).into()) };
             registry.insert(space, name, descriptor);
         }
         registry
@@ -53,12 +55,19 @@ impl Registry {
                     continue;
                 };
                 let Some(space) = namespace.file_name().and_then(|space| space.to_str()) else { continue };
-                let text = std::fs::read_to_string(&path).map_err(Io::on("read", &path))?;
-                let descriptor = Descriptor { file: path.display().to_string(), text };
-                self.insert(space, name, descriptor);
+                self.insert(space, name, Descriptor::read(&path));
             }
         }
         Ok(())
+    }
+
+    /// Adds the board of a descriptor, `namespace/name.toml`, over one of that name; returns the name.
+    pub fn add_file(&mut self, path: &Path) -> String {
+        let part = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+        let (space, stem) = (path.parent().and_then(Path::file_name), path.file_stem());
+        let name = [part(space), part(stem)].into_iter().flatten().collect::<Vec<_>>().join("/");
+        self.boards.insert(name.clone(), Descriptor::read(path));
+        name
     }
 
     fn insert(&mut self, space: &str, name: &str, descriptor: Descriptor) {
@@ -82,7 +91,7 @@ impl Registry {
 
     /// Why there is no medium for this board, if so.
     pub fn refusal(&self, name: &str) -> Result<Option<Refusal>, BoardError> {
-        Refusal::read(self.descriptor(name)?.source())
+        Refusal::read(self.descriptor(name)?.source()?)
     }
 
     /// Names of all sets of rules in order.
@@ -95,16 +104,19 @@ impl Registry {
         self.boards.contains_key(name)
     }
 
+    /// The descriptor of this name, as its text.
+    pub fn source(&self, name: &str) -> Result<DescriptorSource<'_>, BoardError> {
+        self.descriptor(name)?.source()
+    }
+
     /// The descriptor as text, and behind it the family it extends.
     pub fn text(&self, name: &str) -> Result<String, BoardError> {
-        let own = self.descriptor(name)?;
+        let own = self.source(name)?;
         if self.refusal(name)?.is_some() {
-            return Ok(own.text.clone());
+            return Ok(own.text.into());
         }
-        let extends = self.board(name)?.extends;
-        let Some(family) = extends.and_then(|family| self.families.get(&family)) else {
-            return Ok(own.text.clone());
-        };
+        let Some(family) = self.board(name)?.extends else { return Ok(own.text.into()) };
+        let family = self.family(&family)?.expect("the board was made with it");
         Ok(format!("# {}\n{}\n# {}\n{}", own.file, own.text, family.file, family.text))
     }
 
@@ -113,17 +125,7 @@ impl Registry {
         if let Some(Refusal { refused, hint, .. }) = self.refusal(name)? {
             return Err(BoardError::Refused { board: name.into(), reason: refused, instead: hint });
         }
-        Board::parse(name, self.descriptor(name)?.source(), self)
-    }
-
-    /// The board of a descriptor, `namespace/name.toml`, which need not be among those known here.
-    pub fn board_of_file(&self, path: &Path) -> Result<Board, Error> {
-        let text = std::fs::read_to_string(path).map_err(Io::on("read", path))?;
-        let file = path.display().to_string();
-        let part = |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
-        let (space, stem) = (path.parent().and_then(Path::file_name), path.file_stem());
-        let names = [part(space), part(stem)].into_iter().flatten().collect::<Vec<_>>();
-        Ok(Board::parse(&names.join("/"), DescriptorSource { file: &file, text: &text }, self)?)
+        Board::parse(name, self.descriptor(name)?.source()?, self)
     }
 
     fn descriptor(&self, name: &str) -> Result<&Descriptor, BoardError> {
@@ -135,14 +137,22 @@ impl Registry {
 }
 
 impl Descriptor {
-    fn source(&self) -> DescriptorSource<'_> {
-        DescriptorSource { file: &self.file, text: &self.text }
+    fn read(path: &Path) -> Descriptor {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string());
+        Descriptor { file: path.display().to_string(), text }
+    }
+
+    fn source(&self) -> Result<DescriptorSource<'_>, BoardError> {
+        match &self.text {
+            Ok(text) => Ok(DescriptorSource { file: &self.file, text }),
+            Err(problem) => Err(BoardError::Unreadable { file: self.file.clone(), problem: problem.clone() }),
+        }
     }
 }
 
 impl Families for Registry {
-    fn family(&self, name: &str) -> Option<DescriptorSource<'_>> {
-        self.families.get(name).map(Descriptor::source)
+    fn family(&self, name: &str) -> Result<Option<DescriptorSource<'_>>, BoardError> {
+        self.families.get(name).map(Descriptor::source).transpose()
     }
 
     fn nearest(&self, name: &str) -> Option<String> {
@@ -150,7 +160,7 @@ impl Families for Registry {
     }
 
     fn rule_set(&self, name: &str) -> Result<Option<RuleSet>, BoardError> {
-        self.rules.get(name).map(|set| RuleSet::parse(name, set.source())).transpose()
+        self.rules.get(name).map(|set| RuleSet::parse(name, set.source()?)).transpose()
     }
 
     fn nearest_rule_set(&self, name: &str) -> Option<String> {

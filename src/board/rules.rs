@@ -61,8 +61,14 @@ pub enum Check {
     BlobAt {
         /// Which one.
         blob: BlobSelector,
-        /// Where it may start.
+        /// Where it may start, whatever the SoC is.
         offset: Vec<ByteSize>,
+        /// Where else it may start on some of them.
+        #[serde(default)]
+        soc: Vec<SocOffsets>,
+        /// Where its `magic` stands in the file, for hints.
+        #[serde(default)]
+        magic_at: ByteSize,
         /// Whether there must be one.
         #[serde(default)]
         required: bool,
@@ -152,7 +158,7 @@ pub enum Check {
         /// Type bytes.
         types: Vec<u8>,
     },
-    /// A partition is the last on the disk and has the highest number, and a type that tools grow.
+    /// A partition is the last on the disk, and has a type that tools grow.
     Growable {
         /// Which.
         partition: PartitionSelector,
@@ -160,6 +166,11 @@ pub enum Check {
         mbr: u8,
         /// Type in a GPT.
         gpt: Uuid,
+    },
+    /// A partition has the highest number of all.
+    NumberedLast {
+        /// Which.
+        partition: PartitionSelector,
     },
     /// Each of these files is on such a partition.
     Placed {
@@ -225,6 +236,16 @@ pub enum Check {
         /// What stands for the version in the text.
         word: String,
     },
+}
+
+/// Offsets that the boot ROMs of some SoCs look at besides those that all of a family look at.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SocOffsets {
+    /// The SoCs, as `soc` of a board names them.
+    pub name: Vec<String>,
+    /// Where a blob may start there.
+    pub offset: Vec<ByteSize>,
 }
 
 /// Which blobs.

@@ -109,6 +109,7 @@ pub enum HookError {
     },
     /// The user ended it.
     #[error("{0} was interrupted")]
+    #[diagnostic(kind = Interrupted)]
     Interrupted(Hook),
 }
 

@@ -12,7 +12,9 @@ use crate::error::Result;
 use crate::layer::{self, Chain, Order};
 use crate::persist::PreSeed;
 use crate::plan::KnownIds;
-use crate::project::{GivenChain, InputSelection, LayerSelection, PreparedInputs, TimestampFrom};
+use crate::project::{
+    GivenChain, InputSelection, LayerSelection, PreparedInputs, TimestampFrom, nearest_root,
+};
 use crate::report::Report;
 use crate::rootfs::RootTree;
 use crate::stage::Inputs;
@@ -76,6 +78,22 @@ pub struct BoardArgs {
     directory: Option<OsString>,
 }
 
+/// Root of the project.
+#[derive(Debug, Args)]
+pub struct RootArgs {
+    /// Directory with configs/, overrides/ and workspaces/, which relative paths in SKIFF_EXTRA_CONFIGS_PATH and
+    /// SKIFF_CONFIG_PATH_* are relative to; without it the nearest one, from the current directory upwards.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+impl RootArgs {
+    /// The directory that is given, else the nearest.
+    pub fn directory(&self) -> PathBuf {
+        self.root.clone().unwrap_or_else(nearest_root)
+    }
+}
+
 /// Directories of layers, and the chosen ones.
 #[derive(Debug, Args)]
 pub struct LayerArgs {
@@ -92,10 +110,8 @@ pub struct LayerArgs {
     #[arg(long, env = layer::ORDER_VARIABLE, hide_env = true, value_parser = is_skiffos_order)]
     skiffos_order: bool,
 
-    /// Directory with configs/, overrides/ and workspaces/, which relative paths in SKIFF_EXTRA_CONFIGS_PATH and
-    /// SKIFF_CONFIG_PATH_* are relative to.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    root: PathBuf,
+    #[command(flatten)]
+    root: RootArgs,
 
     /// Use nothing that the workspace remembers of its last configure.
     #[arg(long)]
@@ -106,10 +122,23 @@ impl BoardArgs {
     /// The built-in boards and those of the directory.
     pub fn registry(&self) -> Result<Registry> {
         let mut registry = Registry::built_in();
-        if let Some(directory) = self.directory.as_ref().filter(|directory| !directory.is_empty()) {
-            registry.add_directory(Path::new(directory))?;
+        if let Some(directory) = self.directory() {
+            registry.add_directory(&directory)?;
         }
         Ok(registry)
+    }
+
+    /// The same where the directory may be still to be made.
+    pub fn registry_if_there(&self) -> Result<Registry> {
+        match self.directory() {
+            Some(directory) if !directory.exists() => Ok(Registry::built_in()),
+            _ => self.registry(),
+        }
+    }
+
+    /// The directory that is given.
+    pub fn directory(&self) -> Option<PathBuf> {
+        self.directory.as_ref().filter(|directory| !directory.is_empty()).map(PathBuf::from)
     }
 }
 
@@ -120,7 +149,7 @@ impl LayerArgs {
             chain: self.given_chain(),
             workspace: self.workspace.clone(),
             order: self.given_order(),
-            root: self.root.clone(),
+            root: self.root.directory(),
             forget: self.forget,
             environment: std::env::vars_os().filter(|(_, value)| !value.is_empty()).collect(),
         }
@@ -148,7 +177,7 @@ impl LayerArgs {
         let chain = self.given_chain().filter(|chain| chain.asked_by == CONFIG_FLAG).map(|chain| chain.text);
         let workspace =
             Some(&self.workspace).filter(|name| *name != "default" && !is_set("SKIFF_WORKSPACE", name));
-        let root = Some(&self.root).filter(|root| *root != Path::new("."));
+        let root = self.root.root.as_ref().filter(|root| *root != Path::new("."));
         let order = self.skiffos_order && !is_set(layer::ORDER_VARIABLE, "skiffos");
         let mut flags = String::new();
         for (flag, value) in [
@@ -159,6 +188,13 @@ impl LayerArgs {
             flags.extend(value.map(|value| format!(" {flag} {}", quoted(&value))));
         }
         flags + if order { " --skiffos-order" } else { "" }
+    }
+
+    /// Returns the resolved chain, which must be given or remembered, and reports what the user should know about it.
+    pub fn require_and_report(&self, report: &Report) -> Result<Chain> {
+        let (_, chain) = self.selection().required()?;
+        report_chain(&chain, report);
+        Ok(chain)
     }
 
     /// Returns the resolved chain, and reports what the user should know about it.
@@ -207,9 +243,10 @@ impl InputArgs {
         Ok(report_inputs(prepared, report))
     }
 
-    /// Reads the root filesystem alone, for which no board is needed.
-    pub fn root(&self) -> Result<RootTree> {
-        self.selection().root()
+    /// Reads the root filesystem alone, for which no board is needed; with the board if one is named.
+    pub fn root(&self) -> Result<(RootTree, Option<Board>)> {
+        let selection = self.selection();
+        Ok((selection.root()?, selection.named_board(&self.boards.registry()?)?))
     }
 
     fn selection(&self) -> InputSelection {
@@ -228,6 +265,13 @@ impl InputArgs {
 }
 
 fn report_inputs(prepared: PreparedInputs, report: &Report) -> Inputs {
+    if let Some(other) = &prepared.chain_for {
+        let board = &prepared.inputs.board.name;
+        report.warn(format!(
+            "the board is `{board}` but the chain of layers is for `{other}`: kernel, boot loader and device trees of \
+             another board do not start this one"
+        ));
+    }
     match prepared.timestamp {
         TimestampFrom::Default => report.note("SOURCE_DATE_EPOCH is not set: all timestamps are 1980-01-01"),
         TimestampFrom::Remembered(epoch) => {

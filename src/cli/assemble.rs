@@ -130,6 +130,11 @@ impl Assemble {
         let composition = Composition::new(inputs, staged, self.size.map(|size| size.0))?;
         composition.warnings().iter().for_each(|warning| report.warn(warning));
         let file = ImageFile::create(&image, composition.geometry(), replace)?;
+        if inputs.preseed.is_secret()? {
+            file.restrict()?;
+            report
+                .note(format!("only you can read `{}`: it has secrets for the first boot", image.display()));
+        }
         let (interrupt, progress) = (Interrupt::listen(), report.progress());
         let written = OpenSession::measure(&file, &interrupt, &progress, |open| {
             let options = open.commit_options(FlashOptions::default());
@@ -140,6 +145,10 @@ impl Assemble {
         // All three are complete before the first gets its name.
         let map = prepare_text(&bmap, &map.to_xml())?;
         let manifest_text = prepare_manifest(&manifest_path, &manifest)?;
+        // Digests of secrets help who guesses them.
+        for (beside, path) in [(&map, &bmap), (&manifest_text, &manifest_path)] {
+            beside.restrict_as(file.file()).map_err(Io::on("set the mode of", path))?;
+        }
         if ours {
             // A manifest or compressed copy of an older image must never stand beside a newer one.
             for stale in [&manifest_path, &bmap, &beside(&image, ".zst")] {

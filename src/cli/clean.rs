@@ -47,7 +47,8 @@ enum CleanError {
     #[diagnostic(hint = "say so with `--yes`")]
     NoTerminal { workspace: String },
     /// The user said no.
-    #[error("workspace `{workspace}` is not removed")]
+    #[error("workspace `{workspace}` is not removed: the answer was not `yes`")]
+    #[diagnostic(hint = "run it again and type `yes`")]
     No { workspace: String },
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::args::LayerArgs;
 use crate::error::Result;
 use crate::layer::{Displaced, Order, displaced};
+use crate::project::GivenChain;
 use crate::report::Report;
 
 #[derive(Serialize)]
@@ -18,8 +19,7 @@ struct Compared {
 
 pub fn run(layers: &LayerArgs, report: &Report) -> Result<()> {
     let registry = layers.selection().registry()?;
-    let given = layers.selection().chain()?;
-    let (chain, asked_by) = given.map(|given| (given.text, given.asked_by)).unwrap_or_default();
+    let (GivenChain { text: chain, asked_by }, _) = layers.selection().required()?;
     let names = |order| -> Result<Vec<String>> {
         let chain = registry.chain(&chain, &asked_by, order)?;
         Ok(chain.chosen.into_iter().map(|layer| layer.name).collect())

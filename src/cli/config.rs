@@ -117,7 +117,7 @@ impl RequestArgs {
 
     /// Returns what the layers ask for, and what the last configure added to that.
     fn merged(&self, kind: Kind, report: &Report) -> Result<Merged> {
-        let layers = self.layers.selection().resolve()?;
+        let layers = self.layers.selection().required()?.1.into_layers();
         let of_layer = |fragment: Fragment| {
             let layer = layers.iter().find(|layer| layer.name == fragment.layer);
             let path = layer.and_then(|layer| std::path::absolute(&layer.path).ok()).unwrap_or_default();

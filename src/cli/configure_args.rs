@@ -62,14 +62,6 @@ pub struct Ready {
 #[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum ConfigureArgsError {
-    /// Nothing says which system.
-    #[error(
-        "no chain of layers: neither `--config` nor SKIFF_CONFIG is given, and workspace `{workspace}` remembers none"
-    )]
-    #[diagnostic(
-        hint = "for example `--config pi/4,skiff/core`; `skiff-image layers list` shows what there is"
-    )]
-    NoChain { workspace: String },
     /// It could not be remembered.
     #[error("`{}` of `{name}` is not UTF-8", value.display())]
     #[diagnostic(hint = "rename the directory")]
@@ -95,11 +87,8 @@ impl ConfigureArgs {
     ) -> Result<Ready> {
         let workspace = self.layers.selection().place()?;
         let before = self.layers.selection().remembered()?;
-        let Some(chain) = self.layers.selection().chain()? else {
-            return Err(ConfigureArgsError::NoChain { workspace: workspace.name().into() }.into());
-        };
+        let (chain, resolved) = self.layers.selection().required()?;
         self.report_remembered(before.as_ref(), report);
-        let resolved = self.layers.selection().resolved()?;
         resolved.notes.iter().for_each(|note| report.note(note));
         resolved.warnings.iter().for_each(|warning| report.warn(warning));
         let layers: Vec<Layer> = resolved.layers().cloned().collect();

@@ -1,10 +1,9 @@
 //! `fetch`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use serde::Serialize;
 
+use super::args::RootArgs;
 use crate::buildroot::source::{self, Archive};
 use crate::error::Result;
 use crate::report::Report;
@@ -17,9 +16,8 @@ pub struct Fetch {
     #[arg(long, value_name = "FILE|URL")]
     from: Option<String>,
 
-    /// Directory with configs/, overrides/ and workspaces/.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    root: PathBuf,
+    #[command(flatten)]
+    root: RootArgs,
 }
 
 #[derive(Serialize)]
@@ -32,7 +30,7 @@ struct Document {
 impl Fetch {
     pub fn run(self, report: &Report) -> Result<()> {
         // All workspaces share it.
-        let workspace = Workspace::for_name(&self.root, "default")?;
+        let workspace = Workspace::for_name(&self.root.directory(), "default")?;
         let fetched = source::fetch(&workspace, self.from.as_deref().map(Archive::from_text).as_ref())?;
         let path = workspace.short(&fetched.path).display().to_string();
         let done = if fetched.new { "is in" } else { "is already in" };

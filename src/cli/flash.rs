@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::Args;
 use serde::Serialize;
 
+use super::about::about;
 use super::args::InputArgs;
 use super::assemble::{prepare_manifest, prepare_text};
 use super::cache_args::CacheArgs;
@@ -21,7 +22,7 @@ use super::write_args::WriteArgs;
 use crate::board::TableKind;
 use crate::cache;
 use crate::compose::{Composition, publish};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Io, Result};
 use crate::flash::several::{at_the_same_time, copy_to_each};
 use crate::flash::{DeviceSession, Done, ResizePolicy, Rewritten, SessionSource, Summary, Unwritten};
 use crate::interrupt::Interrupt;
@@ -190,6 +191,20 @@ fn reject_other_lengths(media: &[(String, Geometry)]) -> Result<(), SeveralError
     }
 }
 
+/// Works on one of `of` media; where there are several, remarks and errors name it.
+fn on_medium<T>(
+    session: &DeviceSession,
+    of: usize,
+    report: &Report,
+    work: impl FnOnce(&str, &Report) -> Result<T>,
+) -> Result<T> {
+    let device = session.target().name();
+    match of {
+        1 => work(device, report),
+        _ => work(device, &report.for_medium(device)).map_err(|error| about(device, error)),
+    }
+}
+
 impl Flash {
     pub fn run(self, report: &Report) -> Result<()> {
         self.output.run(report, |report| self.flash(report).map_err(hints::worded_resumable))
@@ -213,13 +228,14 @@ impl Flash {
         let (name, commit) = (image.name(), self.write.options(Unwritten::Zero, self.grow.fit()));
         let subject = SessionSource { name: &name, identity: image.identity() };
         let results = copy_to_each(image, &sessions, |session, source| {
-            let device = session.target().name();
-            let listeners = (&report.progress_of(device), report);
-            let (done, summary) = session_args::run(session, subject, &options, listeners, |open| {
-                session.flash(open, source, commit)
-            })?;
-            self.grow.report(&done.fitted, report);
-            Ok(Flashed::new(device, done, summary, None))
+            on_medium(session, sessions.len(), report, |device, report| {
+                let listeners = (&report.progress_of(device), report);
+                let (done, summary) = session_args::run(session, subject, &options, listeners, |open| {
+                    session.flash(open, source, commit)
+                })?;
+                self.grow.report(&done.fitted, report);
+                Ok(Flashed::new(device, done, summary, None))
+            })
         });
         image.remarks().iter().for_each(|remark| report.warn(remark));
         self.conclude(results, None, report)
@@ -260,16 +276,22 @@ impl Flash {
         let name = format!("the image for `{}`", inputs.board.name);
         let subject = SessionSource { name: &name, identity: Some(composition.fingerprint()) };
         let commit = self.write.options(Unwritten::Discard, ResizePolicy::Nothing);
+        let is_secret = inputs.preseed.is_secret()?;
         Ok(at_the_same_time(sessions.iter(), |session| {
-            let device = session.target().name();
-            let listeners = (&report.progress_of(device), report);
-            let ((manifest, done), summary) =
-                session_args::run(session, subject, &options, listeners, |open| {
-                    composition.run(open.target(), true, open.listener(), open.commit_options(commit))
-                })?;
-            session.reread_partitions();
-            publish(prepare_manifest(&path, &manifest)?, &path)?;
-            Ok(Flashed::new(device, done, summary, Some(path.display().to_string())))
+            on_medium(session, sessions.len(), report, |device, report| {
+                let listeners = (&report.progress_of(device), report);
+                let ((manifest, done), summary) =
+                    session_args::run(session, subject, &options, listeners, |open| {
+                        composition.run(open.target(), true, open.listener(), open.commit_options(commit))
+                    })?;
+                session.reread_partitions();
+                let prepared = prepare_manifest(&path, &manifest)?;
+                if is_secret {
+                    prepared.restrict().map_err(Io::on("set the mode of", &path))?;
+                }
+                publish(prepared, &path)?;
+                Ok(Flashed::new(device, done, summary, Some(path.display().to_string())))
+            })
         }))
     }
 

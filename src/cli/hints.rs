@@ -6,13 +6,16 @@ use std::fmt;
 use crate::error::{Diagnostic, Error, ErrorKind};
 
 /// Words that follow the hint of an error with this code.
-const WORDS: [(&str, &str); 7] = [
+const WORDS: [(&str, &str); 10] = [
     ("blob-in-the-way", ", or leave `--boot-loader` out"),
+    ("disk-too-small", ", or give a larger `--size`"),
     ("exists", ", or replace the file with `--force`"),
     (
         "foreign-files",
         " and go on with `--carry-over`: they are written again, but lost if the run is cut off",
     ),
+    ("no-chain", ", or give `--config`"),
+    ("no-project", ", or give its directory with `--root`"),
     ("not-resumable", " without `--resume`"),
     ("other-board", ", or go on with `--other-board`"),
     ("unpack-memory", ", or allow it so much memory with `--unpack-memory`"),

@@ -89,13 +89,13 @@ impl Layers {
         let rows: Vec<Row> = match &self {
             Layers::Check(check) => return check.run(report),
             Layers::List { layers, all } => {
-                let registry = layers.selection().registry()?;
+                let registry = layers.selection().some_layers()?;
                 registry.notes().iter().for_each(|note| report.note(note));
                 registry.layers().filter(|layer| *all || !layer.unlisted).map(row).collect()
             }
             Layers::Resolve { layers, compat: true } => return compat::run(layers, report),
             Layers::Resolve { layers, compat: false } => {
-                layers.resolve_and_report(report)?.layers().map(row).collect()
+                layers.require_and_report(report)?.layers().map(row).collect()
             }
         };
         report.document(&rows, Rows(&rows));
@@ -131,7 +131,7 @@ impl Check {
         if self.layers.selection().chain()?.is_some() {
             return self.layers.selection().resolve();
         }
-        let registry = self.layers.selection().registry()?;
+        let registry = self.layers.selection().some_layers()?;
         Ok(registry.layers().chain(registry.overrides()).cloned().collect())
     }
 

@@ -1,6 +1,7 @@
 //! The command line: flags as close to what the user typed as possible, one thin file for each verb that turns
 //! them into library calls and hands the result to [`crate::report`].
 
+mod about;
 mod args;
 mod assemble;
 mod boards;
@@ -52,7 +53,7 @@ use crate::report::Report;
 /// Composes, flashes and verifies disk images for SkiffOS-style embedded systems, without root.
 ///
 /// stdout is data, stderr is talk. Exit codes: 0 done, 1 failed, 2 usage, 3 verification mismatch, 4 refused
-/// for safety.
+/// for safety, 130 ended by Ctrl-C, 143 by SIGTERM.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 110, propagate_version = true)]
 pub struct Cli {

@@ -61,7 +61,7 @@ pub enum Destination {
 )]
 enum ConfirmError {
     #[error("`{}` was not written: the answer was not `{name}`", device.display())]
-    #[diagnostic(hint = "give `--yes` to write without being asked")]
+    #[diagnostic(hint = "run it again and type `{name}`, as the question has it")]
     Declined { device: PathBuf, name: String },
     #[error("`{}` was not written: there is no terminal to ask on", device.display())]
     #[diagnostic(

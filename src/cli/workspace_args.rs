@@ -1,9 +1,8 @@
 //! Flags that say which workspace.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
+use super::args::RootArgs;
 use crate::error::Result;
 use crate::layer::Environment;
 use crate::workspace::Workspace;
@@ -15,15 +14,14 @@ pub struct WorkspaceArgs {
     #[arg(long, value_name = "NAME", env = "SKIFF_WORKSPACE", default_value = "default")]
     workspace: String,
 
-    /// Directory with configs/, overrides/ and workspaces/.
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    root: PathBuf,
+    #[command(flatten)]
+    root: RootArgs,
 }
 
 impl WorkspaceArgs {
     /// Returns the workspace.
     pub fn place(&self) -> Result<Workspace> {
         let name = Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace();
-        Ok(Workspace::for_name(&self.root, &name)?)
+        Ok(Workspace::for_name(&self.root.directory(), &name)?)
     }
 }

@@ -29,6 +29,7 @@ pub fn compress(
     let input = File::open(image).map_err(Io::on("open", image))?;
     let len = input.metadata().map_err(Io::on("read", image))?.len();
     let mut temporary = temporary_beside(out)?;
+    temporary.restrict_as(&input).map_err(Io::on("set the mode of", out))?;
     let zeros = frame(&vec![0; FRAME as usize], level).map_err(Io::on("compress", image))?;
     let starts: Vec<u64> = (0..len).step_by(FRAME as usize).collect();
     for batch in starts.chunks(BATCH) {

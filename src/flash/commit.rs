@@ -171,13 +171,16 @@ impl Commit<'_> {
         self.prepare(wiped_before, wiped)?;
         begin(self.listener, Phase::Write, source.planned());
         let interruptible = self.interruptible();
-        let progress = Progress { target: &interruptible, listener: self.listener };
         // What is really written: the rest was read and is right.
-        let differing = Recorder::new(&progress);
+        let differing = Recorder::new(&interruptible);
         let changed = Changed::new(&differing);
-        let target: &dyn Target = if self.options.only_changed { &changed } else { &progress };
+        let target: &dyn Target = if self.options.only_changed { &changed } else { &interruptible };
         let recorder = self.recorder(target);
-        let critical = source.write(&recorder)?;
+        // In front of all that leaves writes out: what was right before or is known from an earlier run is done, too.
+        let progress = Progress { target: &recorder, listener: self.listener };
+        let critical = source.write(&progress)?;
+        // It is held back, and has been taken from the source.
+        self.listener.event(Event::Advance { bytes: total(&critical) });
         let record = recorder.into_record();
         self.reject_collisions(&record, &critical)?;
         let kept = self.clear_probed(&record)? & self.clear_unwritten(&record, source.len())?;

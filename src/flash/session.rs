@@ -162,8 +162,8 @@ impl DeviceSession {
         let OpenSession { meter, journal, .. } = open;
         let summary = meter.finish();
         // A medium that lies does so again.
-        let is_io = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Io);
-        let is_resumable = journal.is_some() && is_io;
+        let goes_on = |error: &Error| matches!(error.kind(), ErrorKind::Io | ErrorKind::Interrupted);
+        let is_resumable = journal.is_some() && result.as_ref().is_err_and(goes_on);
         if let Some(problem) = journal.filter(|_| result.is_ok()).and_then(Journal::finish) {
             warn(SessionWarning::JournalLeft(problem));
         }

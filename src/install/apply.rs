@@ -63,7 +63,7 @@ impl Installation {
         if let Some(boot) = rewrites.last() {
             let marker = self.marker(&rewrites)?;
             open.ensure_not_interrupted()?;
-            open.listener().event(Event::Phase { phase: Phase::Wipe, total: None });
+            open.listener().event(Event::Phase { phase: Phase::Mark, total: None });
             begun.set(true);
             mark(open.target(), boot, &marker, &rewrites)?;
             let starts = DeferredHeaders::new(rewrites.iter().map(|rewrite| rewrite.offset), START);

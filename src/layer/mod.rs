@@ -301,7 +301,7 @@ pub enum LayerError {
     },
     /// A name is malformed.
     #[error("{source} (asked for by {asked_by})")]
-    #[diagnostic(hint = "separate layers by commas or spaces, for example `pi/4,skiff/core`")]
+    #[diagnostic(hint = "separate layers by commas or spaces, for example `pi/4,util/rootlogin`")]
     Name {
         /// Problem of the name.
         source: ParseLayerNameError,

@@ -150,7 +150,7 @@ mod tests {
         );
         assert_eq!(
             error.hint().unwrap(),
-            "separate layers by commas or spaces, for example `pi/4,skiff/core`"
+            "separate layers by commas or spaces, for example `pi/4,util/rootlogin`"
         );
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::check::Violation;
 use crate::board::{Rule, RuleSet, Severity};
 use crate::error::Diagnostic;
 
@@ -26,14 +27,15 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(set: &RuleSet, rule: &Rule, found: String) -> Finding {
+    pub(super) fn new(set: &RuleSet, rule: &Rule, violation: Violation) -> Finding {
+        let Violation { found, hint } = violation;
         Finding {
             rule: format!("{}/{}", set.name, rule.id),
             severity: rule.severity,
             found,
             says: rule.says.clone(),
             source: rule.source.clone(),
-            hint: rule.hint.clone(),
+            hint: hint.unwrap_or_else(|| rule.hint.clone()),
         }
     }
 }

@@ -147,6 +147,21 @@ impl PreSeed {
         self.keys.is_empty() && self.hostname.is_none() && self.wifi.is_none() && self.directory.is_none()
     }
 
+    /// Returns whether it has something that others must not read: a password, or a file that its owner has closed to
+    /// them.
+    pub fn is_secret(&self) -> Result<bool, Error> {
+        if self.wifi.as_ref().is_some_and(Wifi::has_password) {
+            return Ok(true);
+        }
+        let Some(directory) = &self.directory else { return Ok(false) };
+        let tree = read(directory, 0)?;
+        let is_closed = |id| {
+            let node = tree.node(id);
+            matches!(node.body, Body::File(_)) && node.stat.mode & 0o004 == 0
+        };
+        Ok(tree.walk().any(|(_, id)| is_closed(id)))
+    }
+
     /// The files as a tree whose root is the root of the persist partition.
     pub fn tree(&self, seed: &Seed, timestamp: Timestamp) -> Result<Tree, Error> {
         let mut grown = match &self.directory {

@@ -43,6 +43,11 @@ impl Wifi {
         &self.ssid
     }
 
+    /// Returns whether it is not open.
+    pub(super) fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
     /// Name of the keyfile: NetworkManager wants this ending; a `/` cannot be in it.
     pub(super) fn file_name(&self) -> String {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "-_ .".contains(c) { c } else { '_' };

@@ -1,5 +1,6 @@
 //! Errors of planning: the numbers do not work.
 
+use super::Extent;
 use crate::error::Diagnostic;
 use crate::value::ByteSize;
 
@@ -8,19 +9,28 @@ use crate::value::ByteSize;
 #[diagnostic(kind = Fit)]
 pub enum PlanError {
     /// Two things want the same bytes.
-    #[error("`{first}` (bytes {first_start} to {first_end}) overlaps `{second}` (from byte {second_start}) by {}", ByteSize(first_end - second_start))]
+    #[error("`{}` (bytes {} to {}) overlaps `{}` (bytes {} to {}) by {}", first.name, first.start, first.end(), second.name, second.start, second.end(), ByteSize(first.end().min(second.end()) - second.start))]
     #[diagnostic(hint = "move one of them in the board descriptor")]
     Overlap {
         /// The one that starts first.
-        first: String,
-        /// Its first byte.
-        first_start: u64,
-        /// The byte behind its last.
-        first_end: u64,
+        first: Extent,
         /// The other.
-        second: String,
+        second: Extent,
+    },
+    /// A partition starts in front of one that stands above it.
+    #[error("partition `{name}` starts at {} and stands behind `{above}`, which starts at {}", ByteSize(*start), ByteSize(*above_start))]
+    #[diagnostic(
+        hint = "list partitions in the order they have on the medium; `number` gives one another number in the table"
+    )]
+    OutOfOrder {
+        /// The partition.
+        name: String,
         /// Its first byte.
-        second_start: u64,
+        start: u64,
+        /// The partition above it.
+        above: String,
+        /// First byte of that.
+        above_start: u64,
     },
     /// A blob is larger than the gap it goes to.
     #[error("blob `{name}` needs {} but has {} before {neighbour}", ByteSize(*need), ByteSize(*have))]
@@ -59,9 +69,20 @@ pub enum PlanError {
         /// Bytes the partition has.
         have: u64,
     },
+    /// The disk is smaller than the board wants it.
+    #[error("board `{board}` is for media of {} and more (`minimum-medium`) but the disk has {}", ByteSize(*need).as_sold(), ByteSize(*have))]
+    #[diagnostic(hint = "use a larger disk", code = "disk-too-small")]
+    BelowMinimum {
+        /// The board.
+        board: String,
+        /// Length of the smallest medium.
+        need: u64,
+        /// Bytes there are.
+        have: u64,
+    },
     /// The disk ends before the last partition does.
     #[error("the layout of board `{board}` needs {} but the disk has {}", ByteSize(*need), ByteSize(*have))]
-    #[diagnostic(hint = "use a larger disk or give a larger `--size`")]
+    #[diagnostic(hint = "use a larger disk", code = "disk-too-small")]
     DiskTooSmall {
         /// The board.
         board: String,

@@ -149,7 +149,7 @@ fn reject_disk(board: &Board, disk_len: Option<u64>) -> Result<(), PlanError> {
         return Err(PlanError::Archive { board: name });
     }
     if have < need {
-        return Err(PlanError::DiskTooSmall { board: name, need, have });
+        return Err(PlanError::BelowMinimum { board: name, need, have });
     }
     Ok(())
 }

@@ -78,9 +78,6 @@ fn place_in_order<'a>(
     for partition in &board.partitions {
         let start = partition.start.map_or_else(|| cursor.next_multiple_of(align), |start| start.0);
         reject_unaligned(&partition.name, start, sector)?;
-        if let Some(previous) = placed.last().filter(|previous| previous.extent.end() > start) {
-            return Err(overlap(&previous.extent, &partition.name, start));
-        }
         let len = match (demand(board, partition, fit), disk_len) {
             (Demand::Exact(len), _) => len.next_multiple_of(sector),
             (Demand::Rest(least), None) => least.next_multiple_of(align),
@@ -92,8 +89,11 @@ fn place_in_order<'a>(
                 end - start
             }
         };
-        cursor = start + len;
         let extent = Extent { name: partition.name.clone(), start, len };
+        if let Some(previous) = placed.last() {
+            reject_before(&previous.extent, &extent)?;
+        }
+        cursor = extent.end();
         placed.push(PlacedPartition { partition, extent });
     }
     match disk_len {
@@ -146,7 +146,7 @@ pub(super) fn reject_overlap(extents: &mut [Extent]) -> Result<(), PlanError> {
     extents.sort_by_key(|extent| (extent.start, extent.len));
     for pair in extents.windows(2) {
         if pair[0].end() > pair[1].start {
-            return Err(overlap(&pair[0], &pair[1].name, pair[1].start));
+            return Err(PlanError::Overlap { first: pair[0].clone(), second: pair[1].clone() });
         }
     }
     Ok(())
@@ -163,14 +163,20 @@ fn table_tail(board: &Board) -> u64 {
     }
 }
 
-fn overlap(first: &Extent, second: &str, second_start: u64) -> PlanError {
-    PlanError::Overlap {
-        first: first.name.clone(),
-        first_start: first.start,
-        first_end: first.end(),
-        second: second.into(),
-        second_start,
+/// Fails if `next` does not lie wholly behind `above`, which stands above it in the descriptor.
+fn reject_before(above: &Extent, next: &Extent) -> Result<(), PlanError> {
+    if next.start >= above.end() {
+        return Ok(());
     }
+    if next.start >= above.start {
+        return Err(PlanError::Overlap { first: above.clone(), second: next.clone() });
+    }
+    Err(PlanError::OutOfOrder {
+        name: next.name.clone(),
+        start: next.start,
+        above: above.name.clone(),
+        above_start: above.start,
+    })
 }
 
 fn too_small(board: &Board, need: u64, have: u64) -> PlanError {

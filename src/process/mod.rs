@@ -60,6 +60,7 @@ pub enum ProcessError {
     Io(#[from] Io),
     /// The user ended it.
     #[error("`{name}` was interrupted")]
+    #[diagnostic(kind = Interrupted)]
     Interrupted {
         /// Program that ran.
         name: String,

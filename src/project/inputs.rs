@@ -46,6 +46,8 @@ pub struct PreparedInputs {
     pub inputs: Inputs,
     /// Where the timestamp is from.
     pub timestamp: TimestampFrom,
+    /// Board that the chain is for, if another is composed for.
+    pub chain_for: Option<String>,
 }
 
 /// Where the timestamp of all files is from.
@@ -98,7 +100,12 @@ impl InputSelection {
         fit: impl FnOnce(Board) -> Result<(Board, KnownIds)>,
     ) -> Result<PreparedInputs> {
         let layers = chain.into_layers();
-        let mut board = boards.board(&self.board_name(boards, &layers)?)?;
+        let name = self.board_name(boards, &layers)?;
+        // A chain can name several boards, where one takes another over.
+        let of_chain: Vec<&Layer> = layers.iter().filter(|layer| boards.contains(&layer.name)).collect();
+        let chain_for = of_chain.last().filter(|_| of_chain.iter().all(|layer| layer.name != name));
+        let chain_for = chain_for.map(|layer| layer.name.clone());
+        let mut board = boards.board(&name)?;
         board.choose(&layers)?;
         if self.partuuid.is_some() && board.table != TableKind::None {
             return Err(InputError::OwnPartuuids { board: board.name }.into());
@@ -126,7 +133,7 @@ impl InputSelection {
             board: variables.fill(board)?,
             variables,
         };
-        Ok(PreparedInputs { inputs, timestamp: from })
+        Ok(PreparedInputs { inputs, timestamp: from, chain_for })
     }
 
     /// Reads the root filesystem alone, for which no board is needed.
@@ -139,6 +146,16 @@ impl InputSelection {
             seed: &Seed(self.seed.clone().unwrap_or_default()),
             epoch: self.timestamp()?.0,
         })
+    }
+
+    /// Returns the board that is given or that the chain names, if one is.
+    pub fn named_board(&self, boards: &Registry) -> Result<Option<Board>> {
+        match self.board_name(boards, &self.layers.resolve()?) {
+            Ok(name) if boards.refusal(&name)?.is_some() => Ok(None),
+            Ok(name) => Ok(Some(boards.board(&name)?)),
+            Err(InputError::NoBoard | InputError::UnnamedBoard { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns the time that is given, else the one that the workspace was configured with.

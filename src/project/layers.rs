@@ -4,8 +4,55 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Io, Result};
-use crate::layer::{self, Chain, Environment, Layer, Order, Roots};
+use crate::layer::{self, Chain, EXTRA_VARIABLE, Environment, Layer, Order, Roots};
 use crate::workspace::{Selection, Workspace};
+
+/// Finds the root of the project that the current directory is in: the nearest directory, from there upwards, that has
+/// layers or was configured. Without one it is the current directory. The path is relative, as messages have it.
+pub fn nearest_root() -> PathBuf {
+    let here = std::env::current_dir().map_or(0, |path| path.components().count());
+    let above = (1..here).map(|depth| [".."].repeat(depth).join("/").into());
+    let mut candidates = std::iter::once(PathBuf::from(".")).chain(above);
+    candidates.find(|path| is_project(path)).unwrap_or_else(|| ".".into())
+}
+
+/// Returns whether there is a layer, `configs/NAMESPACE/NAME`, the base of SkiffOS, or a workspace.
+fn is_project(root: &Path) -> bool {
+    let directories = |path: &Path| -> Vec<PathBuf> {
+        let entries = path.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+        entries.filter(|path| path.is_dir()).collect()
+    };
+    let has_layer = |namespace: PathBuf| !directories(&namespace).is_empty();
+    root.join("configs-base").is_dir()
+        || root.join("workspaces").is_dir()
+        || directories(&root.join("configs")).into_iter().any(has_layer)
+}
+
+/// Something that a project has to have.
+#[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
+#[diagnostic(kind = Input)]
+enum ProjectError {
+    /// Nobody says which layers.
+    #[error("no chain of layers is given, and the workspace `{workspace}` remembers none")]
+    #[diagnostic(
+        hint = "`skiff-image layers list` shows the layers; set SKIFF_CONFIG, for example to `pi/4,util/rootlogin`",
+        code = "no-chain"
+    )]
+    NoChain {
+        /// The workspace.
+        workspace: String,
+    },
+    /// There are no layers.
+    #[error("there are no layers: neither `{}` nor a directory above it has `configs/`", root.display())]
+    #[diagnostic(
+        hint = "go to the directory of a project, or name directories with layers in {EXTRA_VARIABLE}",
+        code = "no-project"
+    )]
+    NoLayers {
+        /// The current directory, or the root that is given.
+        root: PathBuf,
+    },
+}
 
 /// A chain of layers that was asked for.
 #[derive(Clone, Debug)]
@@ -37,7 +84,7 @@ impl LayerSelection {
     /// Finds all layers there are.
     pub fn registry(&self) -> Result<layer::Registry> {
         let asked = self.remembered()?.map(|selection| selection.asked).unwrap_or_default();
-        let extra = asked.extra.into_iter().map(|extra| (layer::EXTRA_VARIABLE.to_owned(), extra));
+        let extra = asked.extra.into_iter().map(|extra| (EXTRA_VARIABLE.to_owned(), extra));
         let remembered = asked.variables.into_iter().chain(extra);
         let remembered = remembered.map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let variables = remembered
@@ -45,6 +92,27 @@ impl LayerSelection {
             .chain([("SKIFF_WORKSPACE".into(), self.workspace().into())]);
         let roots = Roots::for_project(self.below(""));
         Ok(layer::discover(&variables.collect::<Environment>(), &roots)?)
+    }
+
+    /// Finds all layers there are; fails if there is none.
+    pub fn some_layers(&self) -> Result<layer::Registry> {
+        let registry = match self.registry() {
+            Err(_) if !self.below("configs").is_dir() => None,
+            found => Some(found?).filter(|registry| registry.layers().next().is_some()),
+        };
+        match registry {
+            Some(registry) => Ok(registry),
+            None => Err(ProjectError::NoLayers { root: self.absolute_root()? }.into()),
+        }
+    }
+
+    /// Returns the chain as it was asked for, and resolved with the base and the overrides; fails if none is given or
+    /// remembered.
+    pub fn required(&self) -> Result<(GivenChain, Chain)> {
+        match self.chain()? {
+            Some(given) => Ok((given, self.resolved()?)),
+            None => Err(ProjectError::NoChain { workspace: self.workspace() }.into()),
+        }
     }
 
     /// Name of the workspace as SkiffOS makes it.

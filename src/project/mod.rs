@@ -10,4 +10,4 @@ mod layers;
 
 pub use context::WorkspaceContext;
 pub use inputs::{InputSelection, PreparedInputs, TimestampFrom};
-pub use layers::{GivenChain, LayerSelection};
+pub use layers::{GivenChain, LayerSelection, nearest_root};

@@ -22,13 +22,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use serde::Serialize;
 
 use super::pace::Reading;
-use super::{ErrorDocument, print_line};
+use super::{ErrorDocument, lose, print_line};
 use crate::error::Io;
 use crate::event::Phase;
 use crate::storage::Verb;
@@ -43,6 +43,8 @@ pub struct Events {
     /// None for stdout.
     path: Option<PathBuf>,
     begun: Instant,
+    /// Where an error of stdout is noted.
+    lost: Arc<OnceLock<io::Error>>,
 }
 
 /// Reason why there is no stream.
@@ -141,7 +143,12 @@ impl Events {
     }
 
     fn new(out: Box<dyn Write + Send>, path: Option<PathBuf>) -> Events {
-        Events { out: Mutex::new(Some(out)), path, begun: Instant::now() }
+        Events { out: Mutex::new(Some(out)), path, begun: Instant::now(), lost: Arc::default() }
+    }
+
+    /// The same with a place for an error of stdout.
+    pub(super) fn losing(self, lost: Arc<OnceLock<io::Error>>) -> Events {
+        Events { lost, ..self }
     }
 
     /// Returns whether stdout is a stream of events, and nothing else belongs there.
@@ -165,10 +172,13 @@ impl Events {
 
     /// A reader that went away has what it wanted.
     fn warn(&self, error: io::Error) {
-        if error.kind() != io::ErrorKind::BrokenPipe {
-            let path = self.path.as_deref().unwrap_or(Path::new("-"));
-            let text = format!("warning: the events are incomplete: {}", Io::on("write", path)(error));
-            print_line(&mut io::stderr().lock(), &text);
+        match &self.path {
+            None => lose(&self.lost, error),
+            Some(_) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            Some(path) => {
+                let text = format!("warning: the events are incomplete: {}", Io::on("write", path)(error));
+                print_line(&mut io::stderr().lock(), &text);
+            }
         }
     }
 }

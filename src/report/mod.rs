@@ -7,7 +7,7 @@ mod steps;
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use indicatif::MultiProgress;
 use serde::Serialize;
@@ -18,16 +18,28 @@ use progress::Look;
 pub use progress::Progress;
 pub use steps::Steps;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Diagnostic, Error, ErrorKind, Result};
+use crate::interrupt::exit_code;
 
 /// Printer of results for the user.
+#[derive(Clone)]
 pub struct Report {
     json: bool,
     quiet: bool,
     /// All that are on the terminal.
     bars: MultiProgress,
     events: Option<Arc<Events>>,
+    /// Medium that remarks are about, where there are several.
+    medium: Option<String>,
+    /// Error of standard output: what was asked for is not all there.
+    lost: Arc<OnceLock<io::Error>>,
 }
+
+/// Reason why the result is not where the user wanted it.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[diagnostic(kind = Io, hint = "what was asked for was done; the result was to go to standard output")]
+#[error("cannot write to standard output: {0}")]
+struct LostOutput(String);
 
 #[derive(Serialize)]
 struct ErrorDocument {
@@ -46,7 +58,7 @@ impl ErrorDocument {
             code: error.code(),
             causes: causes(error),
             hint: error.hint(),
-            exit_code: error.exit_code(),
+            exit_code: exit_code(error),
         }
     }
 }
@@ -54,13 +66,30 @@ impl ErrorDocument {
 impl Report {
     /// Text, or JSON documents; `quiet` leaves out everything but results and errors.
     pub fn new(json: bool, quiet: bool) -> Report {
-        Report { json, quiet, bars: MultiProgress::new(), events: None }
+        let lost = Arc::default();
+        Report { json, quiet, bars: MultiProgress::new(), events: None, medium: None, lost }
     }
 
     /// The same, with events for programs; those on stdout take the place of documents.
     pub fn with_events(&self, events: Option<Events>) -> Report {
-        let Report { json, quiet, .. } = *self;
-        Report { json, quiet, bars: self.bars.clone(), events: events.map(Arc::new) }
+        Report {
+            events: events.map(|events| Arc::new(events.losing(Arc::clone(&self.lost)))),
+            ..self.clone()
+        }
+    }
+
+    /// The same for remarks on one of several media, which stands before each.
+    pub fn for_medium(&self, medium: &str) -> Report {
+        Report { medium: Some(medium.into()), ..self.clone() }
+    }
+
+    /// Fails if something that was printed on standard output did not get there. That nobody reads it any more, as with
+    /// `| head`, is no failure.
+    pub fn ensure_printed(&self) -> Result<()> {
+        match self.lost.get() {
+            Some(error) => Err(LostOutput(error.to_string()).into()),
+            None => Ok(()),
+        }
     }
 
     /// Prints a result on stdout: as text, or as JSON.
@@ -76,22 +105,37 @@ impl Report {
         if self.json {
             self.json_document(document);
         } else {
-            print_line(&mut io::stdout().lock(), &text.to_string());
+            self.print_result(&text.to_string());
+        }
+    }
+
+    fn print_result(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+            lose(&self.lost, error);
         }
     }
 
     /// Prints a remark on stderr.
     pub fn note(&self, text: impl Display) {
         if !self.quiet {
-            self.print(&text.to_string());
+            self.print(&self.about(text));
         }
     }
 
     /// Prints something the user should change, on stderr, even if quiet.
     pub fn warn(&self, text: impl Display) {
-        self.print(&format!("warning: {text}"));
+        self.print(&format!("warning: {}", self.about(&text)));
         if let Some(events) = &self.events {
-            events.emit(None, &Emitted::Warning { text: text.to_string() });
+            events.emit(self.medium.as_deref(), &Emitted::Warning { text: text.to_string() });
+        }
+    }
+
+    /// With the medium that it is about.
+    fn about(&self, text: impl Display) -> String {
+        match &self.medium {
+            Some(medium) => format!("{medium}: {text}"),
+            None => text.to_string(),
         }
     }
 
@@ -123,6 +167,14 @@ impl Report {
         if let Some(hint) = &document.hint {
             print_line(&mut stderr, &format!("hint: {hint}"));
         }
+    }
+
+    /// Prints help or the version on stdout.
+    pub fn help(&self, text: &clap::Error) -> Result<()> {
+        if let Err(error) = text.print() {
+            lose(&self.lost, error);
+        }
+        self.ensure_printed()
     }
 
     /// Prints a wrong command line as JSON on stderr.
@@ -180,7 +232,7 @@ impl Report {
     }
 
     fn json_document(&self, document: &impl Serialize) {
-        print_line(&mut io::stdout().lock(), &to_json(document));
+        self.print_result(&to_json(document));
     }
 }
 
@@ -215,7 +267,14 @@ fn to_json(document: &impl Serialize) -> String {
     serde_json::to_string_pretty(document).expect("documents have string keys and no raw paths")
 }
 
-/// A reader that went away (`| head`) is no error of ours.
+/// Notes the first error of standard output. A reader that went away (`| head`) has what it wanted.
+fn lose(lost: &OnceLock<io::Error>, error: io::Error) {
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        _ = lost.set(error);
+    }
+}
+
+/// There is nowhere else to say that stderr cannot be written.
 fn print_line(out: &mut impl Write, line: &str) {
     let _ = writeln!(out, "{line}");
 }

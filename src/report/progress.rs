@@ -77,7 +77,7 @@ impl Progress {
         self.emit(Emitted::Phase { phase, total });
         let size = total.map(|total| format!(": {}", ByteSize(total))).unwrap_or_default();
         let (bar, every) = match &self.look {
-            Look::Bars(bars) => (Some(bars.add(self.bar(phase, total))), BAR_EVERY),
+            Look::Bars(bars) => (Some(self.bar(bars, phase, total)), BAR_EVERY),
             Look::Hidden | Look::Lines => (None, LINE_EVERY),
         };
         if bar.is_none() {
@@ -89,14 +89,14 @@ impl Progress {
         *self.lock() = Some(running);
     }
 
-    fn bar(&self, phase: Phase, total: Option<u64>) -> ProgressBar {
-        let bar = match total {
-            Some(total) => ProgressBar::new(total)
-                .with_style(style("{prefix:>28} [{bar:30}] {binary_bytes}/{binary_total_bytes} {msg}")),
-            None => {
-                ProgressBar::new_spinner().with_style(style("{prefix:>28} {spinner} {binary_bytes} {msg}"))
-            }
-        };
+    /// A bar among the others. One that is drawn before it is among them stays on the terminal for ever, and setting its
+    /// prefix draws it.
+    fn bar(&self, bars: &MultiProgress, phase: Phase, total: Option<u64>) -> ProgressBar {
+        let bar = bars.add(total.map_or_else(ProgressBar::new_spinner, ProgressBar::new));
+        bar.set_style(style(match total {
+            Some(_) => "{prefix:>28} [{bar:30}] {binary_bytes}/{binary_total_bytes} {msg}",
+            None => "{prefix:>28} {spinner} {binary_bytes} {msg}",
+        }));
         bar.set_prefix(self.about(&phase.to_string()));
         bar.enable_steady_tick(Duration::from_millis(100));
         bar
@@ -165,6 +165,13 @@ fn speed(reading: &Reading) -> String {
 fn so_far(reading: &Reading) -> String {
     let of = reading.total.map(|total| format!(" of {}", BinaryBytes(total))).unwrap_or_default();
     format!("{}{of}, {}", BinaryBytes(reading.bytes), speed(reading))
+}
+
+/// A run that fails leaves no bar either.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.finish();
+    }
 }
 
 impl Listener for Progress {

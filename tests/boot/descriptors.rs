@@ -350,13 +350,13 @@ fn a_refused_board_says_no_more_than_why() {
         &mut project.assemble(&[]),
         1,
         "error: `boards/demo/board.toml:6:2`: unknown field `table`, expected one of `description`, `status`, \
-         `arch`, `refused`, `hint`\nhint: correct it; `skiff-image boards check` tells whether it is right",
+         `arch`, `refused`, `hint`\nhint: boards/README.md documents every key, and `skiff-image boards schema` prints them",
     );
     project.write("boards/demo/board.toml", text.replace("hint", "# hint"));
     expect_failure(
         &mut project.assemble(&[]),
         1,
         "error: `boards/demo/board.toml:1:1`: missing field `hint`\n\
-         hint: correct it; `skiff-image boards check` tells whether it is right",
+         hint: boards/README.md documents every key, and `skiff-image boards schema` prints them",
     );
 }

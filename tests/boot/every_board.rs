@@ -79,10 +79,13 @@ fn digest(path: &Path) -> String {
 
 /// The least medium a board is composed for, and how messages tell it: what the descriptor says, or the sector behind
 /// the last partition and what a GPT keeps behind it.
-fn least(synthetic: &Synthetic) -> (u64, ByteSize) {
+fn least(synthetic: &Synthetic) -> (u64, String) {
     let board = &synthetic.board;
     if board.minimum_medium.0 > 0 {
-        return (board.minimum_medium.0, board.minimum_medium);
+        let least = board.minimum_medium;
+        let told =
+            format!("board `{}` is for media of {} and more (`minimum-medium`)", board.name, least.as_sold());
+        return (least.0, told);
     }
     let plan = synthetic.plan();
     let steps = plan["steps"].as_array().expect("steps");
@@ -94,7 +97,8 @@ fn least(synthetic: &Synthetic) -> (u64, ByteSize) {
     let backup: u64 = backup.map(|step| number(step, "len")).sum();
     let partitions = steps.iter().filter(|step| step["action"]["number"].is_number());
     let need = partitions.map(|step| end(&step)).max().unwrap_or_else(|| end(&last)) + backup;
-    (need, ByteSize(need.next_multiple_of(board.align.0)))
+    let least = ByteSize(need.next_multiple_of(board.align.0));
+    (need, format!("the layout of board `{}` needs {least}", board.name))
 }
 
 /// An archive has the size it has.
@@ -127,9 +131,7 @@ fn a_medium_that_is_one_sector_too_small_is_refused_with_both_numbers() {
         assert_eq!(
             refusal(&mut plan(have.0)),
             format!(
-                "error: the layout of board `{}` needs {need} but the disk has {have}\n\
-                 hint: use a larger disk or give a larger `--size`",
-                board.name
+                "error: {need} but the disk has {have}\nhint: use a larger disk, or give a larger `--size`"
             )
         );
     });

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use crate::harness::project::{Project, expect_failure, expect_no_image, json, succeed};
 use serde_json::{Value, json};
 
-const HINT: &str = "hint: correct it; `skiff-image boards check` tells whether it is right";
+const HINT: &str = "hint: boards/README.md documents every key, and `skiff-image boards schema` prints them";
 
 /// A project whose demo board is a family, and whose board says `own` on top of it.
 fn family(own: &str) -> Project {

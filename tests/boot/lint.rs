@@ -132,6 +132,12 @@ fn the_features_of_our_ext4_are_what_dumpe2fs_sees() {
 
 const CHECK: [&str; 5] = ["boards", "check", "--boards", "boards", "demo/board"];
 
+/// What is told of a board whose boot loader is not what the rules of another SoC want.
+const NO_SPL: &str = "error: board `demo/board` breaks a rule: blob `loader` at 8 KiB has the magic `DEMO.LDR` but must be one with the magic `eGON.BT0`\n  \
+    rule `sunxi/spl`: every boot ROM looks for the SPL at 8 KiB of a card; from the H3 on they look at 128 KiB if there is none, that of the H616 at 256 KiB, and none anywhere else\n  \
+    source: U-Boot doc/board/allwinner/sunxi.rst, \"Installing on a (micro-) SD card\"; linux-sunxi mailing list, message 29095 (H2+, A64, H5, H6, not A20); linux-sunxi.org \"Allwinner Nezha\" (D1); U-Boot commit a7766911bc2f (H616)\n\
+    hint: give blob `loader` `magic = { at = 4, text = \"eGON.BT0\" }`";
+
 /// A project whose board must keep more rules, and breaks one of them.
 fn broken_project() -> Project {
     let project = Project::new();
@@ -152,28 +158,21 @@ fn boards_check_tells_rules_and_what_breaks_them() {
     let project = broken_project();
     let (told, stderr, code) = project::run(&mut project.command(&CHECK));
     assert_eq!((told.as_str(), code), ("board demo/board: breaks a rule of generic, sunxi\n", 1));
-    assert_eq!(
-        stderr,
-        "error: board `demo/board` breaks a rule: no blob with the magic `eGON.BT0` at 8 KiB or 128 KiB\n  \
-         rule `sunxi/spl`: the boot ROM looks for the SPL at 8 KiB of a card and, from the H3 and A64 on, at 128 KiB \
-         if there is none, and nowhere else\n  \
-         source: U-Boot doc/board/allwinner/sunxi.rst, \"Installing on a (micro-) SD card\"; linux-sunxi.org \
-         \"BROM\"\n\
-         hint: set `offset` of the blob\n"
-    );
+    assert_eq!(stderr, format!("{NO_SPL}\n"));
     let (document, _, code) = project::run(project.command(&CHECK).arg("--json"));
     let document: serde_json::Value = serde_json::from_str(&document).unwrap();
     assert_eq!((&document["violations"][0]["rule"], code), (&"sunxi/spl".into(), 1));
 
     let (told, stderr, code) = project::run(&mut project.command(&["boards", "check", "--boards", "boards"]));
     assert!(
-        told.contains("\nboard demo/board: breaks a rule of generic, sunxi\n  sunxi/spl: no blob with"),
+        told.contains(
+            "\nboard demo/board: breaks a rule of generic, sunxi\n  sunxi/spl: blob `loader` at 8 KiB"
+        ),
         "{told}"
     );
-    assert!(told.ends_with(" boards: 1 break rules\n"), "{told}");
-    assert!(
-        stderr.ends_with("boards break rules\nhint: `skiff-image boards check NAME` tells what to change\n")
-    );
+    assert!(told.ends_with(" boards: 1 wrong\n"), "{told}");
+    assert!(stderr.starts_with(NO_SPL), "{stderr}");
+    assert!(stderr.ends_with("boards are wrong\nhint: what is wrong with each stands above\n"), "{stderr}");
     assert_eq!(code, 1);
 }
 
@@ -204,7 +203,8 @@ fn several_violations_are_told_together_and_warnings_do_not_refuse() {
     assert!(stderr.starts_with("error: board `demo/board` breaks rules 2 times:\n"), "{stderr}");
     assert!(
         stderr.ends_with(
-            "hint: give the partition another size, or format it with the other FAT; set `offset` of the blob\n"
+            "hint: give the partition another size, or format it with the other FAT; give blob `loader` `magic = { at \
+             = 4, text = \"eGON.BT0\" }`\n"
         ),
         "{stderr}"
     );
@@ -213,13 +213,9 @@ fn several_violations_are_told_together_and_warnings_do_not_refuse() {
 /// Nothing that composes gets past the rules, and nothing is written.
 #[test]
 fn composing_is_refused_where_a_rule_is_broken() {
-    const REFUSED: &str = "error: board `demo/board` breaks a rule: no blob with the magic `eGON.BT0` at 8 KiB or \
-         128 KiB\n  rule `sunxi/spl`: the boot ROM looks for the SPL at 8 KiB of a card and, from the H3 and A64 on, \
-         at 128 KiB if there is none, and nowhere else\n  source: U-Boot doc/board/allwinner/sunxi.rst, \"Installing \
-         on a (micro-) SD card\"; linux-sunxi.org \"BROM\"\nhint: set `offset` of the blob";
     let project = broken_project();
-    expect_failure(&mut project.with_inputs(&["plan"], &[]), 1, REFUSED);
-    expect_no_image(&project, &[], 1, REFUSED);
+    expect_failure(&mut project.with_inputs(&["plan"], &[]), 1, NO_SPL);
+    expect_no_image(&project, &[], 1, NO_SPL);
 }
 
 /// Only with its contents a layout breaks this: the text of a layer names a device tree that is not placed.
@@ -276,7 +272,7 @@ fn mistakes_in_rules_are_told_with_their_place() {
         &mut project.command(&CHECK),
         1,
         "error: `boards/demo/board.toml`: rules: there is no set of rules `sunxy`; the nearest is `sunxi`\n\
-         hint: correct it; `skiff-image boards check` tells whether it is right",
+         hint: boards/README.md documents every key, and `skiff-image boards schema` prints them",
     );
     project.edit_board("[\"sunxy\"]", "[\"site\"]");
     let rule = |check: &str| {
@@ -303,6 +299,65 @@ fn mistakes_in_rules_are_told_with_their_place() {
         ),
         "{stderr}"
     );
+}
+
+/// The boot ROM of an A20 looks at 8 KiB and nowhere else; later ones have one more place.
+#[test]
+fn the_soc_decides_where_a_boot_rom_looks() {
+    let layout = |soc: &str, offset: &str| {
+        let text = good("sunxi").replacen("offset = \"8 KiB\"", &format!("offset = \"{offset}\""), 1);
+        let text = text.replacen("limit = \"900 KiB\"", "limit = \"512 KiB\"", 1);
+        text.replacen("arch = ", &format!("soc = \"{soc}\"\narch = "), 1)
+    };
+    for (soc, offset) in
+        [("A20", "8 KiB"), ("H3", "8 KiB"), ("H3", "128 KiB"), ("h2+", "128 KiB"), ("H616", "256 KiB")]
+    {
+        assert_eq!(findings(&layout(soc, offset)), [], "{soc} at {offset}");
+    }
+    for (soc, offset, told) in [
+        ("A20", "128 KiB", "starts at 128 KiB but must start at 8 KiB for a `A20`"),
+        ("A10", "256 KiB", "starts at 256 KiB but must start at 8 KiB for a `A10`"),
+        ("H3", "256 KiB", "starts at 256 KiB but must start at 8 KiB or 128 KiB for a `H3`"),
+        ("H616", "128 KiB", "starts at 128 KiB but must start at 8 KiB or 256 KiB for a `H616`"),
+    ] {
+        let found = findings(&layout(soc, offset));
+        assert_eq!((found[0].rule.as_str(), found.len()), ("sunxi/spl", 1), "{found:#?}");
+        assert_eq!(found[0].found, format!("blob `u-boot` {told}"));
+    }
+}
+
+/// The shipped boards say which SoC they have wherever a rule asks for it.
+#[test]
+fn boards_whose_rules_ask_for_the_soc_name_it() {
+    let registry = Registry::built_in();
+    let of_sunxi = |board: &Board| board.rules.iter().any(|set| set.name == "sunxi");
+    let boards = registry.names().map(|name| registry.board(name).unwrap()).filter(of_sunxi);
+    let unnamed: Vec<String> = boards.filter(|board| board.soc.is_none()).map(|board| board.name).collect();
+    assert!(unnamed.is_empty(), "{unnamed:?}");
+}
+
+#[test]
+fn a_blob_that_a_rule_cannot_know_gets_the_key_that_it_lacks() {
+    let hint = |text: &str| findings(text)[0].hint.clone();
+    let without = good("sunxi").replacen("magic = { at = 4, text = \"eGON.BT0\" }\n", "", 1);
+    assert_eq!(hint(&without), "give blob `u-boot` `magic = { at = 4, text = \"eGON.BT0\" }`");
+    let elsewhere = without.replacen("offset = \"8 KiB\"", "offset = \"16 KiB\"", 1);
+    let found = findings(&elsewhere);
+    assert_eq!(found[0].found, "no blob with the magic `eGON.BT0` at 8 KiB");
+    assert_eq!(found[0].hint, "add a `[[blob]]` with `magic = { at = 4, text = \"eGON.BT0\" }` at 8 KiB");
+    let renamed = good("exynos").replacen("name = \"bl1\"", "name = \"first\"", 1);
+    let found = findings(&renamed);
+    assert_eq!(found[0].found, "blob `first` at 512 bytes must be one named `bl1`");
+    assert_eq!(found[0].hint, "give blob `first` `name = \"bl1\"`");
+}
+
+/// A partition that is the last of the medium grows when it is flashed, whatever its number is.
+#[test]
+fn the_last_partition_of_a_medium_need_not_have_the_highest_number() {
+    let text = good("jh7110").replacen("name = \"u-boot\"", "name = \"u-boot\"\nnumber = 4", 1);
+    let found = findings(&text.replacen("rules = [\"jh7110\", \"grow\"]", "rules = [\"grow\"]", 1));
+    assert_eq!((found[0].rule.as_str(), found.len()), ("grow/first-start", 1), "{found:#?}");
+    assert_eq!(found[0].severity, Severity::Warning);
 }
 
 #[test]

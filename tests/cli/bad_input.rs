@@ -94,7 +94,7 @@ fn what_does_not_fit_is_told_with_both_numbers() {
         &["--size", "40 MiB"],
         1,
         "error: the layout of board `demo/board` needs 66 MiB but the disk has 40 MiB\n\
-         hint: use a larger disk or give a larger `--size`",
+         hint: use a larger disk, or give a larger `--size`",
     );
     expect_no_image(
         &project,
@@ -132,7 +132,7 @@ fn overlapping_partitions_are_refused() {
     broken_board(
         "name = \"system\"\n",
         "name = \"system\"\nstart = \"20 MiB\"\n",
-        "error: `boot` (bytes 1048576 to 42991616) overlaps `system` (from byte 20971520) by 21 MiB\n\
+        "error: `boot` (bytes 1048576 to 42991616) overlaps `system` (bytes 20971520 to 22020096) by 1 MiB\n\
          hint: move one of them in the board descriptor",
     );
     broken_board(
@@ -194,7 +194,7 @@ fn unknown_names_are_told_with_the_nearest_one() {
         1,
         "error: `site` is not the name of a layer: expected NAMESPACE/NAME of letters, digits, `_` and `-` (asked \
          for by `--config`)\n\
-         hint: separate layers by commas or spaces, for example `pi/4,skiff/core`",
+         hint: separate layers by commas or spaces, for example `pi/4,util/rootlogin`",
     );
     expect_failure(
         assemble("demo/board", "demo/site").args(["--arch", "arm"]),
@@ -206,7 +206,8 @@ fn unknown_names_are_told_with_the_nearest_one() {
 
 #[test]
 fn a_descriptor_that_does_not_parse_is_told_with_line_and_column() {
-    const CHECK: &str = "hint: correct it; `skiff-image boards check` tells whether it is right";
+    const CHECK: &str =
+        "hint: boards/README.md documents every key, and `skiff-image boards schema` prints them";
     let expect = |old: &str, new: &str, message: &str, hint: &str| {
         broken_board(old, new, &format!("error: `boards/demo/board.toml:{message}\n{hint}"));
     };
@@ -239,7 +240,7 @@ fn a_descriptor_that_does_not_parse_is_told_with_line_and_column() {
 #[test]
 fn a_descriptor_that_contradicts_itself_is_told() {
     let expect = |old: &str, new: &str, message: &str| {
-        let hint = "correct it; `skiff-image boards check` tells whether it is right";
+        let hint = "boards/README.md documents every key, and `skiff-image boards schema` prints them";
         let stderr = format!("error: `boards/demo/board.toml`: {message}\nhint: {hint}");
         broken_board(old, new, &stderr);
     };

@@ -2,7 +2,7 @@
 //! one; files that another configuration left behind.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use crate::harness::project::{Project, expect_failure, expect_no_image, json, run, succeed};
 use crate::harness::tools::{command, oracle};
@@ -75,6 +75,27 @@ fn a_new_medium_knows_keys_name_network_and_files() {
     assert_eq!(mode(&project, "/skiff/connections"), root("0700"));
     assert_eq!(mode(&project, "/skiff/etc/secret"), root("0640"));
     assert_eq!(mode(&project, "/skiff"), root("0755"));
+}
+
+/// Whoever can read the image can read what is in it, and digests help who guesses a password.
+#[test]
+fn an_image_with_a_secret_is_its_owners_alone() {
+    let project = Project::new();
+    project.write("open/etc/motd", "x");
+    project.write("closed/etc/key", "x");
+    fs::set_permissions(project.path("closed/etc/key"), fs::Permissions::from_mode(0o640)).unwrap();
+    let modes = |more: &[&str]| -> Vec<u32> {
+        let mut assemble = project.assemble(&[&["--zst", "--zst-level", "1"], more].concat());
+        succeed(assemble.env("SKIFF_WIFI_PASSWORD", "correct horse"));
+        let names = ["disk.img", "disk.img.bmap", "disk.img.manifest.json", "disk.img.zst"];
+        names.map(|name| fs::metadata(project.path(&format!("out/{name}"))).unwrap().mode() & 0o077).to_vec()
+    };
+    for secret in [&["--wifi", "Lab"][..], &["--persist-dir", "closed"]] {
+        assert_eq!(modes(secret), [0; 4], "{secret:?}");
+    }
+    for open in [&[][..], &["--wifi", "Lab", "--wifi-open"], &["--persist-dir", "open"]] {
+        assert!(modes(open).iter().all(|mode| mode & 0o044 == 0o044), "{open:?}");
+    }
 }
 
 #[test]
@@ -219,7 +240,7 @@ fn the_partition_that_keeps_files_must_be_there() {
         &[],
         1,
         "error: `boards/demo/board.toml`: persist: partition `boot` is no ext4, which owners and modes need\n\
-         hint: correct it; `skiff-image boards check` tells whether it is right",
+         hint: boards/README.md documents every key, and `skiff-image boards schema` prints them",
     );
     project.edit_board("persist = \"boot\"", "persist = \"date\"");
     expect_no_image(
@@ -227,7 +248,7 @@ fn the_partition_that_keeps_files_must_be_there() {
         &[],
         1,
         "error: `boards/demo/board.toml`: persist: there is no partition `date`\n\
-         hint: correct it; `skiff-image boards check` tells whether it is right",
+         hint: boards/README.md documents every key, and `skiff-image boards schema` prints them",
     );
 }
 

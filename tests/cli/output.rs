@@ -1,8 +1,10 @@
 //! What people and programs see of a flash: lines, events, the summary.
 
 use std::fs;
+use std::io::Write;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::harness::loopdev::LoopDevice;
@@ -197,6 +199,142 @@ fn a_terminal_has_bars_and_nothing_of_them_is_left() {
     let (_, result) = seen.rsplit_once("\u{1b}[2K").expect("lines are cleared");
     assert!(result.contains("memory: 8 MiB written, read back from the medium and right"), "{seen}");
     assert!(!result.contains('['), "{seen}");
+}
+
+/// A command as a line of a shell; no word of it needs quotes.
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_str().expect("text")).collect::<Vec<_>>().join(" ")
+}
+
+/// The screen of a terminal of 50 lines after a command.
+fn screen(line: &str) -> String {
+    let line = format!("stty rows 50 cols 160; {line}");
+    let script = command("script").env("TERM", "xterm").args(["-qc", &line, "/dev/null"]).output();
+    let stdout = script.expect("script runs").stdout;
+    let [rows, columns] = [50, 160].map(|size| NonZero::new(size).expect("more than none"));
+    let mut terminal = vt100::Parser::new(rows, columns, 0);
+    terminal.process(&stdout);
+    terminal.screen().contents()
+}
+
+#[test]
+fn bars_leave_no_line_behind() {
+    if !oracle("bars_leave_no_line_behind", "script") {
+        return;
+    }
+    let directory = temporary();
+    let seen = screen(&line(&flash(&[], "faulty:slow,size=64MiB", directory.path())));
+    assert!(seen.starts_with("memory: 8 MiB written, read back from the medium and right\n"), "{seen}");
+    let failed = flash(&["--retries", "0"], "faulty:stuck,at=5000000,size=64MiB", directory.path());
+    let seen = screen(&line(&failed));
+    assert!(seen.starts_with("error: "), "a run that fails leaves no bar either: {seen}");
+}
+
+#[test]
+fn bars_of_several_media_leave_no_line_behind() {
+    let test = "bars_of_several_media_leave_no_line_behind";
+    if !oracle(test, "script") {
+        return;
+    }
+    let (Some(first), Some(second)) =
+        (LoopDevice::new(test, 2 * LEN, &[]), LoopDevice::new(test, 2 * LEN, &[]))
+    else {
+        return;
+    };
+    let directory = temporary();
+    let mut flash = skiff_image();
+    flash.args(["flash", "--yes", "--image"]).arg(image(directory.path())).args([&first.path, &second.path]);
+    let seen = screen(&line(&flash));
+    let right = |device: &LoopDevice| {
+        format!("{}: 8 MiB written, read back from the medium and right", device.name())
+    };
+    assert!([&first, &second].into_iter().all(|device| seen.contains(&right(device))), "{seen}");
+    let bars: Vec<&str> = seen.lines().filter(|line| line.contains("B/") && !line.contains("/s")).collect();
+    assert!(bars.is_empty(), "{bars:?} in\n{seen}");
+}
+
+#[test]
+fn a_wrong_answer_is_told_what_to_type() {
+    let test = "a_wrong_answer_is_told_what_to_type";
+    if !oracle(test, "script") {
+        return;
+    }
+    let Some(device) = LoopDevice::new(test, 2 * LEN, &[]) else { return };
+    let directory = temporary();
+    let mut flash = skiff_image();
+    flash.args(["flash", "--image"]).arg(image(directory.path())).arg(&device.path);
+    let mut script = command("script");
+    script.args(["-qec", &line(&flash), "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut script = script.spawn().expect("script runs");
+    let mut input = script.stdin.take().expect("a pipe");
+    input.write_all(b"loop\n").expect("it reads");
+    let output = script.wait_with_output().expect("it ends");
+    let (said, name) = (String::from_utf8_lossy(&output.stdout), device.name().trim_start_matches("/dev/"));
+    let expected = format!("hint: run it again and type `{name}`, as the question has it");
+    assert!(said.contains(&expected) && output.status.code() == Some(4), "{said}");
+}
+
+/// What was right before is done as well as what is written.
+#[test]
+fn progress_reaches_all_of_an_image_of_which_nothing_has_changed() {
+    let directory = temporary();
+    let path = directory.path().join("zeros.img");
+    let mut bytes = vec![0; LEN as usize];
+    bytes[446 + 4] = 0x83;
+    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    fs::write(&path, bytes).expect("an image");
+    for option in [&[][..], &["--only-changed"]] {
+        let mut flash = skiff_image();
+        flash.args([
+            "--quiet",
+            "flash",
+            "--simulate",
+            "memory,size=64MiB",
+            "--events",
+            "-",
+            "--no-grow",
+            "--image",
+        ]);
+        let told = events(&run(flash.arg(&path).args(option)));
+        let written = told.iter().rfind(|event| event["event"] == "progress" && event["phase"] == "write");
+        let written = written.expect("a phase of writing");
+        assert_eq!(written["bytes"], written["total"], "{option:?}: {told:#?}");
+    }
+}
+
+/// Only a reader that has seen enough is no failure.
+#[test]
+fn results_that_cannot_be_written_are_errors() {
+    let full = || fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let expected = "error: cannot write to standard output: No space left on device (os error 28)\n\
+                    hint: what was asked for was done; the result was to go to standard output\n";
+    let directory = temporary();
+    let verbs: [&[&str]; 6] = [
+        &["boards", "list"],
+        &["boards", "show", "pi/4"],
+        &["boards", "schema"],
+        &["--help"],
+        &["--version"],
+        &["status"],
+    ];
+    for verb in verbs {
+        let mut command = skiff_image();
+        let output = command.args(verb).current_dir(directory.path()).stdout(full()).output().expect("runs");
+        assert_eq!(
+            (output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()),
+            (Some(1), expected),
+            "{verb:?}"
+        );
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = skiff_image();
+        let output = command.args(verb).current_dir(directory.path()).stdout(writer).output().expect("runs");
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), b"".as_slice()), "{verb:?}");
+    }
+    let mut events = flash(&["--quiet", "--events", "-"], "memory,size=64MiB", directory.path());
+    let output = events.stdout(full()).output().expect("runs");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(1), expected));
 }
 
 #[test]

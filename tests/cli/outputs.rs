@@ -43,7 +43,7 @@ fn with_board(descriptor: &str) -> Project {
 #[track_caller]
 fn invalid(descriptor: &str, told: &str) {
     let project = with_board(descriptor);
-    let hint = "hint: correct it; `skiff-image boards check` tells whether it is right";
+    let hint = "hint: boards/README.md documents every key, and `skiff-image boards schema` prints them";
     let told = format!("error: `boards/demo/other.toml`: {told}\n{hint}");
     expect_failure(&mut about(&project, &["plan"], "demo/other"), 1, &told);
 }
@@ -103,7 +103,7 @@ fn an_image_without_a_table_is_one_filesystem() {
     let larger = assemble(&project, "demo/other", "out/larger.img", &["--size", "96 MiB"]);
     assert_eq!(fs::metadata(&larger).unwrap().len(), 96 << 20);
     let small = "error: the layout of board `demo/other` needs 64 MiB but the disk has 32 MiB\n\
-                 hint: use a larger disk or give a larger `--size`";
+                 hint: use a larger disk, or give a larger `--size`";
     expect_failure(&mut about(&project, &["plan", "--size", "32 MiB"], "demo/other"), 1, small);
     if !disk::oracles(TEST, &["e2fsck", "debugfs", "dumpe2fs"]) {
         return;

@@ -91,7 +91,7 @@ fn verify_reports_its_phase_and_a_summary() {
 fn install_reports_phases_and_a_summary() {
     let project = changed_project();
     let (events, document) = with_events(&mut install(&project));
-    assert_eq!(phases(&events)[..3], ["write", "wipe", "write"]);
+    assert_eq!(phases(&events)[..3], ["write", "mark", "write"]);
     assert!(events.iter().all(|event| event["device"] == "out/disk.img"), "{events:#?}");
     assert!(bytes_of(&document, "read-back") > 0 && bytes_of(&document, "write") > 0);
     // What is there already is not written, and so there is nothing to sum up.
@@ -152,12 +152,12 @@ fn interrupt(project: &Project, command: &mut Command, error: &str, hint: &str) 
     kill_process(Pid::from_child(&child), Signal::INT).expect("it can be stopped");
     let events = events(&pipe.drain(&mut child));
     let Output { status, stdout, stderr } = child.wait_with_output().expect("it has ended");
-    assert_eq!((status.code(), stdout.as_slice()), (Some(1), b"".as_slice()));
+    assert_eq!((status.code(), stdout.as_slice()), (Some(130), b"".as_slice()));
     assert_eq!(String::from_utf8_lossy(&stderr), format!("error: {error}\nhint: {hint}\n"));
     let last = events.last().expect("an event");
     assert_eq!(
         [&last["event"], &last["error"], &last["code"], &last["hint"], &last["exit_code"]],
-        [&json!("error"), &json!(error), &json!("interrupted"), &json!(hint), &json!(1)]
+        [&json!("error"), &json!(error), &json!("interrupted"), &json!(hint), &json!(130)]
     );
     fs::remove_file(path).expect("removes");
 }

@@ -137,7 +137,7 @@ fn a_layer_chooses_how_squashfs_is_made() {
         &mut project.assemble(&["--quiet", "--force"]),
         1,
         "error: `configs/demo/site/image.toml`: squashfs: a block of 100 KiB is not possible: it is a power of two from 4 KiB to 1 MiB\n\
-         hint: correct it; `skiff-image boards check` tells whether it is right",
+         hint: boards/README.md documents every key, and `skiff-image boards schema` prints them",
     );
 }
 
@@ -242,9 +242,81 @@ fn boards_are_listed_shown_and_checked() {
     expect_failure(
         &mut check(),
         1,
-        "error: `system` (bytes 42991616 to 45088768) overlaps `rootfs` (from byte 42991616) by 2 MiB\n\
+        "error: `boards/demo/board.toml`: `system` (bytes 42991616 to 45088768) overlaps `rootfs` (bytes 42991616 to \
+         47185920) by 2 MiB\n\
          hint: move one of them in the board descriptor",
     );
+}
+
+#[test]
+fn a_project_is_found_from_below_and_its_absence_is_told() {
+    let project = Project::new();
+    let below = project.path("output/target/etc");
+    let (listed, _) = succeed(project.command(&["layers", "list"]).current_dir(&below));
+    assert!(listed.starts_with("demo/site  "), "{listed}");
+    let (plan, _) = succeed(
+        project
+            .command(&[
+                "plan",
+                "--boards",
+                "../../../boards",
+                "--board",
+                "demo/board",
+                "--config",
+                "demo/site",
+            ])
+            .args(["--source", "../../../output"])
+            .current_dir(&below),
+    );
+    assert_eq!(plan, succeed(&mut project.with_inputs(&["plan"], &[])).0);
+    let bare = Project::bare();
+    fs::create_dir_all(bare.path("configs/empty")).unwrap();
+    for verb in [&["layers", "list"][..], &["layers", "check", "--buildroot", "."]] {
+        let told = format!(
+            "error: there are no layers: neither `{}` nor a directory above it has `configs/`\n\
+             hint: go to the directory of a project, or name directories with layers in SKIFF_EXTRA_CONFIGS_PATH, or \
+             give its directory with `--root`",
+            bare.root().canonicalize().unwrap().display()
+        );
+        expect_failure(&mut bare.command(verb), 1, &told);
+    }
+}
+
+/// An empty answer would look like an answer.
+#[test]
+fn verbs_about_a_chain_need_one() {
+    let project = Project::new();
+    let told = "error: no chain of layers is given, and the workspace `default` remembers none\n\
+                hint: `skiff-image layers list` shows the layers; set SKIFF_CONFIG, for example to \
+                `pi/4,util/rootlogin`, or give `--config`";
+    for verb in [
+        &["layers", "resolve"][..],
+        &["layers", "resolve", "--compat"],
+        &["config", "explain", "BR2_INIT_SYSTEMD"],
+        &["config", "list"],
+        &["config", "diff"],
+    ] {
+        expect_failure(&mut project.command(verb), 1, told);
+    }
+}
+
+#[test]
+fn a_chain_that_is_for_another_board_is_told() {
+    let project = Project::new();
+    project.write("configs/demo/board/metadata/description", "The board");
+    project.write("configs/other/board/metadata/description", "Another board");
+    let demo = project.read("boards/demo/board.toml");
+    project.write("boards/other/board.toml", demo);
+    let told = "warning: the board is `demo/board` but the chain of layers is for `other/board`: kernel, boot loader \
+                and device trees of another board do not start this one\n";
+    let told_of = |chain: &str| {
+        let mut command = project.command(&["plan", "--boards", "boards", "--board", "demo/board"]);
+        succeed(command.args(["--source", "output", "--config", chain])).1
+    };
+    assert!(told_of("other/board").contains(told));
+    for right in ["demo/board", "demo/board,other/board", "demo/site"] {
+        assert!(!told_of(right).contains("the chain of layers is for"), "{right}");
+    }
 }
 
 #[test]
@@ -301,8 +373,21 @@ fn explain_answers_in_one_line() {
          table `output/build/buildroot-fs/full_users_table.txt:2`; owner 1000:1000 from users table \
          `output/build/buildroot-fs/full_users_table.txt:2`"
     );
-    assert_eq!(first("/nothing/here"), "/nothing/here is not in the image: nothing brings it");
-    assert_eq!(first("/run/lock"), "/run/lock is not in the image: it was removed by step `empty /run`");
+    let taken = explain("/usr/lib/modules/6.6.0-demo/kernel/lidar.ko");
+    assert!(taken.ends_with("\n  it leaves the root filesystem for `modules.squashfs`\n"), "{taken}");
+    let stays = explain("/usr/lib/modules");
+    assert!(!stays.contains("leaves"), "{stays}");
+    let absent =
+        |path: &str, told: &str| expect_failure(&mut project.with_inputs(&["explain", path], &[]), 1, told);
+    absent(
+        "/nothing/here",
+        "error: /nothing/here is not in the image: nothing brings it\n\
+         hint: check the path, and that the source was built with what brings it",
+    );
+    absent(
+        "/usr/bin/ap",
+        "error: /usr/bin/ap is not in the image: nothing brings it\nhint: did you mean `/usr/bin/app`?",
+    );
     let answer = json(&mut project.with_inputs(&["explain", "/usr/bin/app"], &[]));
     assert_eq!(answer["winner"]["name"], "demo/site");
     assert_eq!(answer["shadowed"][0]["name"], "app");
@@ -311,8 +396,11 @@ fn explain_answers_in_one_line() {
         ("device-table", &5.into())
     );
     assert_eq!(answer["owner_from"]["kind"], "layer");
-    let gone = json(&mut project.with_inputs(&["explain", "/run/lock"], &[]));
-    assert_eq!((&gone["state"], &gone["winner"]), (&Value::Null, &Value::Null));
+    let (_, told, code) = run(&mut project.with_inputs(&["explain", "/run/lock"], &[]));
+    assert_eq!(code, 1);
+    let expected =
+        "error: /run/lock is not in the image: it was removed by step `empty /run`\n  created as file";
+    assert!(told.starts_with(expected), "{told}");
 }
 
 #[test]

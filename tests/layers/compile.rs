@@ -224,7 +224,7 @@ fn an_interruption_is_told_and_ends_all_that_runs() {
         ),
         "{stderr}"
     );
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(130));
     let last = built.read("events").lines().last().unwrap().to_owned();
     assert_eq!(serde_json::from_str::<Value>(&last).unwrap()["code"], "interrupted");
     wait_for_make(&built);
@@ -263,8 +263,8 @@ fn what_cannot_be_built_is_told() {
     expect_failure(
         &mut bare,
         1,
-        "error: no chain of layers: neither `--config` nor SKIFF_CONFIG is given, and workspace `default` remembers \
-         none\nhint: for example `--config pi/4,skiff/core`; `skiff-image layers list` shows what there is",
+        "error: no chain of layers is given, and the workspace `default` remembers none\nhint: `skiff-image layers list` \
+         shows the layers; set SKIFF_CONFIG, for example to `pi/4,util/rootlogin`, or give `--config`",
     );
     if !oracle("what_cannot_be_built_is_told", KCONFIG) {
         return;

@@ -280,8 +280,8 @@ fn later_runs_need_no_flags() {
     expect_failure(
         &mut project.command(&["configure", "--forget"]),
         1,
-        "error: no chain of layers: neither `--config` nor SKIFF_CONFIG is given, and workspace `default` remembers \
-         none\nhint: for example `--config pi/4,skiff/core`; `skiff-image layers list` shows what there is",
+        "error: no chain of layers is given, and the workspace `default` remembers none\nhint: `skiff-image layers list` \
+         shows the layers; set SKIFF_CONFIG, for example to `pi/4,util/rootlogin`, or give `--config`",
     );
 }
 
@@ -654,7 +654,7 @@ fn two_runs_exclude_each_other_and_an_ended_one_is_made_up_for() {
     );
     // Beside it, another workspace is free.
     succeed(project.configure().args(["--workspace", "other"]));
-    assert_eq!(end(child), ("error: `make` was interrupted\n".into(), Some(1)));
+    assert_eq!(end(child), ("error: `make` was interrupted\n".into(), Some(130)));
     assert!(!project.path("workspaces/.config_default/configured.json").exists());
     assert_eq!(json(&mut project.configure())["made"], "new");
     assert_eq!(
@@ -943,7 +943,8 @@ fn who_is_asked_has_to_say_yes() {
     };
     let (code, text) = answer("y");
     assert!(text.contains("Remove workspace `default`? [yes/no] "), "{text}");
-    assert!(text.ends_with("refused: workspace `default` is not removed\n"), "{text}");
+    let refused = "refused: workspace `default` is not removed: the answer was not `yes`\nhint: run it again and type `yes`\n";
+    assert!(text.ends_with(refused), "{text}");
     assert_eq!(code, Some(4), "{text}");
     assert!(project.path("workspaces/default/.config").exists());
     let (code, text) = answer("yes");

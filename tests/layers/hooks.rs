@@ -179,5 +179,5 @@ fn called_alone_they_end_with_the_program_and_need_a_time_that_is_one() {
     }
     let output = child.wait_with_output().unwrap();
     let told = "error: hook `configs/a/b/hooks/post.sh` of layer `a/b` was interrupted\n";
-    assert_eq!((String::from_utf8(output.stderr).unwrap(), output.status.code()), (told.into(), Some(1)));
+    assert_eq!((String::from_utf8(output.stderr).unwrap(), output.status.code()), (told.into(), Some(143)));
 }

@@ -204,7 +204,7 @@ fn what_skiffos_passes_over_in_silence_is_told() {
         "t/wrong",
         "error: `core` is not the name of a layer: expected NAMESPACE/NAME of letters, digits, `_` and `-` (asked for \
          by `configs/t/wrong/metadata/dependencies:2`)\nhint: separate layers by commas or spaces, for example \
-         `pi/4,skiff/core`",
+         `pi/4,util/rootlogin`",
     );
     fails("t/lomg", "error: unknown layer `t/lomg`, asked for by `--config`\nhint: did you mean `t/long`?");
     fails(

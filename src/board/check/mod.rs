@@ -64,6 +64,7 @@ impl Checker<'_> {
             description: raw.description,
             status: raw.status,
             proof: raw.proof,
+            soc: raw.soc,
             root: raw.root,
             persist: raw.persist,
             table: kind,

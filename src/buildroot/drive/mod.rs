@@ -92,7 +92,11 @@ pub enum DriveError {
     Process(ProcessError),
     /// The user ended it.
     #[error("the build was interrupted{}", at.as_ref().map(|at| format!(" at `{at}`")).unwrap_or_default())]
-    #[diagnostic(hint = "run it again: what is built stays, and nothing is lost", code = "interrupted")]
+    #[diagnostic(
+        kind = Interrupted,
+        hint = "run it again: what is built stays, and nothing is lost",
+        code = "interrupted"
+    )]
     Interrupted {
         /// The step that ran.
         at: Option<Message>,

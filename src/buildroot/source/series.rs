@@ -35,7 +35,7 @@ pub enum SeriesError {
     Process(#[from] ProcessError),
     /// The user ended the run.
     #[error("patching Buildroot was interrupted")]
-    #[diagnostic(kind = Io)]
+    #[diagnostic(kind = Interrupted)]
     Interrupted,
     /// A patch is for another tree.
     #[error("`{}` does not apply to `{}`: {said}", patch.display(), tree.display())]

@@ -51,6 +51,8 @@ pub enum ErrorKind {
     Mismatch,
     /// Refused because it could destroy something.
     Refused,
+    /// The user ended it.
+    Interrupted,
 }
 
 impl ErrorKind {
@@ -64,6 +66,8 @@ impl ErrorKind {
             | ErrorKind::Io => 1,
             ErrorKind::Mismatch => 3,
             ErrorKind::Refused => 4,
+            // What a shell makes of a program that Ctrl-C ended: 128 and the number of the signal.
+            ErrorKind::Interrupted => 130,
         }
     }
 }

@@ -6,26 +6,6 @@ use super::super::medium::{PlannedBlob, PlannedMedium};
 use crate::board::BlobSelector;
 use crate::value::ByteSize;
 
-pub fn at(
-    medium: &PlannedMedium<'_>,
-    blob: &BlobSelector,
-    offset: &[ByteSize],
-    required: bool,
-) -> Vec<String> {
-    let allowed = offset.iter().map(ByteSize::to_string).collect::<Vec<_>>().join(" or ");
-    let mut found = blob.select(medium).peekable();
-    let optional = || medium.board.blobs.iter().any(|declared| declared.optional && blob.matches(declared));
-    if required && found.peek().is_none() && !optional() {
-        return vec![format!("no blob {} at {allowed}", blob.describe())];
-    }
-    let wrong = found.filter(|written| !offset.contains(&written.blob.offset));
-    let told = |written: &PlannedBlob<'_>| {
-        let (name, start) = (&written.blob.name, written.blob.offset);
-        format!("blob `{name}` starts at {start} but must start at {allowed}")
-    };
-    wrong.map(told).collect()
-}
-
 pub fn ends_by(medium: &PlannedMedium<'_>, blob: &BlobSelector, byte: ByteSize) -> Vec<String> {
     let late = blob.select(medium).filter(|written| written.end() > byte.0);
     let told = |written: &PlannedBlob<'_>| {

@@ -1,6 +1,7 @@
 //! What each [`Check`] looks at. A check gives what it found wrong, as clauses with both numbers.
 
 mod blob;
+mod blob_at;
 mod filesystem;
 mod partition;
 mod place;
@@ -11,10 +12,34 @@ use super::medium::{PlannedBlob, PlannedMedium, PlannedVolume};
 use crate::board::{Blob, BlobSelector, Check, Partition, PartitionSelector, TableKind};
 use crate::value::to_hex;
 
-/// What is wrong, one clause for each violation.
-pub(super) fn violations(check: &Check, medium: &PlannedMedium<'_>) -> Vec<String> {
+/// What is wrong with a layout.
+pub(super) struct Violation {
+    /// As a clause with both numbers.
+    pub(super) found: String,
+    /// What to change, where the check knows it better than its rule.
+    pub(super) hint: Option<String>,
+}
+
+impl From<String> for Violation {
+    fn from(found: String) -> Violation {
+        Violation { found, hint: None }
+    }
+}
+
+/// What is wrong, one for each violation.
+pub(super) fn violations(check: &Check, medium: &PlannedMedium<'_>) -> Vec<Violation> {
     match check {
-        Check::BlobAt { blob, offset, required } => blob::at(medium, blob, offset, *required),
+        Check::BlobAt { blob, offset, soc, magic_at, required } => {
+            let place = blob_at::Place { blob, offsets: offset, of_socs: soc, magic_at: *magic_at };
+            place.violations(medium, *required)
+        }
+        other => clauses(other, medium).into_iter().map(Violation::from).collect(),
+    }
+}
+
+fn clauses(check: &Check, medium: &PlannedMedium<'_>) -> Vec<String> {
+    match check {
+        Check::BlobAt { .. } => Vec::new(),
         Check::BlobEndsBy { blob, byte } => blob::ends_by(medium, blob, *byte),
         Check::BlobsAligned { to } => blob::aligned(medium, *to),
         Check::BlobsApart {} => blob::apart(medium),
@@ -34,6 +59,7 @@ pub(super) fn violations(check: &Check, medium: &PlannedMedium<'_>) -> Vec<Strin
         Check::PartitionType { partition, guid } => partition::guid(medium, partition, *guid),
         Check::MbrListsFat { types } => partition::mbr_lists_fat(medium, types),
         Check::Growable { partition, mbr, gpt } => partition::growable(medium, partition, *mbr, *gpt),
+        Check::NumberedLast { partition } => partition::numbered_last(medium, partition),
         Check::Placed { on, files } => place::placed(medium, on, files),
         Check::PlacedForArch { on, file } => {
             let file = file.get(&medium.arch).cloned();

@@ -70,6 +70,18 @@ pub fn mbr_lists_fat(medium: &PlannedMedium<'_>, types: &[u8]) -> Vec<String> {
     )]
 }
 
+pub fn numbered_last(medium: &PlannedMedium<'_>, wanted: &PartitionSelector) -> Vec<String> {
+    let highest = medium.volumes.iter().map(|volume| volume.partition.number).max().unwrap_or_default();
+    let found = wanted.select(medium).into_iter().map(|volume| volume.partition);
+    let lower = found.filter(|partition| partition.number != highest);
+    lower
+        .map(|partition| {
+            let (name, number) = (&partition.name, partition.number);
+            format!("partition `{name}` has number {number} and the highest is {highest}")
+        })
+        .collect()
+}
+
 pub fn growable(medium: &PlannedMedium<'_>, wanted: &PartitionSelector, mbr: u8, gpt: Uuid) -> Vec<String> {
     let found = wanted.select(medium);
     found.into_iter().flat_map(|volume| not_growable(medium, volume, mbr, gpt)).collect()
@@ -82,11 +94,6 @@ fn not_growable(medium: &PlannedMedium<'_>, volume: &PlannedVolume<'_>, mbr: u8,
     let later = medium.volumes.iter().find(|other| other.range.start > volume.range.start);
     if let Some(later) = later.map(|volume| volume.partition) {
         found.push(format!("partition `{name}` must be the last but `{}` is behind it", later.name));
-    }
-    let highest = medium.volumes.iter().map(|other| other.partition.number).max().unwrap_or_default();
-    if partition.number != highest {
-        let number = partition.number;
-        found.push(format!("partition `{name}` has number {number} but must have the highest, {highest}"));
     }
     match medium.board.table {
         TableKind::Gpt if partition.type_guid != gpt => {

@@ -82,7 +82,7 @@ pub fn minimum_medium(medium: &PlannedMedium<'_>) -> Vec<String> {
     let (smallest, least) = (medium.board.minimum_medium, medium.least.map(ByteSize));
     match least {
         Some(least) if smallest.0 > 0 && smallest < least => {
-            vec![format!("`minimum-medium` is {smallest} but the layout needs {least}")]
+            vec![format!("`minimum-medium` is {} but the layout needs {least}", smallest.as_sold())]
         }
         _ => Vec::new(),
     }

@@ -589,7 +589,9 @@ pub const CASES: &[Case] = cases! {
         "generic/device-tree": "{ image = \"board.dtb\" }" => "{ image = \"other.dtb\" }",
             "`boot.cmd` names `board.dtb`, which is on no filesystem";
         "sunxi/spl": "8 KiB" => "9 KiB",
-            "blob `u-boot` starts at 9 KiB but must start at 8 KiB or 128 KiB";
+            "blob `u-boot` starts at 9 KiB but must start at 8 KiB, since the board names no SoC";
+        "sunxi/spl": "magic = { at = 4, text = \"eGON.BT0\" }\n" => "",
+            "blob `u-boot` at 8 KiB has no `magic`, by which the rule knows it";
         "sunxi/sectors": "kind = \"mbr\"" => "kind = \"mbr\", sector-size = 4096",
             "the medium has sectors of 4096 bytes but must have 512";
         "u-boot/boot-partition": "label = \"persist\"\nfile = []" =>
@@ -647,7 +649,8 @@ pub const CASES: &[Case] = cases! {
     "imx-gpt" {
         "imx/gpt-entries": "kind = \"mbr\"" => "kind = \"gpt\"",
             "blob `u-boot` has the bytes from 1 KiB on but a GPT with 128 entries ends at 17 KiB";
-        "imx/ivt": "d1002040" => "27051956", "no blob with the magic d1002040 at 1 KiB";
+        "imx/ivt": "d1002040" => "27051956",
+            "blob `u-boot` at 1 KiB has the magic 27051956 but must be one with the magic d1002040";
     }
     "omap" {
         "omap/active-fat": "active = true\n" => "", "none of the 2 partitions is one that is active";
@@ -740,8 +743,8 @@ pub const CASES: &[Case] = cases! {
             "partition `spl` has type 0fc63daf-8483-4772-8e79-3d69d8477de4 but must have 2e54b353-1271-4842-806f-e436d6af6985";
         "jh7110/u-boot-number": "name = \"u-boot\"" => "name = \"u-boot\"\nnumber = 4",
             "partition `u-boot` has number 4 but must have 2";
-        "grow/persist": "name = \"u-boot\"" => "name = \"u-boot\"\nnumber = 4",
-            "partition `persist` has number 3 but must have the highest, 4";
+        "grow/first-start": "name = \"u-boot\"" => "name = \"u-boot\"\nnumber = 4",
+            "partition `persist` has number 3 and the highest is 4";
         "grow/persist": "label = \"persist\"" => "label = \"persist\"\ntype = \"basic-data\"",
             "partition `persist` has type ebd0a0a2-b9e5-4433-87c0-68b6b72699c7 but must have 0fc63daf-8483-4772-8e79-3d69d8477de4";
     }

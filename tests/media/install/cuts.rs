@@ -327,7 +327,7 @@ fn an_interrupted_update_leaves_the_old_system_or_an_unfinished_one_and_the_next
     };
     new.install_unless(&Interrupt::default(), &listener, &finished).expect("installs");
     let phases = events.lock().expect("no panic").clone();
-    assert_eq!(phases[..3], [Phase::Write, Phase::Wipe, Phase::Write]);
+    assert_eq!(phases[..3], [Phase::Write, Phase::Mark, Phase::Write]);
     let mut found = Vec::new();
     for nth in 0..phases.len() {
         let (interrupt, seen, target) =

@@ -46,6 +46,7 @@ use crate::value::{Arch, Timestamp, Utc, to_hex};
     derive(serde::Serialize, serde::Deserialize),
     serde(deny_unknown_fields, rename_all = "kebab-case")
 )]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "oci"))]
 pub struct Oci {
     /// `NAME:TAG` under which the image is loaded.
     pub reference: String,

@@ -54,6 +54,16 @@ impl AtomicFile {
         &self.file
     }
 
+    /// Lets nobody but the owner read or write the file, now and under its name.
+    pub fn restrict(&self) -> io::Result<()> {
+        self.file.set_permissions(Permissions::from_mode(0o600))
+    }
+
+    /// Lets those read the file that may read `other`, and no one else.
+    pub fn restrict_as(&self, other: &File) -> io::Result<()> {
+        self.file.set_permissions(other.metadata()?.permissions())
+    }
+
     /// Path by which the file can be opened a second time, as long as this is not dropped.
     pub fn path(&self) -> PathBuf {
         self.named.as_ref().map_or_else(|| path_of(&self.file), |named| named.to_path_buf())

@@ -101,6 +101,11 @@ impl ImageFile {
         self.file.as_file()
     }
 
+    /// Lets nobody but the owner read the file, now and under its name: for images with secrets.
+    pub fn restrict(&self) -> Result<(), ImageFileError> {
+        Ok(self.file.restrict().map_err(Io::on("set the mode of", &self.path))?)
+    }
+
     /// Makes the bytes durable, gives the file its name and makes that durable.
     pub fn finish(self) -> Result<(), ImageFileError> {
         ImageFile::ensure_free(&self.path, self.overwrite)?;

@@ -242,7 +242,7 @@ pub enum TargetError {
     },
     /// The user wants the run to end.
     #[error("{verb} `{target}` was interrupted")]
-    #[diagnostic(hint = "run the same command again", code = "interrupted")]
+    #[diagnostic(kind = Interrupted, hint = "run the same command again", code = "interrupted")]
     Interrupted {
         /// `writing`, for example.
         verb: &'static str,

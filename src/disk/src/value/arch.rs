@@ -30,16 +30,21 @@ impl Arch {
 
     /// The name that [`fmt::Display`] prints.
     pub fn name(self) -> &'static str {
-        match self {
-            Arch::Arm => "arm",
-            Arch::Arm64 => "arm64",
-            Arch::X86_64 => "x86_64",
-            Arch::Riscv64 => "riscv64",
-        }
+        self.names()[0]
     }
 }
 
 impl Arch {
+    /// Names that are taken, of other projects too; the first is the one that [`fmt::Display`] prints.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Arch::Arm => &["arm", "armhf", "armv6", "armv7"],
+            Arch::Arm64 => &["arm64", "aarch64"],
+            Arch::X86_64 => &["x86_64", "x86-64", "amd64", "x64"],
+            Arch::Riscv64 => &["riscv64"],
+        }
+    }
+
     /// Bytes of the kernel's command line with the zero at its end: `COMMAND_LINE_SIZE` in
     /// `arch/*/include/uapi/asm/setup.h` of Linux.
     pub fn command_line_size(self) -> usize {
@@ -61,13 +66,8 @@ impl FromStr for Arch {
 
     /// Takes the names of other projects too: `aarch64`, `amd64`, `armhf`.
     fn from_str(text: &str) -> Result<Arch, ParseArchError> {
-        match text {
-            "arm" | "armhf" | "armv6" | "armv7" => Ok(Arch::Arm),
-            "arm64" | "aarch64" => Ok(Arch::Arm64),
-            "x86_64" | "x86-64" | "amd64" | "x64" => Ok(Arch::X86_64),
-            "riscv64" => Ok(Arch::Riscv64),
-            _ => Err(ParseArchError(text.into())),
-        }
+        let named = Arch::ALL.into_iter().find(|arch| arch.names().contains(&text));
+        named.ok_or_else(|| ParseArchError(text.into()))
     }
 }
 
@@ -111,6 +111,31 @@ impl<'de> Deserialize<'de> for ForArch {
             OneOrMany::One(arch) => vec![arch],
             OneOrMany::Many(all) => all,
         }))
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Arch {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "arch".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names: Vec<&str> = Arch::ALL.into_iter().flat_map(Arch::names).copied().collect();
+        schemars::json_schema!({"description": "An architecture.", "enum": names})
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for ForArch {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "for-arch".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let one = generator.subschema_for::<Arch>();
+        let many = generator.subschema_for::<Vec<Arch>>();
+        schemars::json_schema!({"description": "One architecture or a list of them.", "anyOf": [one, many]})
     }
 }
 

@@ -31,6 +31,8 @@ pub use identity::Seed;
 #[cfg(feature = "suggestions")]
 pub use nearest::{did_you_mean, nearest};
 pub use position::seek;
+#[cfg(feature = "schema")]
+pub use size::PATTERN as SIZE_PATTERN;
 pub use size::{ByteSize, ParseByteSizeError};
 pub use span::Span;
 pub use zero::is_zero;

@@ -1,4 +1,4 @@
-//! Byte counts as people write them: `8 KiB`, `1GiB`, `512`, `63 sectors`.
+//! Byte counts as people write them: `8 KiB`, `2.5MiB`, `512`, `63 sectors`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,6 +27,9 @@ pub enum ParseByteSizeError {
         /// Text behind the number.
         unit: String,
     },
+    /// A fraction that ends within a byte.
+    #[error("`{0}` is no whole number of bytes")]
+    PartOfByte(String),
     /// Does not fit 64 bits.
     #[error("`{0}` is larger than 2^64 bytes")]
     TooLarge(String),
@@ -40,6 +43,15 @@ impl ByteSize {
     pub fn bytes(self) -> u64 {
         self.0
     }
+
+    /// Text for the size of a medium, which is sold in decimal units: `8 GB` where these are exact, else as any size.
+    pub fn as_sold(self) -> String {
+        let units = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000)];
+        match units.iter().find(|(_, unit)| self.0 != 0 && self.0.is_multiple_of(*unit)) {
+            Some((name, unit)) => format!("{} {name}", self.0 / unit),
+            None => self.to_string(),
+        }
+    }
 }
 
 impl FromStr for ByteSize {
@@ -47,13 +59,10 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let trimmed = text.trim();
-        let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(trimmed.len());
-        let number: String = trimmed[..digits].chars().filter(|c| *c != '_').collect();
-        if number.is_empty() {
-            return Err(ParseByteSizeError::NotANumber(text.into()));
-        }
-        let number: u64 = number.parse().map_err(|_| ParseByteSizeError::TooLarge(text.into()))?;
-        let unit = trimmed[digits..].trim();
+        let is_of_number = |c: char| c.is_ascii_digit() || c == '_' || c == '.';
+        let (number, unit) = trimmed.split_at(trimmed.find(|c| !is_of_number(c)).unwrap_or(trimmed.len()));
+        let number = Decimal::parse(number, text)?;
+        let unit = unit.trim();
         let factor = match unit {
             "" | "B" => 1,
             "K" | "KiB" => 1 << 10,
@@ -67,7 +76,34 @@ impl FromStr for ByteSize {
             "sectors" | "sector" | "s" => 512,
             _ => return Err(ParseByteSizeError::UnknownUnit { text: text.into(), unit: unit.into() }),
         };
-        number.checked_mul(factor).map(ByteSize).ok_or_else(|| ParseByteSizeError::TooLarge(text.into()))
+        number.times(factor, text).map(ByteSize)
+    }
+}
+
+/// A number with a fraction: `digits` of it, of which the last `places` stand behind the point.
+struct Decimal {
+    digits: u64,
+    places: u32,
+}
+
+impl Decimal {
+    fn parse(number: &str, text: &str) -> Result<Decimal, ParseByteSizeError> {
+        let number = number.replace('_', "");
+        let (whole, fraction) = number.split_once('.').unwrap_or((&number, "0"));
+        if whole.is_empty() || fraction.is_empty() || fraction.contains('.') {
+            return Err(ParseByteSizeError::NotANumber(text.into()));
+        }
+        let fraction = fraction.trim_end_matches('0');
+        let digits = format!("{whole}{fraction}").parse();
+        let digits = digits.map_err(|_| ParseByteSizeError::TooLarge(text.into()))?;
+        Ok(Decimal { digits, places: fraction.len() as u32 })
+    }
+
+    fn times(self, factor: u64, text: &str) -> Result<u64, ParseByteSizeError> {
+        let scaled = u128::from(self.digits) * u128::from(factor);
+        let scale = 10_u128.checked_pow(self.places).filter(|scale| scaled.is_multiple_of(*scale));
+        let scale = scale.ok_or_else(|| ParseByteSizeError::PartOfByte(text.into()))?;
+        u64::try_from(scaled / scale).map_err(|_| ParseByteSizeError::TooLarge(text.into()))
     }
 }
 
@@ -122,6 +158,25 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// Texts that are sizes, as a regular expression of JSON Schema. It leaves to the parser what no expression can count.
+#[cfg(feature = "schema")]
+pub const PATTERN: &str =
+    r"^\s*[0-9][0-9_]*(\.[0-9_]+)?\s*(B|K|KiB|M|MiB|G|GiB|T|TiB|kB|MB|GB|TB|sectors?|s)?\s*$";
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for ByteSize {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "size".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A size such as `8 KiB`, `2.5MiB`, `1 GB` or `63 sectors` (of 512 bytes), or a number of bytes.",
+            "anyOf": [{"type": "string", "pattern": PATTERN}, {"type": "integer", "minimum": 0}],
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +190,10 @@ mod tests {
             ("1 GB", 1_000_000_000),
             ("63 sectors", 32_256),
             ("1_024 B", 1024),
+            ("2.5MiB", 5 << 19),
+            ("1.50 GB", 1_500_000_000),
+            ("0.5 sectors", 256),
+            ("7.0", 7),
         ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
@@ -148,7 +207,23 @@ mod tests {
             message("8 Kb"),
             "`8 Kb` has the unknown unit `Kb`: use B, KiB, MiB, GiB, TiB (1024), kB, MB, GB, TB (1000) or sectors (512)"
         );
+        assert_eq!(message("0.3 KiB"), "`0.3 KiB` is no whole number of bytes");
+        for text in [".5 KiB", "1. KiB", "1.2.3", ""] {
+            let told = format!("`{text}` is not a size: expected a number and a unit, for example `8 KiB`");
+            assert_eq!(message(text), told);
+        }
+        assert_eq!(
+            message(&format!("0.{}1 TiB", "0".repeat(60))),
+            format!("`0.{}1 TiB` is no whole number of bytes", "0".repeat(60))
+        );
         assert_eq!(message("99999999 TiB"), "`99999999 TiB` is larger than 2^64 bytes");
+    }
+
+    #[test]
+    fn media_have_the_size_they_are_sold_with() {
+        let shown = [1_000_000_000, 8_000_000_000, 512_000_000, 1 << 30, 31_116_288 * 512]
+            .map(|len| ByteSize(len).as_sold());
+        assert_eq!(shown, ["1 GB", "8 GB", "512 MB", "1 GiB", "15558144 KiB"]);
     }
 
     #[test]
