@@ -344,7 +344,7 @@ fn a_text_that_is_no_simulation_says_why() {
         "there is no fault `flop`; there are wrap, short, flip, drop, torn, misplace, stuck, unstable, eio-read, \
          eio-write, stall, vanish, full, slow|did you mean `flip`?"
     );
-    assert_eq!(said("faulty:wrap,at=5"), "`wrap` has no option `at`; it has size, sector, file, real|");
+    assert_eq!(said("faulty:wrap,at=5"), "`wrap` has no option `at`; it has size, sector, file, seed, real|");
     assert_eq!(
         said("memory,sise=5"),
         "`memory` has no option `sise`; it has size, sector, file|did you mean `size`?"

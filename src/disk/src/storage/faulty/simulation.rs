@@ -1,23 +1,24 @@
 //! A medium that is not there, as a text: `memory,size=8GiB` or `faulty:flip,seed=7,size=64MiB,times=1`.
 //!
-//! | kind | what the medium does | options besides `size`, `sector` and `file` |
+//! | kind | what the medium does | options besides `size`, `sector`, `file` and `seed` |
 //! |---|---|---|
 //! | `wrap` | begins again at its start behind its real size | `real` (half of the size) |
 //! | `short` | forgets what is written behind its real size | `real`, `with` (the byte that is read there, 0) |
-//! | `flip` | has wrong bits | `seed`, `at`, `times`, `bits` (1) |
-//! | `drop` | acknowledges a write and does not do it | `seed`, `at`, `times` |
-//! | `torn` | does a part of a write | `seed`, `at`, `times` |
-//! | `misplace` | writes to another place | `seed`, `at`, `times`, `by` (8 MiB) |
-//! | `stuck` | keeps what a place has | `seed`, `at`, `times`, `with` (the byte it has) |
-//! | `unstable` | reads other bits each time | `seed`, `at`, `times` |
-//! | `eio-read`, `eio-write` | answers with an I/O error | `seed`, `at`, `times` |
-//! | `stall` | hangs | `seed`, `at`, `times` (1), `for` (seconds, 30) |
-//! | `vanish` | is gone | `seed`, `at` |
-//! | `full` | has no space left | `seed`, `at` |
+//! | `flip` | has wrong bits | `at`, `times`, `bits` (1) |
+//! | `drop` | acknowledges a write and does not do it | `at`, `times` |
+//! | `torn` | does a part of a write | `at`, `times` |
+//! | `misplace` | writes to another place | `at`, `times`, `by` (8 MiB) |
+//! | `stuck` | keeps what a place has | `at`, `times`, `with` (the byte it has) |
+//! | `unstable` | reads other bits each time | `at`, `times` |
+//! | `eio-read`, `eio-write` | answers with an I/O error | `at`, `times` |
+//! | `stall` | hangs | `at`, `times` (1), `for` (seconds, 30) |
+//! | `vanish` | is gone | `at` |
+//! | `full` | has no space left | `at` |
 //! | `slow` | takes its time | `write` (bytes of a second, 20 MB), `read` (80 MB) |
 //!
 //! `at` is the byte of the medium that is bad, and of `vanish` and `full` how many bytes are written before. Without
-//! it `seed` (0) chooses a byte among the first 4 MiB that are written. `times` is how often it happens; without it,
+//! it `seed` (0) chooses a byte among the first 4 MiB that are written; a kind with nothing to choose takes it too, so that
+//! one list of options is for all. `times` is how often it happens; without it,
 //! always. Sizes have units; `size` is 8 GiB without one. `file` keeps the medium in a file, which is not shortened.
 
 use std::path::PathBuf;
@@ -37,23 +38,25 @@ const CHOICE: u64 = 4 << 20;
 /// Settings of every simulation.
 const COMMON: [&str; 3] = ["size", "sector", "file"];
 /// Settings of a fault in one place.
-const LOCAL: [&str; 3] = ["seed", "at", "times"];
+const LOCAL: [&str; 2] = ["at", "times"];
+/// Setting of every fault.
+const SEED: &str = "seed";
 
 /// Kinds of faults with their own options.
 const KINDS: [(&str, &[&str]); 14] = [
     ("wrap", &["real"]),
     ("short", &["real", "with"]),
-    ("flip", &["seed", "at", "times", "bits"]),
+    ("flip", &["at", "times", "bits"]),
     ("drop", &LOCAL),
     ("torn", &LOCAL),
-    ("misplace", &["seed", "at", "times", "by"]),
-    ("stuck", &["seed", "at", "times", "with"]),
+    ("misplace", &["at", "times", "by"]),
+    ("stuck", &["at", "times", "with"]),
     ("unstable", &LOCAL),
     ("eio-read", &LOCAL),
     ("eio-write", &LOCAL),
-    ("stall", &["seed", "at", "times", "for"]),
-    ("vanish", &["seed", "at"]),
-    ("full", &["seed", "at"]),
+    ("stall", &["at", "times", "for"]),
+    ("vanish", &["at"]),
+    ("full", &["at"]),
     ("slow", &["write", "read"]),
 ];
 
@@ -172,7 +175,8 @@ impl FromStr for Simulation {
             }
             _ => return Err(SimulationError::Word(word.into())),
         };
-        let known: Vec<&'static str> = COMMON.iter().chain(own).copied().collect();
+        let seed = kind.map(|_| SEED);
+        let known: Vec<&'static str> = COMMON.iter().chain(&seed).chain(own).copied().collect();
         let mut options = Options::default();
         for part in parts {
             let (option, value) = part.split_once('=').unwrap_or((part, ""));
@@ -209,7 +213,7 @@ impl Options {
             "by" => self.by = some(size()?, option, value)?,
             "write" => self.write = some(size()?, option, value)?,
             "read" => self.read = some(size()?, option, value)?,
-            "seed" => self.seed = number("a number")?.unwrap_or_default(),
+            SEED => self.seed = number("a number")?.unwrap_or_default(),
             "times" => self.times = number("a number")?,
             "bits" => self.bits = number("a number")?,
             "with" => self.with = Some(byte(option, value)?),
