@@ -48,3 +48,24 @@ impl Diagnostic for About {
         self.error.code()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{TargetError, Verb};
+
+    #[test]
+    fn what_it_is_about_is_named_once() {
+        let error = || {
+            let (verb, target) = (Verb::Write, "/dev/sdz".into());
+            Error::from(TargetError::TimedOut { verb, target, offset: 0, len: 512, seconds: 120 })
+        };
+        assert_eq!(about("/dev/sdz", error()).to_string(), error().to_string());
+        let named = about("/dev/sdy", error());
+        assert_eq!(named.to_string(), format!("`/dev/sdy`: {}", error()));
+        assert_eq!(
+            (named.kind(), named.hint(), named.code(), named.exit_code()),
+            (error().kind(), error().hint(), error().code(), error().exit_code())
+        );
+    }
+}

@@ -133,9 +133,11 @@ fn stalls_and_warnings_are_events() {
     let progress = report.progress_of("/dev/sdz");
     progress.event(Event::Stall { verb: Verb::Write, offset: 4096, len: 512, seconds: 10 });
     report.warn("the card is old");
+    report.for_medium("/dev/sdy").warn("the card is slow");
     let expected = [
         json!({"event": "stall", "device": "/dev/sdz", "verb": "write", "offset": 4096, "len": 512, "waited": 10}),
         json!({"event": "warning", "text": "the card is old"}),
+        json!({"event": "warning", "device": "/dev/sdy", "text": "the card is slow"}),
     ];
     assert_eq!(events(&fs::read_to_string(&path).expect("events")), expected);
 }
