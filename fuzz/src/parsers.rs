@@ -334,7 +334,7 @@ fn units(bytes: &[u8]) {
     for (directory, names) in
         [("system", &["a.service", "b@.service", "c.socket"][..]), ("system-preset", &["50-fuzzed.preset"])]
     {
-        let parent = tree.get(&format!("usr/lib/systemd/{directory}")).expect("it was made");
+        let parent = tree.get(format!("usr/lib/systemd/{directory}")).expect("it was made");
         for name in names {
             let body = Body::File(Content::bytes(bytes.to_vec()));
             tree.insert(parent, name.as_bytes(), Node::new(stat(0o644), body));
