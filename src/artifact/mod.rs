@@ -11,8 +11,8 @@ pub(crate) use archive::{cpio, oci, ramdisk, tar};
 pub(crate) use filesystem::{ext4, fat, squashfs};
 
 use crate::board::ArtifactFormat;
-use crate::error::{Diagnostic, Error, Result};
-use crate::fs::WrittenFile;
+use crate::error::{Diagnostic, Result};
+use crate::fs::{FileHasher, WrittenFile};
 use crate::tree::Content;
 use crate::value::Digest;
 
@@ -47,12 +47,8 @@ pub struct Artifact {
 
 impl Artifact {
     fn new(Composed { content, files }: Composed, format: ArtifactFormat) -> Result<Artifact> {
-        let mut hasher = blake3::Hasher::new();
-        content.for_each_chunk(|chunk| {
-            hasher.update(chunk);
-            Ok::<(), Error>(())
-        })?;
-        Ok(Artifact { content, blake3: hasher.finalize().into(), format, files })
+        let blake3 = FileHasher::digest(&content)?;
+        Ok(Artifact { content, blake3, format, files })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::survey::{Found, Holds};
 use crate::error::{Error, Result};
 use crate::fs::ext4::update::{Kind, Volume};
-use crate::fs::{Damage, Problem, WrittenFile, fat};
+use crate::fs::{Damage, FileHasher, Problem, WrittenFile, fat};
 use crate::storage::{Cursor, Region, Scratch, Target};
 use crate::tree::{self, Body, Content, Tree};
 use crate::value::Digest;
@@ -146,9 +146,9 @@ fn differs(volume: &Volume<'_>, file: &WrittenFile) -> Result<bool> {
     if volume.stat(&file.path)?.filter(same_len).is_none() {
         return Ok(true);
     }
-    let mut hasher = blake3::Hasher::new();
-    volume.copy(&file.path, &mut |piece| _ = hasher.update(piece))?;
-    Ok(Digest::from(hasher.finalize()) != file.blake3)
+    let mut hasher = FileHasher::new(file.size);
+    volume.copy(&file.path, &mut |piece| hasher.update(piece))?;
+    Ok(hasher.finalize() != file.blake3)
 }
 
 fn missing(file: &WrittenFile) -> Damage {
@@ -162,13 +162,17 @@ pub fn expected(tree: &Tree) -> Result<Vec<WrittenFile>> {
         _ => None,
     };
     let written = |(path, content): (String, &Content)| {
-        Ok(WrittenFile { path, size: content.len(), blake3: digest(content)? })
+        Ok(WrittenFile { path, size: content.len(), blake3: FileHasher::digest(content)? })
     };
     tree.walk().filter_map(file).map(written).collect()
 }
 
-/// Digest of a content.
-pub fn digest(content: &Content) -> Result<Digest> {
+/// The BLAKE3 of a file of a tree, as the device computes it.
+pub fn plain_digest(tree: &Tree, file: &WrittenFile) -> Result<Digest> {
+    let node = tree.get(&file.path).map(|id| &tree.node(id).body);
+    let Some(Body::File(content)) = node.filter(|_| !FileHasher::is_plain(file.size)) else {
+        return Ok(file.blake3);
+    };
     let mut hasher = blake3::Hasher::new();
     content.for_each_chunk(|chunk| {
         hasher.update(chunk);

@@ -127,7 +127,7 @@ impl Edits {
         let Some(file) = wanted.expected.iter().find(of_image) else { return Ok(None) };
         let path = format!("{}{DIGEST}", file.path);
         let name = file.path.rsplit('/').next().unwrap_or_default();
-        let text = format!("{}  {name}\n", file.blake3);
+        let text = format!("{}  {name}\n", contents::plain_digest(wanted.tree, file)?);
         let had = files.text(&path)?;
         let before = generations.others.first().zip(wanted.version);
         let before = before.map(|(other, version)| path.replace(version, other));

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use crate::harness::dump::dump;
 use crate::harness::privilege;
+use crate::harness::project::PROGRAM;
 use crate::harness::tools::{command, oracle};
 use skiff_image::error::Diagnostic;
 use skiff_image::tree::archive::read_archive;
@@ -147,6 +148,29 @@ fn sparse_members_of_gnu_tar_keep_their_holes() {
         let opened = many.open().unwrap();
         let second = opened.next_data(4096).unwrap().expect("there is more");
         assert_eq!(second.start, 1 << 16, "{format:?}: what is not stored is a hole");
+    }
+}
+
+#[test]
+fn a_path_of_thousands_of_levels_takes_little_memory() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let archive = dir.path().join("deep.tar");
+    let mut builder = tar::Builder::new(fs::File::create(&archive).unwrap());
+    let path = [vec!["dir"; 20_000], vec!["f"]].concat().join("/");
+    builder.append_pax_extensions([("path", path.as_bytes())]).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(1);
+    builder.append_data(&mut header, "f", &b"1"[..]).unwrap();
+    builder.finish().unwrap();
+    // All paths of the tree are 800 MB.
+    let limited = "ulimit -v 600000 && exec \"$0\" \"$@\"";
+    for kind in [&["ext4"][..], &["squashfs", "--cache", "off", "--threads", "1"]] {
+        let out = dir.path().join(kind[0]);
+        run(Command::new("sh").args(["-c", limited, PROGRAM, "mkfs"]).args(kind).arg(&archive).arg(out));
     }
 }
 

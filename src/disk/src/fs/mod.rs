@@ -11,6 +11,7 @@ mod damage;
 pub mod ext4;
 #[cfg(feature = "fat")]
 pub mod fat;
+mod file_hasher;
 mod loss;
 #[cfg(feature = "oci")]
 pub mod oci;
@@ -20,6 +21,7 @@ pub mod squashfs;
 pub mod tar;
 
 pub use damage::{Damage, Problem};
+pub use file_hasher::FileHasher;
 #[cfg(any(feature = "cpio", feature = "ext4", feature = "fat", feature = "squashfs"))]
 use loss::Holds;
 pub use loss::{Loss, Lost};
@@ -34,7 +36,7 @@ pub struct WrittenFile {
     pub path: String,
     /// Length in bytes.
     pub size: u64,
-    /// Digest of the content.
+    /// Digest of the content, as [`FileHasher`] computes it.
     pub blake3: Digest,
 }
 
@@ -43,10 +45,4 @@ pub fn zeros(len: u64) -> impl Iterator<Item = &'static [u8]> {
     static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let piece = ZEROS.len() as u64;
     (0..len.div_ceil(piece)).map(move |index| &ZEROS[..piece.min(len - index * piece) as usize])
-}
-
-/// Adds `len` zero bytes to a digest.
-#[cfg(any(feature = "ext4", feature = "fat", feature = "tar"))]
-fn hash_zeros(hasher: &mut blake3::Hasher, len: u64) {
-    zeros(len).for_each(|bytes| _ = hasher.update(bytes));
 }

@@ -184,6 +184,29 @@ impl Content {
         &self.source
     }
 
+    /// Ranges that the source stores, ascending and apart, if it stores less than all: of a sparse file of the host, or of
+    /// a sparse member of an archive. Opens a file only if it is large, and reads nothing of it; one that cannot be
+    /// looked at counts as stored, so that reading says what is wrong.
+    ///
+    /// A file whose blocks are all there has no holes, even if some of them were never written: a swap file is made so,
+    /// and must not get any.
+    pub fn stored_ranges(&self) -> Option<Vec<Range<u64>>> {
+        if let Some(extents) = &self.extents {
+            return Some(extents.iter().map(|extent| extent.start..extent.end()).collect());
+        }
+        if !matches!(self.source, Source::File { .. }) || self.len < SPARSE_FROM {
+            return None;
+        }
+        let opened = self.open().ok().filter(|opened| !opened.is_allocated())?;
+        let (mut ranges, mut at, mut stored) = (Vec::new(), 0, 0);
+        while let Some(data) = opened.next_data(at).ok()? {
+            at = data.end;
+            stored += data.end - data.start;
+            ranges.push(data);
+        }
+        Some(ranges).filter(|_| stored < self.len)
+    }
+
     /// Opens the content for reads at any offset, from any number of threads.
     pub fn open(&self) -> Result<Opened<'_>, ContentError> {
         let handle = match &self.source {
@@ -297,6 +320,13 @@ impl Opened<'_> {
     /// Returns whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Returns whether the host has a block for every byte of the file that the content is in.
+    fn is_allocated(&self) -> bool {
+        let Handle::File { file, .. } = &self.handle else { return true };
+        // `st_blocks` counts 512 bytes (inode(7)).
+        file.metadata().is_ok_and(|metadata| metadata.blocks().saturating_mul(512) >= metadata.len())
     }
 
     /// Hands a range out in order, a buffer at a time.

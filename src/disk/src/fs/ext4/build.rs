@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::dir::{self, Entry, FileType};
-use super::extent::{ExtentTree, extent_tree};
+use super::extent::{ExtentTree, Run, extent_tree};
 use super::geometry::Geometry;
 use super::layout::{Data, Piece, Space, check_options, journal_blocks};
 use super::raw::{self, ADDR_PER_BLOCK, BLOCK, Inode, put32};
 use super::{Ext4Error, Options, xattr};
-use crate::tree::{self, Body, Node, NodeId, Stat, Tree, Xattrs};
+use crate::tree::{self, Body, Content, Node, NodeId, Stat, Tree, Xattrs};
 
 /// Name of the directory that e2fsck moves orphans to.
 const LOST_FOUND: &[u8] = b"lost+found";
@@ -35,38 +35,36 @@ pub(super) struct Builder<'t, 'o> {
     pub journal_blocks: u64,
 }
 
-/// Nodes and their inode numbers.
+/// The inode numbers of nodes.
 pub(super) struct Numbering {
     /// By node; 0 for what is not reachable.
     pub numbers: Vec<u32>,
-    /// Every node once, by its first name.
-    pub nodes: Vec<(Vec<u8>, NodeId)>,
     pub last: u32,
 }
 
 impl Numbering {
     /// The root is 2, `lost+found` 11, the rest follows in tree order.
     pub(super) fn for_tree(tree: &Tree) -> Result<Numbering, Ext4Error> {
-        let mut numbering =
-            Numbering { numbers: vec![0; tree.capacity()], nodes: Vec::new(), last: raw::FIRST_INO };
+        let mut numbering = Numbering { numbers: vec![0; tree.capacity()], last: raw::FIRST_INO };
         numbering.numbers[Tree::ROOT.index()] = raw::ROOT_INO;
         if let Some(lost_found) = tree.child(Tree::ROOT, LOST_FOUND) {
             numbering.numbers[lost_found.index()] = raw::FIRST_INO;
         }
-        let mut seen = vec![false; tree.capacity()];
         for (path, id) in tree.walk() {
             check_name(&path)?;
-            if std::mem::replace(&mut seen[id.index()], true) {
-                continue;
-            }
             if numbering.numbers[id.index()] == 0 {
                 numbering.last += 1;
                 numbering.numbers[id.index()] = numbering.last;
             }
-            numbering.nodes.push((path, id));
         }
         Ok(numbering)
     }
+}
+
+/// Every node once, by its first name. Paths are made on the way: those of a deep tree are longer than all else.
+fn first_names(tree: &Tree) -> impl Iterator<Item = (Vec<u8>, NodeId)> {
+    let mut seen = vec![false; tree.capacity()];
+    tree.walk().filter(move |(_, id)| !std::mem::replace(&mut seen[id.index()], true))
 }
 
 impl<'t, 'o> Builder<'t, 'o> {
@@ -78,7 +76,7 @@ impl<'t, 'o> Builder<'t, 'o> {
     ) -> Result<Builder<'t, 'o>, Ext4Error> {
         check_options(options)?;
         check_lost_found(tree)?;
-        let Numbering { numbers, nodes, last } = Numbering::for_tree(tree)?;
+        let Numbering { numbers, last } = Numbering::for_tree(tree)?;
         let geometry = Geometry::new(options, region_len / BLOCK, u64::from(last).max(options.inodes))?;
         let journal_blocks = journal_blocks(options, geometry.blocks)?;
         let space = Space::for_geometry(&geometry);
@@ -94,12 +92,12 @@ impl<'t, 'o> Builder<'t, 'o> {
             files: Vec::new(),
             journal_blocks,
         };
-        builder.add_nodes(&nodes)?;
+        builder.add_nodes()?;
         Ok(builder)
     }
 
     /// Metadata first and contents last, so that one ascending pass writes metadata first, too.
-    fn add_nodes(&mut self, nodes: &[(Vec<u8>, NodeId)]) -> Result<(), Ext4Error> {
+    fn add_nodes(&mut self) -> Result<(), Ext4Error> {
         let parents = parents(self.tree);
         let mut links = self.tree.link_counts();
         if self.tree.child(Tree::ROOT, LOST_FOUND).is_none() {
@@ -107,14 +105,14 @@ impl<'t, 'o> Builder<'t, 'o> {
             self.add_lost_found();
         }
         self.add_resize_inode();
-        for (path, id) in nodes {
-            self.add_node(path, *id, links[id.index()], &parents)?;
+        for (path, id) in first_names(self.tree) {
+            self.add_node(&path, id, links[id.index()], &parents)?;
         }
         self.add_journal();
-        for (path, id) in nodes {
-            if let Body::File(content) = &self.tree.node(*id).body {
-                self.add_file(*id, content.len());
-                self.files.push((path.clone(), *id));
+        for (path, id) in first_names(self.tree) {
+            if let Body::File(content) = &self.tree.node(id).body {
+                self.add_file(&path, id, content)?;
+                self.files.push((path, id));
             }
         }
         Ok(())
@@ -237,20 +235,28 @@ impl<'t, 'o> Builder<'t, 'o> {
     /// Gives `inode` these bytes as its content.
     fn add_bytes(&mut self, bytes: Vec<u8>, inode: &mut Inode) {
         inode.size = bytes.len() as u64;
-        let runs = self.map_blocks(inode);
+        let runs = self.map_blocks(inode, &[Range { start: 0, end: inode.size.div_ceil(BLOCK) }]);
         let mut rest = bytes.as_slice();
-        for run in runs {
-            let blocks = run.end - run.start;
+        for Run { place, .. } in runs {
+            let blocks = place.end - place.start;
             let (head, tail) = rest.split_at(rest.len().min((blocks * BLOCK) as usize));
-            self.pieces.push(Piece { start: run.start, blocks, data: Data::Bytes(head.to_vec()) });
+            self.pieces.push(Piece { start: place.start, blocks, data: Data::Bytes(head.to_vec()) });
             rest = tail;
         }
     }
 
-    /// Takes blocks for `inode.size` bytes and makes the extent tree, whose nodes follow the content.
-    fn map_blocks(&mut self, inode: &mut Inode) -> Vec<Range<u64>> {
-        let blocks = inode.size.div_ceil(BLOCK);
-        let runs = self.space.take(blocks);
+    /// Takes blocks for these of the file and makes the extent tree, whose nodes follow the content.
+    fn map_blocks(&mut self, inode: &mut Inode, stored: &[Range<u64>]) -> Vec<Run> {
+        let blocks: u64 = stored.iter().map(|range| range.end - range.start).sum();
+        let mut runs = Vec::new();
+        for range in stored {
+            let mut block = range.start;
+            for place in self.space.take(range.end - range.start) {
+                let len = place.end - place.start;
+                runs.push(Run { block, place });
+                block += len;
+            }
+        }
         let ExtentTree { root, nodes } = extent_tree(&runs, BLOCK, || self.space.take_one());
         inode.flags |= raw::EXTENTS_FL;
         inode.block = root;
@@ -261,17 +267,20 @@ impl<'t, 'o> Builder<'t, 'o> {
         runs
     }
 
-    fn add_file(&mut self, id: NodeId, len: u64) {
+    fn add_file(&mut self, path: &[u8], id: NodeId, content: &Content) -> Result<(), Ext4Error> {
         let number = self.numbers[id.index()] as usize - 1;
-        let Some(mut inode) = self.inodes[number].take() else { return };
-        inode.size = len;
-        let mut block = 0;
-        for run in self.map_blocks(&mut inode) {
-            let blocks = run.end - run.start;
-            self.pieces.push(Piece { start: run.start, blocks, data: Data::File { node: id, block } });
-            block += blocks;
+        let Some(mut inode) = self.inodes[number].take() else { return Ok(()) };
+        inode.size = content.len();
+        if inode.size > raw::MAX_FILE {
+            let (path, max) = (tree::display(path), raw::MAX_FILE);
+            return Err(Ext4Error::FileTooLarge { path, len: inode.size, max });
+        }
+        for Run { block, place } in self.map_blocks(&mut inode, &stored_blocks(content)) {
+            let blocks = place.end - place.start;
+            self.pieces.push(Piece { start: place.start, blocks, data: Data::File { node: id, block } });
         }
         self.inodes[number] = Some(inode);
+        Ok(())
     }
 
     fn add_journal(&mut self) {
@@ -280,7 +289,8 @@ impl<'t, 'o> Builder<'t, 'o> {
         }
         let mut inode = self.new_inode(&self.own_stat(0o600), 0o100_000);
         inode.size = self.journal_blocks * BLOCK;
-        for (index, run) in self.map_blocks(&mut inode).into_iter().enumerate() {
+        let runs = self.map_blocks(&mut inode, &[Range { start: 0, end: self.journal_blocks }]);
+        for (index, Run { place: run, .. }) in runs.into_iter().enumerate() {
             let mut start = run.start;
             if index == 0 {
                 let data = Data::JournalSuperBlock { blocks: self.journal_blocks };
@@ -312,10 +322,25 @@ impl<'t, 'o> Builder<'t, 'o> {
     }
 }
 
+/// Blocks of a file that are stored. The first always is: old U-Boots fail for a file that begins with a hole.
+fn stored_blocks(content: &Content) -> Vec<Range<u64>> {
+    let all = content.len().div_ceil(BLOCK);
+    let Some(ranges) = content.stored_ranges() else { return vec![Range { start: 0, end: all }] };
+    let mut stored = vec![Range { start: 0, end: all.min(1) }];
+    for range in ranges {
+        let (start, end) = (range.start / BLOCK, range.end.div_ceil(BLOCK));
+        match stored.last_mut() {
+            Some(last) if start <= last.end => last.end = last.end.max(end),
+            _ => stored.push(start..end),
+        }
+    }
+    stored
+}
+
 /// The directory that each directory is in.
 fn parents(tree: &Tree) -> BTreeMap<NodeId, NodeId> {
     let mut parents = BTreeMap::new();
-    for (_, id) in tree.walk() {
+    for id in tree.walk_nodes() {
         for child in tree.node(id).entries().into_iter().flat_map(BTreeMap::values) {
             if tree.node(*child).entries().is_some() {
                 parents.insert(*child, id);

@@ -11,6 +11,17 @@ use crate::value::ByteSize;
 #[diagnostic(kind = Input)]
 #[non_exhaustive]
 pub enum Ext4Error {
+    /// A file has more blocks than their numbers can count.
+    #[error("`{path}` has {}, but a file of ext4 has at most {}", ByteSize(*len), ByteSize(*max))]
+    #[diagnostic(kind = Fit, hint = "make it shorter: its holes count, too")]
+    FileTooLarge {
+        /// The file.
+        path: String,
+        /// Its length.
+        len: u64,
+        /// The largest length.
+        max: u64,
+    },
     /// The volume name field has 16 bytes.
     #[error("the ext4 label `{label}` has {} bytes but there is room for 16", label.len())]
     #[diagnostic(hint = "choose a label of at most 16 bytes")]
@@ -281,6 +292,20 @@ mod tests {
             "the tree needs 2160 KiB as ext4 but its region has 1 MiB",
             "give the partition at least 2160 KiB, or put less into it",
         );
+        add(
+            &mut tree,
+            Tree::ROOT,
+            "large",
+            Body::File(Content::file(std::path::Path::new("/x"), 0, 1 << 44)),
+        );
+        fails_with(
+            &tree,
+            &options(),
+            MIB,
+            "`/large` has 16 TiB, but a file of ext4 has at most 17179869180 KiB",
+            "make it shorter: its holes count, too",
+        );
+        tree.unlink(Tree::ROOT, b"large");
         for n in 0..40_000 {
             add(&mut tree, Tree::ROOT, &n.to_string(), Body::Fifo);
         }
@@ -288,7 +313,7 @@ mod tests {
             &tree,
             &options(),
             100 * MIB,
-            "the tree needs 40012 inodes but a filesystem of this size has at most 32768",
+            "the tree needs 40011 inodes but a filesystem of this size has at most 32768",
             "give the partition more space (32768 inodes for each 128 MiB), or put fewer files into it",
         );
     }

@@ -17,6 +17,19 @@ struct Entry {
     start: u64,
 }
 
+impl Run {
+    /// A file without holes that lies in `places`, in file order.
+    pub(super) fn without_holes(places: &[Range<u64>]) -> Vec<Run> {
+        let mut block = 0;
+        let run = |place: &Range<u64>| {
+            let run = Run { block, place: place.clone() };
+            block += place.end - place.start;
+            run
+        };
+        places.iter().map(run).collect()
+    }
+}
+
 /// An extent tree ready to be written.
 #[derive(Debug)]
 pub(super) struct ExtentTree {
@@ -26,12 +39,18 @@ pub(super) struct ExtentTree {
     pub nodes: Vec<(u64, Vec<u8>)>,
 }
 
-/// The tree that maps a file to `runs`, in file order; `take_block` gives blocks of `block_size` bytes for its nodes.
-pub(super) fn extent_tree(
-    runs: &[Range<u64>],
-    block_size: u64,
-    mut take_block: impl FnMut() -> u64,
-) -> ExtentTree {
+/// Blocks of a file and where they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    /// First block of the file.
+    pub block: u64,
+    /// Blocks of the filesystem.
+    pub place: Range<u64>,
+}
+
+/// The tree that maps a file to `runs`, in file order; what is between them is a hole. `take_block` gives blocks of
+/// `block_size` bytes for its nodes.
+pub(super) fn extent_tree(runs: &[Run], block_size: u64, mut take_block: impl FnMut() -> u64) -> ExtentTree {
     let in_block = (block_size as usize - 12) / 12;
     let mut entries = leaf_entries(runs);
     let mut nodes = Vec::new();
@@ -55,13 +74,12 @@ pub(super) fn extent_tree(
 }
 
 /// Runs cut into pieces of at most `EXTENT_MAX` blocks.
-fn leaf_entries(runs: &[Range<u64>]) -> Vec<Entry> {
+fn leaf_entries(runs: &[Run]) -> Vec<Entry> {
     let mut entries = Vec::new();
-    let mut block = 0;
     for run in runs {
-        let mut start = run.start;
-        while start < run.end {
-            let len = (run.end - start).min(EXTENT_MAX);
+        let (mut block, mut start) = (run.block, run.place.start);
+        while start < run.place.end {
+            let len = (run.place.end - start).min(EXTENT_MAX);
             entries.push(Entry { block: block as u32, len: len as u16, start });
             start += len;
             block += len;
@@ -98,7 +116,7 @@ mod tests {
 
     #[test]
     fn four_extents_stay_in_the_inode() {
-        let run = 100..100 + 4 * EXTENT_MAX;
+        let run = Run { block: 0, place: 100..100 + 4 * EXTENT_MAX };
         let tree = extent_tree(std::slice::from_ref(&run), BLOCK, || panic!("no node is needed"));
         assert_eq!(get32(&tree.root, 0), 4 << 16 | u32::from(EXTENT_MAGIC));
         assert_eq!((get16(&tree.root, 4), get16(&tree.root, 6)), (4, 0));
@@ -106,8 +124,16 @@ mod tests {
     }
 
     #[test]
+    fn holes_have_no_extents() {
+        let runs = [Run { block: 0, place: 50..51 }, Run { block: 700, place: 51..53 }];
+        let tree = extent_tree(&runs, BLOCK, || panic!("no node is needed"));
+        assert_eq!((get16(&tree.root, 2), get32(&tree.root, 12), get32(&tree.root, 20)), (2, 0, 50));
+        assert_eq!((get32(&tree.root, 24), get16(&tree.root, 28), get32(&tree.root, 32)), (700, 2, 51));
+    }
+
+    #[test]
     fn many_extents_make_two_levels() {
-        let runs: Vec<_> = (0..2000).map(|n| 10 * n..10 * n + 1).collect();
+        let runs: Vec<_> = (0..2000).map(|n| Run { block: n, place: 10 * n..10 * n + 1 }).collect();
         let mut next = 100_000;
         let tree = extent_tree(&runs, BLOCK, || {
             next += 1;

@@ -14,8 +14,9 @@
 //!   with it the permission to leave bitmaps and inode tables unwritten: an empty filesystem of 64 GiB is a few MiB
 //!   of writes. The kernel zeroes the unused tables in the background after the first mount. Until then a repair with
 //!   a superblock copy (`e2fsck -b`), which ignores that permission, sees what was there before, as with mke2fs.
-//! - Files have no holes, even where they are zero: old U-Boots fail with `Extent Error` for a file that starts with
-//!   one, and swap files must not have any. Zero runs go through [`Region::zero`].
+//! - Holes of a source file are holes, but for its first block: old U-Boots fail with `Extent Error` for a file that
+//!   starts with one. Zeros that the source stores have blocks, as swap files must have; their runs go through
+//!   [`Region::zero`].
 //! - Directories of more than one block get the hash index the kernel would make.
 //! - The journal is all zero behind its superblock. `s_start` of 0 says there is nothing to replay, but that is not
 //!   enough: commit ids start at 1 again, so after a crash the kernel would take a block that an earlier life of

@@ -34,6 +34,8 @@ pub(super) const JOURNAL_INO: u32 = 8;
 pub(super) const FIRST_INO: u32 = 11;
 /// `EXT4_LINK_MAX`.
 pub(super) const LINK_MAX: u32 = 65_000;
+/// Bytes of the longest file: block numbers of a file have 32 bits, and the last is none (`ext4_max_size`).
+pub(super) const MAX_FILE: u64 = (u32::MAX as u64) * BLOCK;
 /// Blocks in the longest initialized extent.
 pub(super) const EXTENT_MAX: u64 = 32_768;
 

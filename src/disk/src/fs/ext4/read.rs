@@ -12,9 +12,9 @@ use uuid::Uuid;
 use super::features::features;
 use super::raw::{get16, get32};
 use crate::error::{Diagnostic, ErrorKind};
-use crate::fs::{Damage, Problem, WrittenFile};
+use crate::fs::{Damage, FileHasher, Problem, WrittenFile};
 use crate::tree;
-use crate::value::{ByteSize, Digest};
+use crate::value::ByteSize;
 
 /// Reason why a filesystem or a file in it cannot be read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -302,11 +302,11 @@ impl Reader {
 
     fn digest(&self, path: String, raw: &[u8]) -> Result<WrittenFile, ReadError> {
         let file = self.open_raw(raw, &path)?;
-        let mut hasher = blake3::Hasher::new();
         let size = file.len;
+        let mut hasher = FileHasher::new(size);
         let mut file = io::BufReader::with_capacity(1 << 20, file);
         io::copy(&mut file, &mut hasher).map_err(|source| ReadError::Io { verb: "read", source })?;
-        Ok(WrittenFile { path, size, blake3: Digest::from(hasher.finalize()) })
+        Ok(WrittenFile { path, size, blake3: hasher.finalize() })
     }
 
     fn check_file(&self, expected: &WrittenFile, raw: Option<&Vec<u8>>) -> Option<Damage> {

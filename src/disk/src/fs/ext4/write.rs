@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use blake3::Hasher;
-
 use super::layout::{Data, Piece, inode_range, overlap};
 use super::raw::{
     self, BLOCK, BLOCKS_PER_GROUP, INODES_PER_BLOCK, JOURNAL_INO, SuperBlock, journal_super_block, put32,
 };
 use super::{Ext4Error, Layout};
-use crate::fs::{WrittenFile, hash_zeros};
+use crate::fs::{FileHasher, WrittenFile};
 use crate::storage::{Region, RegionWriter};
 use crate::tree::{self, Body, NodeId, Opened};
 use crate::value::{Digest, is_zero};
@@ -34,6 +32,7 @@ pub fn write(layout: &Layout, region: &Region) -> Result<Written, Ext4Error> {
     let digests = region.stream(0, |writer| {
         let mut output = Output { layout, writer, current: None, digests: BTreeMap::new() };
         layout.pieces.iter().try_for_each(|piece| output.piece(piece))?;
+        output.finish_file()?;
         Ok::<_, Ext4Error>(output.digests)
     })?;
     let empty = Digest::of(b"");
@@ -55,7 +54,9 @@ struct Output<'a, 'w, 'r> {
 struct Current<'a> {
     node: NodeId,
     opened: Opened<'a>,
-    hasher: Hasher,
+    hasher: FileHasher,
+    /// Bytes that were hashed.
+    at: u64,
 }
 
 impl Output<'_, '_, '_> {
@@ -92,34 +93,40 @@ impl Output<'_, '_, '_> {
         Ok(self.writer.append(&self.layout.descriptor_table())?)
     }
 
-    /// At most `len` bytes of a file from `at` on.
+    /// At most `len` bytes of a file from `at` on; what is between this piece of it and the last is a hole.
     fn file(&mut self, node: NodeId, at: u64, len: u64) -> Result<(), Ext4Error> {
         let Body::File(content) = &self.layout.tree.node(node).body else { return Ok(()) };
-        let mut current = match self.current.take() {
-            Some(current) if current.node == node => current,
-            _ => Current { node, opened: content.open()?, hasher: Hasher::new() },
-        };
+        if self.current.as_ref().is_none_or(|current| current.node != node) {
+            self.finish_file()?;
+            let (opened, hasher) = (content.open()?, FileHasher::new(content.len()));
+            self.current = Some(Current { node, opened, hasher, at: 0 });
+        }
+        let Some(mut current) = self.current.take() else { return Ok(()) };
+        current.hasher.update_zeros(at - current.at);
         let end = (at + len).min(content.len());
         let mut at = at;
         while at < end {
             let data =
                 current.opened.next_data(at)?.map_or(end..end, |data| data.start.min(end)..data.end.min(end));
-            self.put_hole(&mut current.hasher, data.start - at)?;
+            // Stored, but with zeros that need not be read.
+            current.hasher.update_zeros(data.start - at);
+            self.writer.zero_to(self.writer.position() + data.start - at)?;
             self.put_data(&mut current, data.clone())?;
             at = data.end;
         }
-        if end == content.len() {
-            self.digests.insert(node, (end, current.hasher.finalize().into()));
-        } else {
-            self.current = Some(current);
-        }
+        current.at = end;
+        self.current = Some(current);
         Ok(())
     }
 
-    /// Reads only what a sparse file stores. It has blocks all the same, see the module.
-    fn put_hole(&mut self, hasher: &mut Hasher, len: u64) -> Result<(), Ext4Error> {
-        hash_zeros(hasher, len);
-        Ok(self.writer.zero_to(self.writer.position() + len)?)
+    /// Concludes the file that was written last, which may end with a hole.
+    fn finish_file(&mut self) -> Result<(), Ext4Error> {
+        let Some(Current { node, opened, mut hasher, at }) = self.current.take() else { return Ok(()) };
+        // That it has holes was concluded without reading them.
+        opened.ensure_unchanged()?;
+        hasher.update_zeros(opened.len() - at);
+        self.digests.insert(node, (opened.len(), hasher.finalize()));
+        Ok(())
     }
 
     /// Long runs of zeros are zeroed rather than written, which sparse files and some devices store for free.

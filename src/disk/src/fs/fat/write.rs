@@ -6,7 +6,7 @@ use super::layout::{Dir, FIRST_CLUSTER, Layout, Object, ObjectBody};
 use super::raw::{
     self, ATTR_ARCHIVE, ATTR_DIRECTORY, ATTR_VOLUME_ID, BACKUP_BOOT_SECTOR, BootSector, DosTime, ShortEntry,
 };
-use crate::fs::{WrittenFile, hash_zeros};
+use crate::fs::{FileHasher, WrittenFile};
 use crate::storage::{Region, RegionWriter};
 use crate::tree::{Content, display};
 
@@ -147,12 +147,12 @@ fn pad_clusters(layout: &Layout, object: &Object, writer: &mut RegionWriter) -> 
 
 /// Reads only what a sparse file stores.
 fn put_file(object: &Object, content: &Content, writer: &mut RegionWriter) -> Result<WrittenFile, FatError> {
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = FileHasher::new(content.len());
     let (size, mut at) = (content.len(), 0);
     let opened = if size > 0 { Some(content.open()?) } else { None };
     while let Some(opened) = opened.as_ref().filter(|_| at < size) {
         let data = opened.next_data(at)?.unwrap_or(size..size);
-        hash_zeros(&mut hasher, data.start - at);
+        hasher.update_zeros(data.start - at);
         writer.zero_to(writer.position() + data.start - at)?;
         at = data.start;
         while at < data.end {
@@ -164,7 +164,7 @@ fn put_file(object: &Object, content: &Content, writer: &mut RegionWriter) -> Re
             at += len as u64;
         }
     }
-    Ok(WrittenFile { path: display(&object.path), size, blake3: hasher.finalize().into() })
+    Ok(WrittenFile { path: display(&object.path), size, blake3: hasher.finalize() })
 }
 
 fn put_object_dir(layout: &Layout, object: &Object, writer: &mut RegionWriter) -> Result<(), FatError> {

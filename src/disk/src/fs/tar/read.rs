@@ -7,7 +7,7 @@ use tar::{Archive, EntryType};
 
 use super::TarError;
 use crate::fs::compress::decoder;
-use crate::fs::{Damage, Problem, WrittenFile};
+use crate::fs::{Damage, FileHasher, Problem, WrittenFile};
 use crate::tree::display;
 use crate::value::Digest;
 
@@ -57,9 +57,9 @@ pub fn check_files(reader: impl Read, expected: &[WrittenFile]) -> Result<Vec<Da
             found.extend(first.map(|first| (path, first)));
             continue;
         }
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = FileHasher::new(entry.size());
         let Ok(len) = io::copy(&mut entry, &mut hasher) else { break };
-        found.insert(path, (len, hasher.finalize().into()));
+        found.insert(path, (len, hasher.finalize()));
     }
     let damage = |file: &WrittenFile| {
         let problem = match found.get(&file.path) {

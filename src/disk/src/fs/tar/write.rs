@@ -5,7 +5,7 @@ use std::io::Write;
 use super::TarError;
 use super::layout::{Layout, Member};
 use super::raw::{BLOCK, END};
-use crate::fs::{WrittenFile, hash_zeros, zeros};
+use crate::fs::{FileHasher, WrittenFile, zeros};
 use crate::storage::RegionWriter;
 use crate::tree::{Content, Run, display};
 use crate::value::Digest;
@@ -64,17 +64,17 @@ pub fn write(layout: &Layout, out: &mut dyn Sink) -> Result<Vec<WrittenFile>, Ta
 }
 
 fn append_content(content: &Content, out: &mut dyn Sink) -> Result<Digest, TarError> {
-    let mut hasher = blake3::Hasher::new();
+    let mut hasher = FileHasher::new(content.len());
     content.for_each_run(|run| match run {
         Run::Data(bytes) => {
             hasher.update(bytes);
             out.append(bytes)
         }
         Run::Hole(len) => {
-            hash_zeros(&mut hasher, len);
+            hasher.update_zeros(len);
             out.append_zeros(len)
         }
     })?;
     out.append_zeros(content.len().next_multiple_of(BLOCK) - content.len())?;
-    Ok(hasher.finalize().into())
+    Ok(hasher.finalize())
 }

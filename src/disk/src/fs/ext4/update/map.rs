@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::extent::extent_tree;
+use super::super::extent::{self, extent_tree};
 use super::super::raw::{get16, get32, put32};
 use super::checksum::crc32c;
 use super::disk::Blocks;
@@ -224,7 +224,7 @@ pub(super) fn build(
         return indirect(runs, super_block.block_size(), take);
     }
     let size = super_block.block_size() as usize;
-    let tree = extent_tree(runs, size as u64, take);
+    let tree = extent_tree(&extent::Run::without_holes(runs), size as u64, take);
     let nodes = tree.nodes.into_iter().map(|(at, mut bytes)| {
         bytes.resize(size, 0);
         if super_block.has_metadata_csum() {

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::super::SquashfsError;
 use super::super::layout::Layout;
 use super::stat_cache::StatCache;
+use crate::fs::FileHasher;
 use crate::tree::Content;
 use crate::value::Digest;
 
@@ -83,16 +84,5 @@ fn digest(stat_cache: &StatCache, content: &Content) -> Result<Digest, SquashfsE
     if let Some(known) = stat_cache.file(content) {
         return Ok(known.digest);
     }
-    const PIECE: u64 = 256 << 10;
-    let opened = content.open()?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; PIECE.min(content.len()) as usize];
-    let mut at = 0;
-    while at < content.len() {
-        let piece = &mut buffer[..PIECE.min(content.len() - at) as usize];
-        opened.read_at(piece, at)?;
-        hasher.update(piece);
-        at += piece.len() as u64;
-    }
-    Ok(hasher.finalize().into())
+    Ok(FileHasher::digest(content)?)
 }

@@ -8,10 +8,13 @@ use super::super::layout::Layout;
 use super::Plan;
 use super::fragment_packer::Bin;
 use super::stat_cache::Known;
+use crate::fs::file_hasher::{PIECE, has_cheap_zeros};
 use crate::tree::{Content, Opened};
 
 /// Contents read by one job, in bytes, unless blocks are larger.
 pub(super) const SPAN: u64 = 128 << 10;
+/// Binary logarithm of the pieces in one span of a hole, at most: 1 GiB.
+const LONGEST_HOLE: u32 = 10;
 /// Files smaller than a block that are read by one job, at most.
 const BATCH_FILES: usize = 64;
 
@@ -37,7 +40,7 @@ pub(super) struct Small<'t> {
 }
 
 /// Part of a file of at least one block. All spans of a file but the last are equally long: a power of two and
-/// whole blocks.
+/// whole blocks. In a file with cheap zeros, a long hole is one span of many such.
 pub(super) struct Span<'t> {
     /// Position in `Layout::files`.
     pub file: u32,
@@ -55,6 +58,13 @@ impl Span<'_> {
     /// Returns whether this is the whole file.
     pub(super) fn is_whole(&self) -> bool {
         self.len as u64 == self.opened.len()
+    }
+
+    /// Binary logarithm of the pieces of cheap zeros that the span has if it is a hole; nothing if it is none of those.
+    pub(super) fn zero_level(&self) -> Option<u32> {
+        let pieces = self.len as u64 / PIECE;
+        let whole = has_cheap_zeros(self.opened.len()) && self.len as u64 == pieces * PIECE;
+        (whole && pieces > 0).then(|| pieces.ilog2())
     }
 
     /// Returns whether the file ends here.
@@ -131,9 +141,17 @@ impl<'a> Jobs<'a> {
         let Some(Rest { file, content, known, opened, offset, data }) = self.open.take() else {
             return Ok(None);
         };
-        let len = (opened.len() - offset).min(SPAN.max(self.layout.options.block_size.into()));
+        let usual = match has_cheap_zeros(opened.len()) {
+            true => PIECE,
+            false => SPAN.max(self.layout.options.block_size.into()),
+        };
+        let hole_end = data.as_ref().map_or(opened.len(), |data| data.start);
+        let len = match hole_len(offset, hole_end) {
+            Some(len) if has_cheap_zeros(opened.len()) => len,
+            _ => usual.min(opened.len() - offset),
+        };
         let end = offset + len;
-        let is_hole = data.as_ref().is_none_or(|data| data.start >= end);
+        let is_hole = hole_end >= end;
         if end < opened.len() {
             let data = match data {
                 Some(data) if data.end <= end => opened.next_data(end)?,
@@ -144,4 +162,12 @@ impl<'a> Jobs<'a> {
         }
         Ok(Some(Span { file, content, opened, offset, len: len as usize, known, is_hole }))
     }
+}
+
+/// Length of the longest span of a hole that is one subtree of whole pieces: from `start`, at most to `end`, and not so
+/// long that its block sizes would fill the memory.
+fn hole_len(start: u64, end: u64) -> Option<u64> {
+    let pieces = end.checked_sub(start).filter(|len| *len >= PIECE)? / PIECE;
+    let level = (start / PIECE).trailing_zeros().min(pieces.ilog2()).min(LONGEST_HOLE);
+    Some(PIECE << level)
 }

@@ -11,7 +11,6 @@ mod fragment_packer;
 mod jobs;
 mod order;
 mod stat_cache;
-mod subtree;
 mod worker;
 
 use std::collections::{HashMap, VecDeque};
@@ -23,6 +22,7 @@ use rayon::{Scope, ThreadPool};
 use super::layout::Layout;
 use super::sink::Sink;
 use super::{Codec, Options, Resources, SquashfsError};
+use crate::fs::file_hasher::Subtrees;
 use crate::storage::{Memory, Region};
 use crate::value::Digest;
 use block_packer::Work;
@@ -31,7 +31,6 @@ use fragment_packer::{Bin, FragmentPacker, Piece};
 use jobs::{Job, Jobs};
 use order::{Order, Runs};
 use stat_cache::{Known, StatCache};
-use subtree::Subtrees;
 use worker::{BatchDone, Done, FragmentDone, SmallFile, SpanDone, SpanHash, Tail, Workers};
 
 /// Place of the bytes of a file in the image.
@@ -214,10 +213,15 @@ impl<'a, 's, 'b, 'w> Store<'a, 's, 'b, 'w> {
         self.sink.put(&span.bytes)?;
         self.current.sizes.extend_from_slice(&span.sizes);
         self.current.sparse += span.sparse;
-        self.raws.extend_from_slice(&span.raws);
+        if self.trusting {
+            self.raws.extend_from_slice(&span.raws);
+        }
         let root = match span.hash {
             SpanHash::Whole(digest) => Some(digest),
-            SpanHash::Part { subtree, last } => self.hash.push(subtree, last).map(Digest::from),
+            SpanHash::Part { subtree, level, last } => {
+                self.hash.push(subtree, level);
+                last.then(|| self.hash.root().into())
+            }
             SpanHash::Known { digest, last } => last.then_some(digest),
         };
         if let Some(digest) = root {

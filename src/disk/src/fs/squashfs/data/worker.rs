@@ -9,6 +9,7 @@ use super::block_packer::{BlockPacker, Work};
 use super::fragment_packer::{Bin, Bytes};
 use super::jobs::{Job, Small, Span};
 use super::stat_cache::{Known, StatCache, ZEROS};
+use crate::fs::file_hasher::{has_cheap_zeros, piece, zero_pieces};
 use crate::tree::{Content, Source};
 use crate::value::{Digest, is_zero};
 
@@ -46,8 +47,8 @@ pub(super) struct Tail<'t> {
 pub(super) enum SpanHash {
     /// The span is the file.
     Whole(Digest),
-    /// One of several spans.
-    Part { subtree: ChainingValue, last: bool },
+    /// One of several spans, as long as `1 << level` usual ones.
+    Part { subtree: ChainingValue, level: u32, last: bool },
     /// One of several spans of a file that is known.
     Known { digest: Digest, last: bool },
 }
@@ -146,6 +147,9 @@ impl Worker<'_> {
         if let Some(done) = span.known.and_then(|known| self.known_span(span, known)) {
             return Ok(done);
         }
+        if let (true, Some(level)) = (span.is_hole && span.known.is_none(), span.zero_level()) {
+            return Ok(self.hole(span, level));
+        }
         let mut bytes = std::mem::take(&mut self.buffer);
         bytes.resize(bytes.len().max(span.len), 0);
         match span.is_hole {
@@ -182,6 +186,19 @@ impl Worker<'_> {
             }
             _ => Ok(done),
         }
+    }
+
+    /// The blocks of whole pieces that the file does not store; nothing is read or hashed for them.
+    fn hole<'t>(&self, span: &Span<'t>, level: u32) -> SpanDone<'t> {
+        let hash = SpanHash::Part { subtree: zero_pieces(level), level, last: span.is_last() };
+        let mut done = SpanDone::new(span, hash);
+        let blocks = span.len / self.block_size;
+        done.sizes = vec![0; blocks];
+        done.sparse = span.len as u64;
+        if self.stat_cache.is_some() {
+            done.raws = vec![ZEROS; blocks];
+        }
+        done
     }
 
     /// The blocks of a span whose digests are known, if the cache has all of them.
@@ -296,9 +313,14 @@ fn hash(span: &Span, bytes: &[u8]) -> SpanHash {
     if let Some(known) = span.known {
         return SpanHash::Known { digest: known.digest, last: span.is_last() };
     }
-    let mut hasher = blake3::Hasher::new();
-    let subtree = hasher.set_input_offset(span.offset).update(bytes).finalize_non_root();
-    SpanHash::Part { subtree, last: span.is_last() }
+    let subtree = match has_cheap_zeros(span.opened.len()) {
+        true => piece(bytes, span.offset),
+        false => {
+            let mut hasher = blake3::Hasher::new();
+            hasher.set_input_offset(span.offset).update(bytes).finalize_non_root()
+        }
+    };
+    SpanHash::Part { subtree, level: 0, last: span.is_last() }
 }
 
 fn batch<'t>(files: Vec<Small<'t>>) -> Result<BatchDone<'t>, SquashfsError> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::super::SquashfsError;
 use super::metadata::{Metadata, block_size_field};
 use super::walk::FileMap;
+use crate::fs::FileHasher;
 use crate::value::Digest;
 
 /// Fragment blocks that are kept: neighbours in a directory mostly share one.
@@ -35,12 +36,17 @@ impl Contents {
         metadata: &mut Metadata<R>,
         file: &FileMap,
     ) -> Result<Digest, String> {
-        let mut hasher = blake3::Hasher::new();
+        let mut hasher = FileHasher::new(file.size);
         let (mut position, mut rest) = (file.start, file.size);
         for size in &file.blocks {
             let len = rest.min(self.block.len() as u64) as usize;
-            self.read_block(metadata, position, *size, Some(len))?;
-            hasher.update(&self.block[..len]);
+            match block_size_field(*size).0 {
+                0 => hasher.update_zeros(len as u64),
+                _ => {
+                    self.read_block(metadata, position, *size, Some(len))?;
+                    hasher.update(&self.block[..len]);
+                }
+            }
             position += block_size_field(*size).0 as u64;
             rest -= len as u64;
         }
@@ -52,7 +58,7 @@ impl Contents {
             };
             hasher.update(tail);
         }
-        Ok(hasher.finalize().into())
+        Ok(hasher.finalize())
     }
 
     fn fragment<R: Read + Seek>(

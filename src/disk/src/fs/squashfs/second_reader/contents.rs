@@ -12,10 +12,11 @@ use backhand::{DataSize, FilesystemReader, SquashfsFileReader};
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use rayon::prelude::*;
 
+use crate::fs::file_hasher::{PIECE, has_cheap_zeros, piece, zero_pieces};
 use crate::value::Digest;
 
 /// Bytes of a file that one thread reads, unless blocks are larger: a power of two.
-const SPAN: usize = 1 << 20;
+const SPAN: usize = PIECE as usize;
 /// Bytes that are hashed at a time.
 const CHUNK: usize = 64 << 10;
 /// `SQUASHFS_INVALID_FRAG`
@@ -149,6 +150,9 @@ impl Job<'_> {
 
 impl Span<'_> {
     fn hash(&self, image: &FilesystemReader, file: &SquashfsFileReader) -> Result<Hashed, String> {
+        if has_cheap_zeros(file.file_len() as u64) {
+            return self.hash_piece(image, file).map(Hashed::Part);
+        }
         let mut hasher = blake3::Hasher::new();
         if !self.is_whole {
             hasher.set_input_offset(self.offset as u64);
@@ -165,6 +169,28 @@ impl Span<'_> {
             true => Hashed::Whole(hasher.finalize()),
             false => Hashed::Part(hasher.finalize_non_root()),
         })
+    }
+}
+
+impl Span<'_> {
+    /// The chaining value of a part of a very long file.
+    fn hash_piece(
+        &self,
+        image: &FilesystemReader,
+        file: &SquashfsFileReader,
+    ) -> Result<ChainingValue, String> {
+        let is_hole = self.sizes.iter().all(|size| size.size() == 0);
+        let in_blocks = self.len.min(self.sizes.len() * image.block_size as usize);
+        if is_hole && in_blocks as u64 == PIECE {
+            return Ok(zero_pieces(0));
+        }
+        let mut bytes = Vec::with_capacity(self.len);
+        read_blocks(image, self.position, self.sizes, in_blocks, |part| bytes.extend_from_slice(part))?;
+        if in_blocks < self.len {
+            let tail = tail_range(file, self.len - in_blocks);
+            bytes.extend_from_slice(&read_fragment(image, file.frag_index(), tail.end)?[tail]);
+        }
+        Ok(piece(&bytes, self.offset as u64))
     }
 }
 
