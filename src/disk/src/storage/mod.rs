@@ -38,7 +38,7 @@ pub use cut::PowerCut;
 pub use device::{Device, DeviceError, Limits};
 pub use direct::{AlignedBuffer, CacheBypass};
 #[cfg(feature = "simulation")]
-pub use faulty::{Fault, FaultKind, FaultLocation, Faulty, Simulation, SimulationError, Tear};
+pub use faulty::{Fault, FaultKind, FaultLocation, Faulty, Simulation, SimulationError, Strikes, Tear};
 pub use file::{ImageFile, ImageFileError};
 pub use in_place::{InPlace, InPlaceError};
 pub use layer::{Layer, ReadFrom, WriteOp};
@@ -56,6 +56,9 @@ use std::ops::Range;
 
 use crate::error::Diagnostic;
 use crate::value::ByteSize;
+
+/// First bytes of a sector that only shows its own address: what nobody wants to keep.
+pub const MARK: &[u8; 16] = b"skiff-image mark";
 
 /// Size and addressing of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -113,6 +113,11 @@ impl TableBytes {
     fn new(name: impl Into<String>, offset: u64, bytes: Vec<u8>) -> TableBytes {
         TableBytes { name: name.into(), offset, bytes }
     }
+
+    /// The bytes on the disk.
+    pub fn range(&self) -> Range<u64> {
+        self.offset..self.offset + self.bytes.len() as u64
+    }
 }
 
 /// Reason why a partition list is not a table.

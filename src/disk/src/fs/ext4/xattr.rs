@@ -2,8 +2,9 @@
 //! attributes.rst).
 
 use super::Ext4Error;
-use super::raw::{BLOCK, IBODY_LEN, put16, put32};
+use super::raw::{BLOCK, IBODY_LEN, get16, get32, put16, put32};
 use crate::tree::{self, Xattrs};
+use crate::value::Digest;
 
 const MAGIC: u32 = 0xEA02_0000;
 const HEADER_LEN: usize = 32;
@@ -72,6 +73,52 @@ pub(super) fn encode(path: &[u8], xattrs: &Xattrs) -> Result<Encoded, Ext4Error>
     let ibody = if inside.is_empty() { Vec::new() } else { ibody(&inside) };
     let block = if outside.is_empty() { None } else { Some(block(path, &outside)?) };
     Ok(Encoded { ibody, block })
+}
+
+/// Digest of attributes as ext4 stores them, wherever it does: none without any, or for those that it cannot store.
+pub(super) fn digest(xattrs: &Xattrs) -> Option<Digest> {
+    let attrs: Result<Vec<Attr>, Ext4Error> =
+        xattrs.iter().map(|(name, value)| attr(b"", name, value)).collect();
+    digest_of(attrs.ok()?.into_iter().map(|attr| (attr.index, attr.name.to_vec(), attr.value)).collect())
+}
+
+/// The same of what is stored in an inode and in the block of `i_file_acl`.
+pub(super) fn digest_of_stored(inode: &[u8], block: Option<&[u8]>) -> Option<Digest> {
+    let mut attrs = Vec::new();
+    if inode.len() > 4 && get32(inode, 0) == MAGIC {
+        attrs.extend(stored(&inode[4..], 0));
+    }
+    if let Some(block) = block.filter(|block| get32(block, 0) == MAGIC) {
+        attrs.extend(stored(block, HEADER_LEN));
+    }
+    digest_of(attrs)
+}
+
+/// Name index, name and value.
+type StoredAttr = (u8, Vec<u8>, Vec<u8>);
+
+/// The entries from `at` on; values are found from the start of `bytes`. What is malformed ends the list.
+fn stored(bytes: &[u8], mut at: usize) -> Vec<StoredAttr> {
+    let mut attrs = Vec::new();
+    while let Some(entry) = bytes.get(at..at + 16).filter(|entry| get32(entry, 0) != 0) {
+        let (name_len, value_at, len) =
+            (usize::from(entry[0]), usize::from(get16(entry, 2)), get32(entry, 8) as usize);
+        let Some(name) = bytes.get(at + 16..at + 16 + name_len) else { break };
+        let value = bytes.get(value_at..value_at.saturating_add(len)).unwrap_or_default();
+        attrs.push((entry[1], name.to_vec(), value.to_vec()));
+        at += 16 + name_len.next_multiple_of(4);
+    }
+    attrs
+}
+
+fn digest_of(mut attrs: Vec<StoredAttr>) -> Option<Digest> {
+    attrs.sort();
+    let mut hasher = blake3::Hasher::new();
+    for (index, name, value) in &attrs {
+        hasher.update(&[*index]).update(&(name.len() as u64).to_le_bytes()).update(name);
+        hasher.update(&(value.len() as u64).to_le_bytes()).update(value);
+    }
+    (!attrs.is_empty()).then(|| hasher.finalize().into())
 }
 
 /// Returns whether ext4 has a namespace for an attribute.

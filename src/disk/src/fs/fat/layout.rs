@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::geometry::{self, Geometry, Kind, MAX_ROOT_ENTRIES};
+use super::kept::KeptEntry;
 use super::names::{self, StoredName};
 use super::raw::{DIR_ENTRY_SIZE, DosTime, long_entries};
 use super::{FatError, FatType, Options};
@@ -81,6 +82,8 @@ impl Layout<'_> {
 pub(super) struct Object<'t> {
     pub path: Vec<u8>,
     pub time: DosTime,
+    /// Entry of a file that is written again.
+    pub kept: Option<KeptEntry>,
     pub body: ObjectBody<'t>,
     /// First cluster; zero for what has none (an empty file, the root of FAT16).
     pub first: u64,
@@ -224,7 +227,9 @@ impl<'t> Collector<'t> {
                 other => return Err(FatError::Kind { path: display(&path), kind: other.kind() }),
             };
             let time = DosTime::from_unix(tree.node(id).stat.mtime);
-            collector.objects.push(Object { path, time, body, first: 0, count: 0 });
+            let is_file = matches!(body, ObjectBody::File(_));
+            let kept = KeptEntry::of(tree.node(id)).filter(|_| is_file);
+            collector.objects.push(Object { path, time, kept, body, first: 0, count: 0 });
         }
         Ok(collector.objects)
     }

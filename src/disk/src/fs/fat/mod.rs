@@ -47,7 +47,10 @@
 //! ```
 
 mod error;
+#[cfg(feature = "fat-reader")]
+mod examine;
 mod geometry;
+mod kept;
 mod layout;
 mod names;
 mod raw;
@@ -58,6 +61,9 @@ mod write;
 use crate::value::Timestamp;
 
 pub use error::FatError;
+#[cfg(feature = "fat-reader")]
+pub use examine::examine;
+pub use kept::KeptEntry;
 pub use layout::{Layout, layout, losses, minimum_size};
 #[cfg(feature = "fat-reader")]
 pub use read::{Summary, Volume};

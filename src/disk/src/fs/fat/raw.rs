@@ -1,5 +1,6 @@
 //! On-disk structures, with the field names of fatgen103.
 
+use super::kept::KeptEntry;
 use crate::value::{Timestamp, civil};
 
 /// `ATTR_VOLUME_ID`.
@@ -160,10 +161,9 @@ impl DosTime {
 /// A directory entry with a short name.
 pub(super) struct ShortEntry {
     pub name: [u8; 11],
-    pub attr: u8,
+    pub stamps: KeptEntry,
     pub cluster: u32,
     pub size: u32,
-    pub time: DosTime,
 }
 
 impl ShortEntry {
@@ -171,13 +171,14 @@ impl ShortEntry {
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         let mut entry = [0; DIR_ENTRY_SIZE as usize];
         entry[..11].copy_from_slice(&self.name);
-        entry[11] = self.attr;
-        put_u16(&mut entry, 14, self.time.time); // DIR_CrtTime
-        put_u16(&mut entry, 16, self.time.date); // DIR_CrtDate
-        put_u16(&mut entry, 18, self.time.date); // DIR_LstAccDate
+        entry[11] = self.stamps.attributes;
+        entry[13] = self.stamps.created_tenth;
+        put_u16(&mut entry, 14, self.stamps.created_time);
+        put_u16(&mut entry, 16, self.stamps.created_date);
+        put_u16(&mut entry, 18, self.stamps.accessed_date);
         put_u16(&mut entry, 20, (self.cluster >> 16) as u16); // DIR_FstClusHI
-        put_u16(&mut entry, 22, self.time.time); // DIR_WrtTime
-        put_u16(&mut entry, 24, self.time.date); // DIR_WrtDate
+        put_u16(&mut entry, 22, self.stamps.written_time);
+        put_u16(&mut entry, 24, self.stamps.written_date);
         put_u16(&mut entry, 26, self.cluster as u16); // DIR_FstClusLO
         put_u32(&mut entry, 28, self.size);
         out.extend_from_slice(&entry);

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 
-use fatfs::{DirEntry, FileSystem, FsOptions};
+use fatfs::{Date, DirEntry, FileSystem, FsOptions, Time};
 
-use super::{FatError, FatType};
+use super::{FatError, FatType, KeptEntry};
 use crate::fs::{Damage, Problem, WrittenFile};
 use crate::storage::{Cursor, Region, Target};
 use crate::value::{ByteSize, Digest};
@@ -136,6 +136,20 @@ impl<S: Read + Seek> Volume<S> {
         Ok(paths)
     }
 
+    /// Times and attributes of every file, by path.
+    pub fn entries(&self) -> Result<BTreeMap<String, KeptEntry>, FatError> {
+        let mut entries = BTreeMap::new();
+        self.visit(&mut |path, entry| {
+            let entry = entry?;
+            if entry.is_file() {
+                entries.insert(path.to_string(), kept(&entry));
+            }
+            Ok(())
+        })
+        .map_err(|error| self.corrupt(&error))?;
+        Ok(entries)
+    }
+
     /// Returns whether a system that wrote to it did not unmount it.
     pub fn is_dirty(&self) -> Result<bool, FatError> {
         self.start_operation();
@@ -251,6 +265,22 @@ fn digest<S: Read + Seek>(entry: &DirEntry<'_, Source<S>>) -> io::Result<Digest>
                 len += count as u64;
             }
         }
+    }
+}
+
+/// Times and attributes as they are stored.
+fn kept<S: Read + Seek>(entry: &DirEntry<'_, Source<S>>) -> KeptEntry {
+    let date = |date: Date| date.year.saturating_sub(1980) << 9 | date.month << 5 | date.day;
+    let time = |time: Time| time.hour << 11 | time.min << 5 | time.sec / 2;
+    let (created, written) = (entry.created(), entry.modified());
+    KeptEntry {
+        attributes: entry.attributes().bits(),
+        created_tenth: (created.time.sec % 2 * 100 + created.time.millis / 10) as u8,
+        created_time: time(created.time),
+        created_date: date(created.date),
+        accessed_date: date(entry.accessed()),
+        written_time: time(written.time),
+        written_date: date(written.date),
     }
 }
 

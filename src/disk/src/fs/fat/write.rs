@@ -2,6 +2,7 @@
 
 use super::FatError;
 use super::geometry::Kind;
+use super::kept::KeptEntry;
 use super::layout::{Dir, FIRST_CLUSTER, Layout, Object, ObjectBody};
 use super::raw::{
     self, ATTR_ARCHIVE, ATTR_DIRECTORY, ATTR_VOLUME_ID, BACKUP_BOOT_SECTOR, BootSector, DosTime, ShortEntry,
@@ -178,16 +179,15 @@ fn put_object_dir(layout: &Layout, object: &Object, writer: &mut RegionWriter) -
 fn dir_bytes(layout: &Layout, object: &Object, dir: &Dir) -> Vec<u8> {
     let mut out = Vec::new();
     if dir.has_label {
-        let time = DosTime::from_unix(layout.options.timestamp);
-        ShortEntry { name: layout.label, attr: ATTR_VOLUME_ID, cluster: 0, size: 0, time }.put(&mut out);
+        let stamps = KeptEntry::new(ATTR_VOLUME_ID, DosTime::from_unix(layout.options.timestamp));
+        ShortEntry { name: layout.label, stamps, cluster: 0, size: 0 }.put(&mut out);
     }
     if let Some(parent) = dir.parent {
         let dot = |name: &[u8; 11], cluster: u64, time| ShortEntry {
             name: *name,
-            attr: ATTR_DIRECTORY,
+            stamps: KeptEntry::new(ATTR_DIRECTORY, time),
             cluster: cluster as u32,
             size: 0,
-            time,
         };
         // The root counts as cluster zero here, also on FAT32.
         let above = if parent == 0 { 0 } else { layout.objects[parent].first };
@@ -201,8 +201,8 @@ fn dir_bytes(layout: &Layout, object: &Object, dir: &Dir) -> Vec<u8> {
             ObjectBody::Dir(_) => (ATTR_DIRECTORY, 0),
             ObjectBody::File(content) => (ATTR_ARCHIVE, content.len() as u32),
         };
-        let (name, cluster, time) = (entry.name.short, child.first as u32, child.time);
-        ShortEntry { name, attr, cluster, size, time }.put(&mut out);
+        let stamps = child.kept.unwrap_or(KeptEntry::new(attr, child.time));
+        ShortEntry { name: entry.name.short, stamps, cluster: child.first as u32, size }.put(&mut out);
     }
     out
 }

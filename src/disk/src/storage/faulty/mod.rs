@@ -10,13 +10,14 @@ mod store;
 
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::{Layer, ReadFrom, Target, TargetError, Verb, WriteOp};
+use super::{Layer, MARK, ReadFrom, Target, TargetError, Verb, WriteOp};
+use crate::value::is_zero;
 use cache::Cache;
 use fault::mix;
 pub use fault::{Fault, FaultKind, FaultLocation, Tear};
@@ -25,6 +26,21 @@ pub use simulation::{Simulation, SimulationError};
 /// Bytes that are zeroed at once in a range that is bad in part.
 const PIECE: u64 = 1 << 20;
 
+/// Tells whether a fault has had an effect.
+#[derive(Clone, Debug, Default)]
+pub struct Strikes(Arc<AtomicBool>);
+
+impl Strikes {
+    /// Returns whether there was an effect: bytes that are not what was written or what is there, an error, a delay.
+    pub fn any(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn note(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Wraps a target, the medium, and has one [`Fault`]. Like an operating system it answers
 /// [`Target::read_at`] from what it was asked to write, and only [`Target::read_back`] from the medium.
 pub struct Faulty<M> {
@@ -32,8 +48,11 @@ pub struct Faulty<M> {
     fault: Fault,
     writes: AtomicU64,
     written: AtomicU64,
+    /// Of these, the bytes that are no marks.
+    contents: AtomicU64,
     /// Operations that [`Fault::Local`] has happened to.
     hits: AtomicU64,
+    strikes: Strikes,
     /// The bytes of a place that was not known before they were written.
     bound: OnceLock<Range<u64>>,
     cache: Cache,
@@ -98,7 +117,9 @@ impl<M: Target> Faulty<M> {
             fault,
             writes: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            contents: AtomicU64::new(0),
             hits: AtomicU64::new(0),
+            strikes: Strikes::default(),
             bound: OnceLock::new(),
             cache: Cache::default(),
             busy: Mutex::new(()),
@@ -120,6 +141,11 @@ impl<M: Target> Faulty<M> {
         self.hits.load(Ordering::SeqCst)
     }
 
+    /// Returns what tells whether the fault has had an effect, also later.
+    pub fn strikes(&self) -> Strikes {
+        self.strikes.clone()
+    }
+
     /// Fails where the fault says that the device is gone.
     fn ensure_present(&self, verb: Verb, offset: u64, len: u64) -> Result<(), TargetError> {
         match self.fault {
@@ -139,7 +165,10 @@ impl<M: Target> Faulty<M> {
             Fault::Full { after } if before + len > after => {
                 return Err(self.error(verb, offset, len, Errno::NOSPC));
             }
-            Fault::Local { location, .. } => self.bind(location, order, number, before),
+            Fault::Local { location, .. } if !order.buf.starts_with(MARK) => {
+                let before = self.contents.fetch_add(len, Ordering::SeqCst);
+                self.bind(location, order, number, before);
+            }
             _ => {}
         }
         self.ensure_present(verb, offset, len)
@@ -149,9 +178,13 @@ impl<M: Target> Faulty<M> {
     fn bind(&self, location: FaultLocation, order: Order<'_>, number: u64, before: u64) {
         let (range, sector) = (order.range(), u64::from(self.geometry().sector_size));
         match location {
-            FaultLocation::Written(byte) if (before..before + (range.end - range.start)).contains(&byte) => {
-                let start = (range.start + byte - before) / sector * sector;
-                self.bound.get_or_init(|| start.max(range.start)..(start + sector).min(range.end));
+            FaultLocation::Written(byte) if before + (range.end - range.start) > byte => {
+                let first = (range.start + byte.saturating_sub(before)) / sector * sector;
+                let sectors = (first..range.end).step_by(sector as usize);
+                let mut parts = sectors.map(|at| at.max(range.start)..(at + sector).min(range.end));
+                if let Some(part) = parts.find(|part| !is_zero(order.part(part).buf)) {
+                    self.bound.get_or_init(|| part);
+                }
             }
             FaultLocation::Write(write) if write == number && !range.is_empty() => {
                 self.bound.get_or_init(|| range);
@@ -194,9 +227,11 @@ impl<M: Target> Faulty<M> {
         let range = order.range();
         match self.fault {
             Fault::Wrap { size } if range.end > size => {
+                self.strikes.note();
                 wrapped(range, size).try_for_each(|(part, at)| self.divert(order.part(&part), at))
             }
             Fault::Short { size, .. } if range.end > size => {
+                self.strikes.note();
                 self.remember(order)?;
                 let kept = range.start..size.max(range.start);
                 self.medium.write_at(order.part(&kept).buf, kept.start)
@@ -206,7 +241,10 @@ impl<M: Target> Faulty<M> {
                 self.right(order)
             }
             _ => match self.strike(&range, FaultKind::is_of_writes) {
-                Some((kind, part)) => self.wrong(order, kind, &part),
+                Some((kind, part)) => {
+                    self.wrong(order, kind, &part)?;
+                    self.note_difference(order.part(&part))
+                }
                 None => self.right(order),
             },
         }
@@ -231,6 +269,16 @@ impl<M: Target> Faulty<M> {
         })
     }
 
+    /// A write that went wrong has an effect if it shows.
+    fn note_difference(&self, part: Order<'_>) -> Result<(), TargetError> {
+        let mut found = vec![0; part.buf.len()];
+        self.medium.read_back(&mut found, part.offset)?;
+        if found != part.buf {
+            self.strikes.note();
+        }
+        Ok(())
+    }
+
     /// Writes what was asked for.
     fn right(&self, order: Order<'_>) -> Result<(), TargetError> {
         self.medium.write_at(order.buf, order.offset)?;
@@ -246,6 +294,7 @@ impl<M: Target> Faulty<M> {
                 Err(self.error(Verb::Write, order.offset, order.buf.len() as u64, Errno::IO))
             }
             FaultKind::Stall(time) => {
+                self.strikes.note();
                 std::thread::sleep(time);
                 self.right(order)
             }
@@ -353,23 +402,29 @@ impl<M: Target> Faulty<M> {
             Some((FaultKind::ReadError, _)) => {
                 return Err(self.error(Verb::ReadBack, offset, len, Errno::IO));
             }
-            Some((FaultKind::Stall(time), _)) => std::thread::sleep(*time),
+            Some((FaultKind::Stall(time), _)) => {
+                self.strikes.note();
+                std::thread::sleep(*time);
+            }
             _ => {}
         }
         self.translated(buf, offset)?;
         if let Some((FaultKind::Unstable, part)) = struck {
             let bytes = &mut buf[(part.start - offset) as usize..(part.end - offset) as usize];
             flip(bytes, mix(self.hits()));
+            self.strikes.note();
         }
         Ok(())
     }
 
     fn take_time(&self, bytes: u64, rate: u64) {
+        self.strikes.note();
         let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         std::thread::sleep(Duration::from_secs_f64(bytes as f64 / rate as f64));
     }
 
     fn error(&self, verb: Verb, offset: u64, len: u64, errno: Errno) -> TargetError {
+        self.strikes.note();
         let source = io::Error::from(errno);
         TargetError::Io { verb, target: self.medium.name().into(), offset, len, source }
     }

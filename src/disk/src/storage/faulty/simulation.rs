@@ -17,7 +17,7 @@
 //! | `slow` | takes its time | `write` (bytes of a second, 20 MB), `read` (80 MB) |
 //!
 //! `at` is the byte of the medium that is bad, and of `vanish` and `full` how many bytes are written before. Without
-//! it `seed` (0) chooses a byte among the first 4 MiB that are written; a kind with nothing to choose takes it too, so that
+//! it `seed` (0) chooses a byte among the first MiB that is written; a kind with nothing to choose takes it too, so that
 //! one list of options is for all. `times` is how often it happens; without it,
 //! always. Sizes have units; `size` is 8 GiB without one. `file` keeps the medium in a file, which is not shortened.
 
@@ -26,15 +26,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::store::Store;
-use super::{Fault, FaultKind, FaultLocation, Faulty, Tear, mix};
+use super::{Fault, FaultKind, FaultLocation, Faulty, Strikes, Tear, mix};
 use crate::error::{Diagnostic, Io};
 use crate::storage::Target;
 use crate::value::{ByteSize, ParseByteSizeError, nearest};
 
 /// Bytes of a medium without `size`.
 const SIZE: u64 = 8 << 30;
-/// Among so many written bytes a seed chooses.
-const CHOICE: u64 = 4 << 20;
+/// Among so many written bytes a seed chooses: every image has more.
+const CHOICE: u64 = 1 << 20;
 /// Settings of every simulation.
 const COMMON: [&str; 3] = ["size", "sector", "file"];
 /// Settings of a fault in one place.
@@ -261,11 +261,20 @@ fn sector(option: &str, value: &str) -> Result<u32, SimulationError> {
 impl Simulation {
     /// The medium; it is gone when it is dropped, unless it is a file.
     pub fn open(&self) -> Result<Box<dyn Target>, SimulationError> {
+        Ok(self.open_watched()?.0)
+    }
+
+    /// The medium, and what tells whether its fault has had an effect; none for a sound one.
+    pub fn open_watched(&self) -> Result<(Box<dyn Target>, Option<Strikes>), SimulationError> {
         let store = self.store()?;
         let len = store.geometry().len;
         Ok(match self.fault(len, store.geometry().sector_size)? {
-            None => Box::new(store),
-            Some(fault) => Box::new(Faulty::new(store, fault)),
+            None => (Box::new(store), None),
+            Some(fault) => {
+                let faulty = Faulty::new(store, fault);
+                let strikes = faulty.strikes();
+                (Box::new(faulty), Some(strikes))
+            }
         })
     }
 

@@ -109,7 +109,8 @@ impl Inode {
         self.raw[0x28..0x64].copy_from_slice(block);
     }
 
-    fn flags(&self) -> u32 {
+    /// `i_flags`.
+    pub(super) fn flags(&self) -> u32 {
         get32(&self.raw, 0x20)
     }
 
@@ -152,6 +153,11 @@ impl Inode {
         let count = if huge { blocks } else { blocks * block_size / 512 };
         put32(&mut self.raw, 0x1C, count as u32);
         put16(&mut self.raw, 0x74, (count >> 32) as u16);
+    }
+
+    /// Bytes behind the fixed fields, where extended attributes are.
+    pub(super) fn attributes(&self) -> &[u8] {
+        self.raw.get(128 + self.extra_isize()..).unwrap_or_default()
     }
 
     /// Returns whether a symbolic link has its target in `i_block`.

@@ -67,6 +67,7 @@ mod commit;
 mod directory;
 mod disk;
 mod error;
+mod examine;
 mod group;
 mod inode;
 mod journal;
@@ -80,6 +81,7 @@ mod transaction;
 use std::collections::BTreeSet;
 
 pub use error::UpdateError;
+pub use examine::Facts;
 pub use stage::Staged;
 
 use super::raw::get32;

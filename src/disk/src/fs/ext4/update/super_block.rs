@@ -313,7 +313,7 @@ impl SuperBlock {
     }
 
     /// Returns whether a group has a copy of the superblock.
-    fn has_copy(&self, group: u64) -> bool {
+    pub(super) fn has_copy(&self, group: u64) -> bool {
         if self.compat() & compat::SPARSE_SUPER2 != 0 {
             let copies = [0x24C, 0x250].map(|at| u64::from(get32(&self.raw, at)));
             return group == 0 || copies.contains(&group);
@@ -326,6 +326,16 @@ impl SuperBlock {
             number == group
         };
         group <= 1 || self.ro_compat() & ro_compat::SPARSE_SUPER == 0 || [3, 5, 7].into_iter().any(power)
+    }
+
+    /// Returns whether the bytes of a copy in `group` are of this filesystem, as it is or was before it grew: they have
+    /// counts of blocks, inodes and sizes, the identity, and their own number.
+    pub(super) fn is_copied_by(&self, copy: &[u8; 1024], group: u64) -> bool {
+        let same = |range: std::ops::Range<usize>| copy[range.clone()] == self.raw[range];
+        let sizes = [0x14..0x2C, S_MAGIC..S_MAGIC + 2, 0x4C..0x5A, 0x68..0x78];
+        sizes.into_iter().all(same)
+            && get32(copy, 0x04) <= get32(&self.raw, 0x04)
+            && u64::from(get16(copy, 0x5A)) == group & 0xFFFF
     }
 
     /// Blocks at the start of a group that copies of superblock and descriptors take (`ext4_num_base_meta_blocks`).

@@ -163,7 +163,8 @@ impl<'d> Transaction<'d> {
         bytes
     }
 
-    fn inode_table_len(&self) -> u64 {
+    /// Blocks of the inode table of a group.
+    pub(super) fn inode_table_len(&self) -> u64 {
         let bytes = u64::from(self.super_block.inodes_per_group()) * self.super_block.inode_size() as u64;
         bytes.div_ceil(self.block_size())
     }
@@ -380,11 +381,13 @@ fn name(bitmap: Bitmap) -> &'static str {
     }
 }
 
-fn is_set(bytes: &[u8], bit: u64) -> bool {
+/// Returns whether a bit of a bitmap is set.
+pub(super) fn is_set(bytes: &[u8], bit: u64) -> bool {
     bytes[(bit / 8) as usize] >> (bit % 8) & 1 == 1
 }
 
-fn set(bytes: &mut [u8], bits: Range<u64>) {
+/// Sets bits of a bitmap.
+pub(super) fn set(bytes: &mut [u8], bits: Range<u64>) {
     bits.for_each(|bit| bytes[(bit / 8) as usize] |= 1 << (bit % 8));
 }
 
