@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Diagnostic, Error, Io};
 use crate::fs::WrittenFile;
+use crate::fs::ext4::update::Facts;
 use crate::storage::Extent;
 use crate::value::{ByteSize, Digest};
 
@@ -68,6 +69,19 @@ pub struct RegionEntry {
     pub extents: Vec<Extent>,
     /// Files of the filesystem.
     pub files: Vec<FileEntry>,
+    /// Metadata of everything in an ext4 of the system.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeEntry>,
+}
+
+/// A file, directory or other node of an ext4.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeEntry {
+    /// Path, see [`crate::tree::display`].
+    pub path: String,
+    /// Metadata of the node.
+    #[serde(flatten)]
+    pub facts: Facts,
 }
 
 /// Whose the content of a region is.
@@ -110,6 +124,13 @@ pub struct FileEntry {
     /// Whether it is the user's to change: written when the medium is made, left alone by updates.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep: bool,
+    /// Attributes on a FAT that say how it may be used: read-only (1), hidden (2), system (4).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attributes: u8,
+}
+
+fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// A composed file.

@@ -4,9 +4,13 @@ use super::{Composition, RegionFiles};
 use crate::artifact::Artifact;
 use crate::board::FilesystemKind;
 use crate::fs::WrittenFile;
-use crate::manifest::{self, ArtifactEntry, FileEntry, Identity, Manifest, Owner, RegionEntry};
+use crate::fs::ext4::update::Facts;
+use crate::fs::fat::KeptEntry;
+use crate::manifest::{self, ArtifactEntry, FileEntry, Identity, Manifest, NodeEntry, Owner, RegionEntry};
 use crate::plan::{Action, Step};
+use crate::prepare::Payload;
 use crate::storage::Record;
+use crate::tree::{self, NodeId};
 
 impl Composition {
     /// The manifest for what `record` says was written, with the files of each region.
@@ -15,7 +19,15 @@ impl Composition {
         let written = steps.filter(|(_, step)| !matches!(step.action, Action::Unformatted { .. }));
         let regions = written.map(|(index, step)| {
             let of_step = files.iter().find(|files| files.step == index);
-            self.region_entry(step, record, of_step.map_or(&[], |files| &files.files))
+            let nodes = match of_step.is_some_and(|files| files.is_whole) && self.owner(step) == Owner::System
+            {
+                true => self.nodes(index),
+                false => Vec::new(),
+            };
+            RegionEntry {
+                nodes,
+                ..self.region_entry(step, record, of_step.map_or(&[], |files| &files.files))
+            }
         });
         Manifest {
             manifest: manifest::VERSION,
@@ -44,7 +56,18 @@ impl Composition {
             identity: identity(&step.action),
             extents: record.within(range).to_vec(),
             files: files.iter().map(|file| self.file_entry(step, file)).collect(),
+            nodes: Vec::new(),
         }
+    }
+
+    /// Metadata of everything in the ext4 of a step.
+    fn nodes(&self, index: usize) -> Vec<NodeEntry> {
+        let Some(Payload::Ext4 { tree, .. }) = self.payload(index) else { return Vec::new() };
+        let node = |(path, id): (Vec<u8>, NodeId)| NodeEntry {
+            path: tree::display(&path),
+            facts: Facts::of_node(tree.node(id)),
+        };
+        tree.walk().map(node).collect()
     }
 
     fn owner(&self, step: &Step) -> Owner {
@@ -60,7 +83,16 @@ impl Composition {
         let artifact = self.artifacts.iter().find(|(_, artifact)| same(artifact));
         let kept = step.action.partition().and_then(|number| self.owned.files.get(&number));
         let keep = kept.is_some_and(|paths| paths.contains(&file.path));
-        FileEntry { file: file.clone(), artifact: artifact.map(|(name, _)| name.to_owned()), keep }
+        let artifact = artifact.map(|(name, _)| name.to_owned());
+        FileEntry { file: file.clone(), artifact, keep, attributes: self.attributes(step, file) }
+    }
+
+    /// Attributes of a file on a FAT that was written again with its own.
+    fn attributes(&self, step: &Step, file: &WrittenFile) -> u8 {
+        let index = self.plan.steps.iter().position(|other| other.name == step.name);
+        let Some(Payload::Fat { tree, .. }) = index.and_then(|index| self.payload(index)) else { return 0 };
+        let entry = tree.get(&file.path).and_then(|id| KeptEntry::of(tree.node(id)));
+        entry.map_or(0, |entry| entry.use_attributes())
     }
 
     fn artifact_entries(&self) -> Vec<ArtifactEntry> {

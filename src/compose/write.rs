@@ -31,6 +31,8 @@ pub struct RegionFiles {
     pub step: usize,
     /// Its files.
     pub files: Vec<WrittenFile>,
+    /// Set if the filesystem was written as a whole: all in it is as the plan has it.
+    pub is_whole: bool,
 }
 
 impl Composition {
@@ -42,7 +44,7 @@ impl Composition {
         run_all(&body, self.resources.threads, is_wide, |(step, payload)| {
             let step = *step;
             let files = self.write(payload, &self.region(target, step))?;
-            Ok(RegionFiles { step, files })
+            Ok(RegionFiles { step, files, is_whole: true })
         })
     }
 

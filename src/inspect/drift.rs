@@ -14,6 +14,7 @@ use super::Section;
 use super::damage::{
     DamagedFile, DamagedRegion, Verdict, damaged_region, ensure_long_enough, files_of, region_range, section,
 };
+use super::metadata::{self, Findings};
 use crate::error::Result;
 use crate::event::{Event, Listener, Phase};
 use crate::fs::{Problem, ext4, fat};
@@ -258,6 +259,15 @@ impl Used<'_> {
             _ => look_at_fat(section, region)?,
         };
         if region.owner == Owner::System {
+            let Findings { problems, files } = match region.kind.as_str() {
+                "ext4" => metadata::of_ext4(self.medium, region, self.len_now(region)),
+                _ => metadata::of_fat(
+                    super::damage::section(self.medium, region.offset, self.len_now(region)),
+                    region,
+                )?,
+            };
+            look.problems.extend(problems);
+            look.files.extend(files);
             let section = super::damage::section(self.medium, region.offset, self.len_now(region));
             for file in files_of(section, self.manifest, region)? {
                 match allowed(region, &file) {

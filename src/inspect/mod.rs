@@ -3,6 +3,7 @@
 
 mod damage;
 mod drift;
+mod metadata;
 mod summary;
 
 use crate::error::Result;

@@ -78,6 +78,7 @@ impl Installation {
             commit(&mut volumes)?;
             record = record.merge(self.write_blobs(open)?);
         }
+        self.ensure_unharmed(&record, &log.metadata(), open)?;
         let manifest = self.composition.manifest(&record, &files);
         Ok(Done { record, manifest })
     }
@@ -109,8 +110,10 @@ impl Installation {
     fn edited(&self) -> Vec<RegionFiles> {
         let all = self.work.iter().zip(&self.changes);
         let all = all.filter(|(_, change)| matches!(change.how, How::Files | How::Same));
-        all.filter_map(|(work, _)| Some(RegionFiles { step: work.step?, files: work.files.clone() }))
-            .collect()
+        all.filter_map(|(work, _)| {
+            Some(RegionFiles { step: work.step?, files: work.files.clone(), is_whole: false })
+        })
+        .collect()
     }
 
     /// The partitions that are written anew, the one that is booted from last.
@@ -149,7 +152,7 @@ impl Installation {
         let behind = starts.before(&recorder);
         let write = |rewrite: &Rewrite| {
             let files = self.composition.write_step(rewrite.step, &behind)?;
-            Ok(RegionFiles { step: rewrite.step, files })
+            Ok(RegionFiles { step: rewrite.step, files, is_whole: true })
         };
         let files = rewrites.iter().map(write).collect::<Result<Vec<_>>>()?;
         let record = recorder.into_record();
@@ -211,6 +214,12 @@ impl Installation {
             true => Ok(()),
             false => Err(InstallError::Mismatch { target: target.name().into(), damage }.into()),
         }
+    }
+
+    /// What was written last could have gone over what was read back before, so all of it is read once more.
+    fn ensure_unharmed(&self, contents: &Record, metadata: &Record, open: &OpenSession<'_>) -> Result<()> {
+        let all = contents.extents.iter().chain(&metadata.extents).cloned().collect();
+        self.sync_and_read_back(&Record { extents: all }, open.target(), open)
     }
 
     fn unfinished(&self, error: Error) -> Error {

@@ -101,6 +101,14 @@ impl<'t> Files<'t> {
         }
     }
 
+    /// Times and attributes of all files, where the filesystem is written anew and stores them otherwise than others.
+    pub fn entries(&self) -> Result<BTreeMap<String, fat::KeptEntry>> {
+        match self {
+            Files::Fat(volume, _) => Ok(volume.entries()?),
+            _ => Ok(BTreeMap::new()),
+        }
+    }
+
     /// A copy of a file, in an unnamed temporary file.
     pub fn copy(&self, path: &str, len: u64) -> Result<Content> {
         let scratch = Scratch::new(len)?;

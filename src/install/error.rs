@@ -2,7 +2,7 @@
 
 use crate::board::TableKind;
 use crate::error::{Diagnostic, ErrorKind};
-use crate::readback::Damage;
+use crate::readback::{Code, Damage};
 use crate::value::ByteSize;
 
 /// Number of things that a message names.
@@ -160,10 +160,7 @@ pub enum InstallError {
     },
     /// The medium does not hold what was written to it.
     #[error("`{target}` does not hold what was written: {}", damaged(damage))]
-    #[diagnostic(
-        kind = Mismatch,
-        hint = "try again with another reader or cable; if it stays, the medium is worn out"
-    )]
+    #[diagnostic(kind = Mismatch, hint("{}", Code::WrongContent.hint()), code = "wrong-content")]
     Mismatch {
         /// The medium.
         target: String,

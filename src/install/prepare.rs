@@ -16,6 +16,7 @@ use crate::compose::Composition;
 use crate::error::Result;
 use crate::fs::WrittenFile;
 use crate::fs::ext4::update::Volume;
+use crate::fs::fat::KeptEntry;
 use crate::recognize::release::{RELEASE_FILE, assigned};
 use crate::stage::{Inputs, Staged};
 use crate::storage::{Geometry, Target};
@@ -230,12 +231,14 @@ impl Installation {
             }
             let kept =
                 case.kept.iter().map(|path| tree::display(path)).filter(|path| present.contains_key(path));
+            let entries = case.files.entries()?;
             for path in kept.chain(foreign.iter().cloned()) {
                 let content = case.files.copy(&path, present[&path])?;
+                let entry = entries.get(&path);
                 self.composition
                     .tree_mut(step)
                     .into_iter()
-                    .for_each(|tree| put(tree, &path, content.clone()));
+                    .for_each(|tree| put(tree, &path, content.clone(), entry));
             }
             self.changes[index].foreign = foreign;
         }
@@ -365,8 +368,8 @@ fn kind(filesystem: &Filesystem) -> &'static str {
     }
 }
 
-/// Puts a file into a tree, in place of what has its name.
-fn put(tree: &mut Tree, path: &str, content: Content) {
+/// Puts a file into a tree, in place of what has its name; on a FAT with its own times and attributes.
+fn put(tree: &mut Tree, path: &str, content: Content, entry: Option<&KeptEntry>) {
     let stat = Stat { mode: 0o755, ..tree.node(Tree::ROOT).stat };
     let mut names: Vec<&[u8]> = tree::components(path.as_bytes()).collect();
     let Some(name) = names.pop() else { return };
@@ -377,7 +380,8 @@ fn put(tree: &mut Tree, path: &str, content: Content) {
             None => tree.insert(directory, parent, Node::new(stat, Body::Dir(Default::default()))),
         };
     }
-    let file = Node::new(Stat { mode: 0o644, ..stat }, Body::File(content));
+    let mut file = Node::new(Stat { mode: 0o644, ..stat }, Body::File(content));
+    entry.iter().for_each(|entry| entry.keep(&mut file));
     tree.unlink(directory, name);
     tree.insert(directory, name, file);
 }

@@ -148,7 +148,7 @@ fn files_on_a_fat_that_are_the_users_may_change() {
     let (volume, note) = (fat(&project, "boot"), project.path("note"));
     tool(command("mcopy").args(["-i", &volume]).arg(&note).arg("::/config.txt"));
     tool(command("mcopy").args(["-o", "-i", &volume]).arg(&note).arg("::/boot.cmd"));
-    tool(command("mattrib").args(["+r", "-i", &volume, "::/Image"]));
+    tool(command("mattrib").args(["+r", "-i", &volume, "::/boot.cmd"]));
     let (text, code) = told(&project);
     let (first, rest) = text.split_once('\n').expect("lines");
     assert!(first.ends_with("compared, changed by use:") && code == 0, "{text}");
@@ -357,6 +357,99 @@ fn what_the_kernel_and_the_user_write_is_drift() {
         text.contains("    file `/etc/system.conf` has 7 bytes instead of the 6 that were written\n"),
         "{text}"
     );
+}
+
+/// A number of the image.
+fn number(project: &Project, at: u64, len: usize) -> u64 {
+    let mut bytes = [0; 8];
+    let file = File::open(project.path(IMAGE)).expect("an image");
+    file.read_exact_at(&mut bytes[..len], at).expect("read");
+    u64::from_le_bytes(bytes)
+}
+
+/// Damages a fresh project, and expects a line about a region.
+fn expect_damage(damage: impl FnOnce(&Project), region: &str, line: &str) {
+    let project = used_project("mbr");
+    damage(&project);
+    let (text, code) = told(&project);
+    assert_eq!(code, 3, "{line}: {text}");
+    let wanted = format!("  region `{region}` (");
+    assert!(text.contains(&wanted) && text.contains(line), "{line}: {text}");
+}
+
+#[test]
+fn what_no_system_writes_to_an_ext4_is_damage() {
+    if !oracle("what_no_system_writes_to_an_ext4_is_damage", "debugfs") {
+        return;
+    }
+    for (request, line) in [
+        ("sif /etc/system.conf mode 0100444", "file `/etc/system.conf` has the mode 0444 instead of 0644\n"),
+        ("sif /etc/system.conf uid 1000", "file `/etc/system.conf` has the owner 1000:0 instead of 0:0\n"),
+        ("sif /etc/system.conf flags 0x80010", "file `/etc/system.conf` has the flags 0x10 instead of 0x0\n"),
+        ("sif /etc/system.conf links_count 5", " has 1 names but counts 5\n"),
+        ("sif /etc mode 040700", "file `/etc` has the mode 0700 instead of 0755\n"),
+        ("ea_set /etc/system.conf user.note x", "file `/etc/system.conf` has the extended attributes "),
+    ] {
+        expect_damage(|project| debugfs(project, "rootfs", request), "rootfs", line);
+    }
+    // Bitmaps: that of the blocks and that of the inodes of group 0 are named by its descriptor.
+    for (field, line) in [(0, "the block bitmap of group 0 has "), (4, "the inode bitmap of group 0 has ")] {
+        let damage = |project: &Project| {
+            let (offset, _) = place(project, "rootfs");
+            flip(project, offset + 4096 * number(project, offset + 4096 + field, 4) + 1);
+        };
+        expect_damage(damage, "rootfs", line);
+    }
+    // Two bits, so that the counts stay right.
+    let damage = |project: &Project| {
+        let (offset, _) = place(project, "rootfs");
+        let bitmap = offset + 4096 * number(project, offset + 4096, 4);
+        let (first, last) = (number(project, bitmap, 1), number(project, bitmap + 500, 1));
+        assert_eq!((first, last), (0xff, 0), "the first blocks are in use and others are free");
+        let image = OpenOptions::new().write(true).open(project.path(IMAGE)).expect("an image");
+        image
+            .write_all_at(&[0xfe], bitmap)
+            .and_then(|()| image.write_all_at(&[1], bitmap + 500))
+            .expect("written");
+    };
+    expect_damage(damage, "rootfs", "block 0 is in use but the bitmap of group 0 says free\n");
+    // What a user adds is no damage, and neither is what it does to files of its own.
+    let project = used_project("mbr");
+    debugfs(&project, "rootfs", "mkdir /home");
+    debugfs(&project, "rootfs", "sif /etc/site.conf mode 0100600");
+    let (text, code) = told(&project);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("times, tables and free space"), "{text}");
+}
+
+#[test]
+fn what_no_system_writes_to_a_fat_is_damage() {
+    if !oracle("what_no_system_writes_to_a_fat_is_damage", "mattrib") {
+        return;
+    }
+    let second_table = |project: &Project| {
+        let (offset, _) = place(project, "boot");
+        let (reserved, sectors) = (number(project, offset + 14, 2), number(project, offset + 36, 4));
+        offset + (reserved + sectors) * 512
+    };
+    let flip_in_table = |project: &Project| flip(project, second_table(project) + 12);
+    expect_damage(flip_in_table, "boot", "its two tables differ, first in the entry of cluster 3\n");
+    let flip_in_copy = |project: &Project| flip(project, place(project, "boot").0 + 6 * 512 + 20);
+    expect_damage(flip_in_copy, "boot", "sector 0 and its copy, sector 6, differ in byte 20\n");
+    let hide = |project: &Project| {
+        _ = tool(command("mattrib").args(["+h", "-i", &fat(project, "boot"), "::/Image"]))
+    };
+    expect_damage(hide, "boot", "file `/Image` has the attributes 0x02 instead of 0x00\n");
+    // A cluster that nothing leads to, in both tables.
+    let lose = |project: &Project| {
+        let (offset, _) = place(project, "boot");
+        let sectors = number(project, offset + 36, 4);
+        let image = OpenOptions::new().write(true).open(project.path(IMAGE)).expect("an image");
+        for table in [second_table(project) - sectors * 512, second_table(project)] {
+            image.write_all_at(&[0xff, 0xff, 0xff, 0x0f], table + 4 * 60_000).expect("written");
+        }
+    };
+    expect_damage(lose, "boot", "cluster 60000 is in use but no directory leads to it\n");
 }
 
 #[test]
