@@ -69,6 +69,11 @@ pub enum Event {
         /// Bytes more.
         bytes: u64,
     },
+    /// The medium has discarded a range, as was seen when it was read.
+    Discard {
+        /// Bytes of the range.
+        bytes: u64,
+    },
     /// Ranges that were read back wrong are written again.
     Retry {
         /// Which try this is, from 1.

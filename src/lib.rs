@@ -16,7 +16,7 @@
 //!                                          |    compose: the only code that writes images
 //!                                          v
 //!                                       Target  file | block device | memory | faulty
-//!                                          ^    flash: write, sync, read back, commit boot-critical bytes last
+//!                                          ^    flash: write, mark, sync, read back, commit boot-critical bytes last
 //!                                        Source  a composition, or a ready image: file, pipe, address
 //! ```
 //!
@@ -85,8 +85,8 @@
 //! - nothing but [`process`] starts a program;
 //! - no clock and no randomness: timestamps and the identity seed are inputs. Exceptions: [`cache`] looks at the age of its
 //!   blocks and has time-outs, waits for media and steps are measured, and [`flash::health`] records when a run ended;
-//! - a byte of a target is written once per run, and again only to mend what was read back wrong, so that what was meant
-//!   to be there is always known.
+//! - a byte of a target is written once per run, and again only to mend what was read back wrong or where a mark stood, so
+//!   that what was meant to be there is always known.
 
 pub mod artifact;
 pub mod bmap;

@@ -95,7 +95,7 @@ pub fn rows() -> Vec<Row> {
         },
         Row {
             holds_older: true,
-            ..row("changed", "1 % is new, card", card, vec![changed, again], Bar::OfOther(1.0 / 3.0))
+            ..row("changed", "1 % is new, card", card, vec![changed, again], Bar::OfOther(0.55))
         },
     ]
 }

@@ -24,7 +24,9 @@ use crate::cache;
 use crate::compose::{Composition, publish};
 use crate::error::{Error, ErrorKind, Io, Result};
 use crate::flash::several::{at_the_same_time, copy_to_each};
-use crate::flash::{DeviceSession, Done, ResizePolicy, Rewritten, SessionSource, Summary, Unwritten};
+use crate::flash::{
+    DeviceSession, Done, Fallback, ResizePolicy, Rewritten, SessionSource, Summary, Unwritten,
+};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::plan::PlanError;
@@ -96,6 +98,8 @@ struct Flashed {
     resumed: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rewritten: Vec<Rewritten>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback: Option<Fallback>,
     summary: Summary,
     manifest: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +112,7 @@ fn is_zero(number: &u64) -> bool {
 
 impl Flashed {
     fn new(device: &str, done: Done, summary: Summary, manifest: Option<String>) -> Flashed {
-        let Done { record, unchanged, resumed, rewritten, .. } = done;
+        let Done { record, unchanged, resumed, rewritten, fallback, .. } = done;
         let device = device.into();
         Flashed {
             device,
@@ -116,6 +120,7 @@ impl Flashed {
             unchanged,
             resumed,
             rewritten,
+            fallback,
             summary,
             manifest,
             cache: None,
@@ -138,6 +143,7 @@ impl std::fmt::Display for Flashed {
         for Rewritten { damage, times } in &self.rewritten {
             write!(f, "\n  written again {times} times: {damage}")?;
         }
+        self.fallback.iter().try_for_each(|fallback| write!(f, "\n  {fallback}"))?;
         write!(f, "{}", self.summary)?;
         self.manifest.as_ref().map_or(Ok(()), |manifest| write!(f, "\n{manifest}"))
     }
@@ -334,6 +340,7 @@ impl Flash {
     ) -> Result<()> {
         let of = results.len();
         let (mut flashed, mut failed) = (Vec::new(), Vec::new());
+        self.simulate.report_strikes(report);
         for result in results {
             match result {
                 Ok(done) => flashed.push(Flashed { cache: cache.clone(), ..done }),

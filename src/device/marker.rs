@@ -10,13 +10,18 @@ const START: &str = "This medium is unfinished: writing it with skiff-image has 
                      Nothing boots from it. Run `skiff-image flash` again; `--resume` goes on where it stopped.\n";
 const RUN: &str = "run: ";
 
-/// Writes the marker of a run into sector 0.
-pub(crate) fn write(target: &dyn Target, run: Digest) -> Result<(), TargetError> {
-    let mut sector = vec![0; target.geometry().sector_size as usize];
+/// Sector 0 with the marker of a run.
+pub(crate) fn sector(run: Digest, sector_size: u32) -> Vec<u8> {
     let text = format!("{START}{RUN}{run}\n");
     assert!(text.len() <= LEN, "the marker leaves the partition table alone");
-    sector[..text.len()].copy_from_slice(text.as_bytes());
-    target.write_at(&sector, 0)
+    let mut sector = text.into_bytes();
+    sector.resize(sector_size as usize, 0);
+    sector
+}
+
+/// Writes the marker of a run into sector 0.
+pub(crate) fn write(target: &dyn Target, run: Digest) -> Result<(), TargetError> {
+    target.write_at(&sector(run, target.geometry().sector_size), 0)
 }
 
 /// The run that did not finish this medium, if one did not.

@@ -80,8 +80,10 @@ impl FlashError {
     }
 }
 
-/// Returns the kind of the first damage whose kind is known.
+/// Returns the kind of the first damage whose kind is known; a false size explains all others.
 fn code_of(damage: &[Damage]) -> Code {
-    let known = damage.iter().find_map(|damage| damage.diagnosis.as_ref());
-    known.map_or(Code::WrongContent, |diagnosis| diagnosis.code)
+    let known =
+        || damage.iter().filter_map(|damage| damage.diagnosis.as_ref()).map(|diagnosis| diagnosis.code);
+    let fake = known().find(|code| *code == Code::FakeCapacity);
+    fake.or_else(|| known().next()).unwrap_or(Code::WrongContent)
 }

@@ -278,7 +278,7 @@ fn push_uncovered(extents: &mut Vec<Extent>, change: &Change, covered: &[Extent]
 
 /// The changes apart from the critical bytes.
 fn body(critical: &[TableBytes], changes: Vec<Change>) -> Vec<Change> {
-    let mut held: Vec<Range<u64>> = critical.iter().map(range).collect();
+    let mut held: Vec<Range<u64>> = critical.iter().map(TableBytes::range).collect();
     held.sort_by_key(|range| range.start);
     let mut body = Vec::new();
     for change in changes {
@@ -291,10 +291,6 @@ fn body(critical: &[TableBytes], changes: Vec<Change>) -> Vec<Change> {
         body.extend(change.within(&(at..own.end)));
     }
     body
-}
-
-fn range(piece: &TableBytes) -> Range<u64> {
-    piece.offset..piece.offset + piece.bytes.len() as u64
 }
 
 /// Returns the medium as it is when the critical bytes are there.

@@ -5,10 +5,12 @@
 //! remembers how media behaved.
 
 mod broadcast;
+mod careful;
 mod changed;
 mod clear;
 pub mod commit;
 mod copy;
+mod critical;
 mod deferred;
 pub mod failure;
 pub mod grow;
@@ -17,11 +19,14 @@ pub mod journal;
 mod order;
 pub mod probe;
 pub(crate) mod progress;
+mod rehearsal;
+mod run;
 pub mod session;
 pub mod several;
 pub mod summary;
 
 pub use broadcast::{Broadcast, BroadcastError, Reader};
+pub use careful::Fallback;
 pub use commit::{Commit, Done, FlashOptions, Rewritten, Unwritten};
 pub(crate) use deferred::DeferredHeaders;
 pub use deferred::HeaderLast;

@@ -22,7 +22,7 @@ pub struct Summary {
     pub written: u64,
     /// Bytes that were overwritten with zeros.
     pub zeroed: u64,
-    /// Bytes that the medium discarded when it was asked to.
+    /// Bytes that the medium discarded when it was asked to, as was seen when they were read.
     pub discarded: u64,
     /// Bytes that were read past the cache and compared.
     pub verified: u64,
@@ -107,7 +107,6 @@ impl Summary {
         let sum = match operation.verb {
             Verb::Write => Some(&mut self.written),
             Verb::Zero => Some(&mut self.zeroed),
-            Verb::Discard => Some(&mut self.discarded),
             Verb::ReadBack => Some(&mut self.verified),
             _ => None,
         };
@@ -192,6 +191,7 @@ impl Listener for Meter<'_> {
             Event::Advance { bytes } => {
                 state.phase.iter_mut().for_each(|(_, done, _)| *done += bytes);
             }
+            Event::Discard { bytes } => state.summary.discarded += bytes,
             Event::Retry { .. } => state.summary.retries += 1,
             Event::Stall { .. } => {}
         }

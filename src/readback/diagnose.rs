@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
-use crate::value::is_zero;
+use crate::value::{ByteSize, is_zero};
 
 /// Wrong bytes are judged in these pieces, the least that media write.
 pub(super) const SECTOR: u64 = 512;
@@ -31,6 +31,8 @@ pub enum Code {
     StuckRegion,
     /// A place reads as something else each time.
     UnstableRead,
+    /// Places read as what they held before they were written last.
+    StaleRead,
     /// A place cannot be read.
     Unreadable,
     /// The medium does not answer.
@@ -47,7 +49,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Code; 13] = [
+    pub const ALL: [Code; 14] = [
         Code::FakeCapacity,
         Code::BitFlip,
         Code::DroppedWrite,
@@ -55,6 +57,7 @@ impl Code {
         Code::MisplacedWrite,
         Code::StuckRegion,
         Code::UnstableRead,
+        Code::StaleRead,
         Code::Unreadable,
         Code::Stalled,
         Code::Vanished,
@@ -73,6 +76,7 @@ impl Code {
             Code::MisplacedWrite => "misplaced-write",
             Code::StuckRegion => "stuck-region",
             Code::UnstableRead => "unstable-read",
+            Code::StaleRead => "stale-read",
             Code::Unreadable => "unreadable",
             Code::Stalled => "stalled",
             Code::Vanished => "vanished",
@@ -103,6 +107,9 @@ impl Code {
                 "do not trust this medium: what is written to one place appears in another; use another one"
             }
             Code::StuckRegion => "the medium is worn out there and cannot be repaired: use another one",
+            Code::StaleRead => {
+                "the reader answers with what it has read before: plug the medium in again, or use another reader"
+            }
             Code::UnstableRead => "try another reader or cable; if it stays, the medium is about to fail",
             Code::Unreadable => "try another reader or cable; if it stays, the medium is broken there",
             Code::Stalled => "try another reader, cable or port",
@@ -181,6 +188,34 @@ impl Diagnosis {
     pub fn misplaced(at: u64, home: u64) -> Diagnosis {
         let text = format!("byte {at} has what belongs to byte {home}");
         Diagnosis { code: Code::MisplacedWrite, at, text }
+    }
+
+    /// What is written to byte `home` appears at byte `at` as well, which has an address of its own; `all` says whether
+    /// the bytes around them are the same places, too.
+    pub fn same_place(at: u64, home: u64, all: bool) -> Diagnosis {
+        let (low, high) = (at.min(home), at.max(home));
+        let text = format!("bytes {low} and {high} are the same place");
+        match all {
+            true => {
+                let apart = ByteSize(high - low);
+                let text =
+                    format!("{text}, as are all that are {apart} apart: the medium has less than it says");
+                Diagnosis { code: Code::FakeCapacity, at, text }
+            }
+            false => Diagnosis { code: Code::MisplacedWrite, at, text },
+        }
+    }
+
+    /// What is written to byte `at` appears at byte `other` instead.
+    pub fn diverted(at: u64, other: u64) -> Diagnosis {
+        let text = format!("what is written to byte {at} appears at byte {other}");
+        Diagnosis { code: Code::MisplacedWrite, at, text }
+    }
+
+    /// A range from `at` on has what it had before, as other places do that were written twice.
+    pub fn stale(at: u64) -> Diagnosis {
+        let text = format!("byte {at} reads as before it was written, and so does what is sound");
+        Diagnosis { code: Code::StaleRead, at, text }
     }
 
     /// A range from `at` on cannot be read.

@@ -3,10 +3,12 @@
 
 pub mod diagnose;
 mod examine;
+pub(crate) mod marks;
 mod multi_sha256;
 mod only;
 mod sums;
 mod verify;
+mod witness;
 
 pub use diagnose::{Code, Diagnosis, Evidence};
 pub(crate) use examine::{Examiner, Replay, explain};

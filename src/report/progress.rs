@@ -179,6 +179,8 @@ impl Listener for Progress {
         match event {
             Event::Phase { phase, total } => self.begin(phase, total),
             Event::Advance { bytes } => self.advance(bytes),
+            // It is told at the end.
+            Event::Discard { .. } => {}
             Event::Stall { verb, offset, len, seconds } => {
                 self.emit(Emitted::Stall { verb, offset, len, waited: seconds });
                 self.say(&format!("{verb} of {} at byte {offset} takes {seconds} s", ByteSize(len)));

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::harness::lies::{Lie, medium};
 use skiff_image::Error;
 use skiff_image::error::{Diagnostic, ErrorKind};
 use skiff_image::event::Silent;
@@ -11,8 +12,8 @@ use skiff_image::flash::CapacityError;
 use skiff_image::flash::probe::{capacity, places};
 use skiff_image::readback::{Code, Diagnosis, Evidence};
 use skiff_image::storage::{
-    Fault, FaultKind, FaultLocation, Faulty, Geometry, Layer, Memory, ReadFrom, Simulation, SlowIo, Target,
-    TargetError, Tear, Verb, Watchdog, WatchdogOptions, WriteOp,
+    Fault, FaultKind, FaultLocation, Faulty, Geometry, Layer, MARK, Memory, ReadFrom, Simulation, SlowIo,
+    Target, TargetError, Tear, Verb, Watchdog, WatchdogOptions, WriteOp,
 };
 
 const MIB: u64 = 1 << 20;
@@ -290,6 +291,39 @@ fn a_simulation_is_what_its_text_says() {
 }
 
 #[test]
+fn a_simulation_knows_whether_its_fault_had_an_effect() {
+    let struck = |text: &str, bytes: &[u8], at: u64| {
+        let simulation: Simulation = format!("faulty:{text},size=64MiB").parse().expect("parses");
+        let (target, strikes) = simulation.open_watched().expect("opens");
+        // What only shows its own address does not count.
+        target.write_at(&[&MARK[..], &[1; 496]].concat(), 0).expect("write");
+        _ = target.write_at(bytes, at);
+        _ = target.read_back(&mut vec![0; bytes.len().min(1 << 20)], at);
+        strikes.expect("it has a fault").any()
+    };
+    let noise = noise(3 << 20, 1);
+    for text in [
+        "drop",
+        "flip",
+        "torn",
+        "stuck",
+        "misplace",
+        "unstable",
+        "eio-write",
+        "vanish",
+        "full",
+        "slow,write=1GB",
+    ] {
+        assert!(struck(text, &noise, MIB), "{text}");
+    }
+    assert!(struck("wrap", &noise, 60 * MIB) && !struck("wrap", &noise, MIB));
+    assert!(!struck("drop", &vec![0; 3 << 20], MIB), "zeros that are dropped are zeros");
+    assert!(!struck("drop,at=40MiB", &noise, MIB));
+    let sound: Simulation = "memory,size=1MiB".parse().expect("parses");
+    assert!(sound.open_watched().expect("opens").1.is_none());
+}
+
+#[test]
 fn the_seed_of_a_simulation_chooses_the_place() {
     let bad = |seed: u64| {
         let text = format!("faulty:drop,seed={seed},size=64MiB");
@@ -422,6 +456,75 @@ fn other_faults_are_no_false_size() {
     }
     for write in 0..30 {
         assert!(sound(Fault::Lose { write }), "{write}");
+    }
+}
+
+#[test]
+fn an_address_bit_that_is_ignored_is_a_false_size() {
+    for (len, bits) in [(4 * MIB, 12..21), (64 * MIB, 12..25)] {
+        for bit in bits {
+            let medium = medium(len, &[Lie::DeadBit(1 << bit)]);
+            match capacity(&*medium, 1, &Silent) {
+                Err(CapacityError::Folds { claimed, apart, .. }) => {
+                    assert_eq!((claimed, apart), (len, 1 << bit))
+                }
+                // The highest bit of all, or the one below, is a medium that begins again.
+                Err(CapacityError::Wraps { real, .. }) => {
+                    assert!(1 << bit == real && 3 * real > len - 4096, "{bit}")
+                }
+                other => panic!("{len} {bit}: {other:?}"),
+            }
+        }
+    }
+    let error =
+        Error::from(capacity(&*medium(64 * MIB, &[Lie::DeadBit(MIB)]), 1, &Silent).expect_err("found"));
+    assert_eq!(
+        (error.to_string().as_str(), error.code()),
+        (
+            "`memory` says that it has 64 MiB but ignores a bit of its addresses: bytes that are 1 MiB apart are the \
+             same place",
+            Some("fake-capacity")
+        )
+    );
+}
+
+/// A medium that keeps small writes to itself until it is synced, as the page cache of a block device does.
+struct WritesSmallOnesLater {
+    medium: Faulty<Memory>,
+    later: Mutex<Vec<(u64, Vec<u8>)>>,
+}
+
+impl Layer for WritesSmallOnesLater {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &self.medium
+    }
+
+    fn on_write(&self, op: WriteOp<'_>) -> Result<bool, TargetError> {
+        match op {
+            WriteOp::Bytes { offset, bytes } if bytes.len() < 64 * KIB => {
+                self.later.lock().expect("lock").push((offset, bytes.to_vec()));
+                Ok(true)
+            }
+            op => op.apply(&self.medium),
+        }
+    }
+
+    fn on_sync(&self) -> Result<(), TargetError> {
+        let later = std::mem::take(&mut *self.later.lock().expect("lock"));
+        later.iter().try_for_each(|(offset, bytes)| self.medium.write_at(bytes, *offset))?;
+        self.medium.sync()
+    }
+}
+
+#[test]
+fn a_false_size_is_found_whenever_small_writes_reach_the_medium() {
+    for (len, real) in [(256 * MIB, 128 * MIB), (64 * MIB, 17 * MIB + 512), (64 * MIB, 16 * MIB)] {
+        let medium = Faulty::new(Memory::new(len), Fault::Wrap { size: real });
+        let target = WritesSmallOnesLater { medium, later: Mutex::default() };
+        match capacity(&target, 1, &Silent) {
+            Err(CapacityError::Wraps { real: found, .. }) => assert_eq!(found, real),
+            other => panic!("{len} {real}: {other:?}"),
+        }
     }
 }
 
@@ -606,6 +709,7 @@ fn every_code_has_a_word_and_advice_of_its_own() {
             "misplaced-write",
             "stuck-region",
             "unstable-read",
+            "stale-read",
             "unreadable",
             "stalled",
             "vanished",
@@ -627,6 +731,7 @@ fn every_code_has_a_word_and_advice_of_its_own() {
             "do not trust this medium: what is written to one place appears in another; use another one",
             "the medium is worn out there and cannot be repaired: use another one",
             "try another reader or cable; if it stays, the medium is about to fail",
+            "the reader answers with what it has read before: plug the medium in again, or use another reader",
             "try another reader or cable; if it stays, the medium is broken there",
             "try another reader, cable or port",
             "plug the medium in firmly, or try another cable or port, and start again",

@@ -223,11 +223,11 @@ fn needed(board: &str, before: &str) -> Vec<usize> {
 #[test]
 fn a_sync_that_is_left_out_is_noticed() {
     // The first one, behind which the old system is gone, and the one before sector 0.
-    assert_eq!(needed(MBR, MBR), [0, 7]);
+    assert_eq!(needed(MBR, MBR), [0, 8]);
     // Whoever does not look at sector 0 needs the one before the tables too.
-    assert_eq!(needed(GPT, GPT), [0, 6, 7]);
+    assert_eq!(needed(GPT, GPT), [0, 7, 8]);
     // The superblock of an ext4 goes in the second step, and comes in the last but one.
-    assert_eq!(needed(EXT4, EXT4), [1, 6]);
+    assert_eq!(needed(EXT4, EXT4), [1, 7]);
 }
 
 /// Has `write` write a finished system in its own order.

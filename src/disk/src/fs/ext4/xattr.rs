@@ -75,11 +75,11 @@ pub(super) fn encode(path: &[u8], xattrs: &Xattrs) -> Result<Encoded, Ext4Error>
     Ok(Encoded { ibody, block })
 }
 
-/// Digest of attributes as ext4 stores them, wherever it does: none without any, or for those that it cannot store.
+/// Digest of attributes as ext4 stores them, wherever it does; none without any that it can store.
 pub(super) fn digest(xattrs: &Xattrs) -> Option<Digest> {
-    let attrs: Result<Vec<Attr>, Ext4Error> =
-        xattrs.iter().map(|(name, value)| attr(b"", name, value)).collect();
-    digest_of(attrs.ok()?.into_iter().map(|attr| (attr.index, attr.name.to_vec(), attr.value)).collect())
+    let stored = xattrs.iter().filter(|(name, _)| is_stored(name));
+    let attrs = stored.filter_map(|(name, value)| attr(b"", name, value).ok());
+    digest_of(attrs.map(|attr| (attr.index, attr.name.to_vec(), attr.value)).collect())
 }
 
 /// The same of what is stored in an inode and in the block of `i_file_acl`.

@@ -41,6 +41,11 @@ impl KeptEntry {
         }
     }
 
+    /// Returns whether a node remembers its entry under this name.
+    pub(super) fn is_name(name: &[u8]) -> bool {
+        name == NAME
+    }
+
     /// Attributes that say how the file may be used: `ATTR_READ_ONLY`, `ATTR_HIDDEN` and `ATTR_SYSTEM`. The others systems
     /// set by themselves.
     pub fn use_attributes(&self) -> u8 {

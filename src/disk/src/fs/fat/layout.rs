@@ -30,7 +30,7 @@ pub struct Layout<'t> {
 }
 
 /// No attributes. Times are rounded without a word: to two seconds, and into 1980 to 2107.
-const HOLDS: Holds = Holds { xattr: |_| false, times: Timestamp::MIN..=Timestamp::MAX };
+const HOLDS: Holds = Holds { xattr: KeptEntry::is_name, times: Timestamp::MIN..=Timestamp::MAX };
 
 /// Everything that a FAT of `tree` will not have, as [`Layout::dropped`].
 pub fn losses(tree: &Tree) -> Vec<Loss> {

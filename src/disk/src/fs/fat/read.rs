@@ -270,8 +270,8 @@ fn digest<S: Read + Seek>(entry: &DirEntry<'_, Source<S>>) -> io::Result<Digest>
 
 /// Times and attributes as they are stored.
 fn kept<S: Read + Seek>(entry: &DirEntry<'_, Source<S>>) -> KeptEntry {
-    let date = |date: Date| date.year.saturating_sub(1980) << 9 | date.month << 5 | date.day;
-    let time = |time: Time| time.hour << 11 | time.min << 5 | time.sec / 2;
+    let date = |date: Date| (date.year.saturating_sub(1980) << 9) | (date.month << 5) | date.day;
+    let time = |time: Time| (time.hour << 11) | (time.min << 5) | (time.sec / 2);
     let (created, written) = (entry.created(), entry.modified());
     KeptEntry {
         attributes: entry.attributes().bits(),

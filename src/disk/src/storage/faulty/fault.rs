@@ -71,7 +71,7 @@ pub enum FaultLocation {
     /// In the sector that this byte of all that are written goes to, counted from 0, or the first one behind it that is
     /// not all zero: it could not be told from one that was never written. [`MARK`](super::super::MARK)s do not count.
     Written(u64),
-    /// The range of this write, counted from 0, unless it is a mark.
+    /// The range of this write, counted from 0.
     Write(u64),
 }
 

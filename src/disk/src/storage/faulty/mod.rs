@@ -165,7 +165,8 @@ impl<M: Target> Faulty<M> {
             Fault::Full { after } if before + len > after => {
                 return Err(self.error(verb, offset, len, Errno::NOSPC));
             }
-            Fault::Local { location, .. } if !order.buf.starts_with(MARK) => {
+            Fault::Local { location: FaultLocation::Written(_), .. } if order.buf.starts_with(MARK) => {}
+            Fault::Local { location, .. } => {
                 let before = self.contents.fetch_add(len, Ordering::SeqCst);
                 self.bind(location, order, number, before);
             }
