@@ -3,15 +3,13 @@
 //! garbage is a card to be written, not an error.
 
 use std::fmt;
-use std::io::Read;
 
 use serde::Serialize;
-use skiff_signatures::{Class, Format};
 
 use super::Candidate;
 use crate::error::Io;
-use crate::recognize::{self, content, printable, release};
-use crate::storage::{Cursor, ReadOnly, Target};
+use crate::recognize::{self, content, outline, printable, release};
+use crate::storage::{ReadOnly, Target};
 use crate::table::{self, Partition, PartitionKind, Scheme};
 use crate::value::ByteSize;
 
@@ -19,10 +17,6 @@ use crate::value::ByteSize;
 const MOST: u64 = 8 << 20;
 /// Tables with more are damaged, or somebody's joke.
 const MOST_PARTITIONS: usize = 32;
-/// Formats whose name is said.
-const CLASSES: [Class; 2] = [Class::Filesystem, Class::Volume];
-/// Bytes in which all signatures are.
-const HEAD: u64 = 68 << 10;
 
 /// Contents of a medium or partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -147,7 +141,7 @@ impl PartitionRange {
 
     fn look(self, medium: &ReadOnly) -> PartContents {
         let content = content(medium, self.start, self.len, MOST);
-        let head = head(medium, self.start, self.len);
+        let head = outline::head(medium, &(self.start..self.start.saturating_add(self.len)));
         let (filesystem, label, used) = match &content {
             recognize::Content::Fat(fat) => {
                 let used = u64::from(fat.clusters.saturating_sub(fat.free_clusters));
@@ -158,9 +152,8 @@ impl PartitionRange {
             }
             recognize::Content::Squashfs(info) => (Some("squashfs"), String::new(), Some(info.bytes_used)),
             recognize::Content::Tar(_) => (Some("tar"), String::new(), None),
-            recognize::Content::CutOff | recognize::Content::Unknown => {
-                (Format::find(&head, &CLASSES).map(Format::name), String::new(), None)
-            }
+            recognize::Content::Other { filesystem } => (Some(*filesystem), String::new(), None),
+            recognize::Content::Unknown => (None, String::new(), None),
         };
         let release = release::find(medium, &content, self.start, self.len);
         let blank = filesystem.is_none() && crate::value::is_zero(&head);
@@ -175,13 +168,6 @@ impl PartitionRange {
             blank,
         }
     }
-}
-
-/// The first bytes of a partition, as far as they can be read.
-fn head(medium: &ReadOnly, start: u64, len: u64) -> Vec<u8> {
-    let mut head = Vec::new();
-    let _ = Cursor::new(medium, start, HEAD.min(len)).read_to_end(&mut head);
-    head
 }
 
 impl ExistingContents {

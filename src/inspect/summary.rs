@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::device::marker;
 use crate::error::Result;
+use crate::recognize::outline::{Outline, Shortfall};
 use crate::recognize::{Content, content};
-use crate::storage::{ReadOnly, Target};
+use crate::storage::{Geometry, ReadOnly, Target};
 use crate::table::{self, PartitionKind, Scheme, Table};
 use crate::value::ByteSize;
 
@@ -17,8 +19,19 @@ pub struct Inspection {
     pub target: String,
     /// Bytes of the medium.
     pub len: u64,
-    /// The partition table, if there is one.
+    /// Bytes of a sector.
+    pub sector_size: u32,
+    /// True if an earlier run was stopped before it was done.
+    #[serde(skip_serializing_if = "is_false")]
+    pub unfinished: bool,
+    /// True if its MBR protects a GPT of which no copy can be read.
+    #[serde(skip_serializing_if = "is_false")]
+    pub gpt_is_lost: bool,
+    /// The partition table, if there is one, in the sectors that it was made for.
     pub table: Option<Table>,
+    /// Parts of it that end behind its own end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<Shortfall>,
     /// Contents of the partitions, or of the whole medium if there is no table.
     pub partitions: Vec<PartitionSummary>,
 }
@@ -38,10 +51,17 @@ pub struct PartitionSummary {
     pub content: Content,
 }
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// Reads the table and the superblocks of `medium`.
 pub fn inspect(medium: &ReadOnly) -> Result<Inspection> {
-    let table = table::read(medium)?;
-    let len = medium.geometry().len;
+    let Geometry { len, sector_size } = medium.geometry();
+    let outline = Outline::read(medium)?;
+    let cut_off = outline.shortfalls(len);
+    let Outline { table, gpt_is_lost, .. } = outline;
+    let unfinished = marker::read(medium)?.is_some();
     let places: Vec<(u32, String, u64, u64)> = match &table {
         Some(table) => table.partitions.iter().map(place).collect(),
         None => vec![(0, String::new(), 0, len)],
@@ -51,7 +71,8 @@ pub fn inspect(medium: &ReadOnly) -> Result<Inspection> {
         let content = content(medium, start, len, u64::MAX);
         partitions.push(PartitionSummary { number, name, start, len, content });
     }
-    Ok(Inspection { target: medium.name().into(), len, table, partitions })
+    let target = medium.name().into();
+    Ok(Inspection { target, len, sector_size, unfinished, gpt_is_lost, table, cut_off, partitions })
 }
 
 fn place(partition: &table::Partition) -> (u32, String, u64, u64) {
@@ -70,12 +91,18 @@ impl fmt::Display for Inspection {
             Some(Scheme::Gpt { disk_guid, primary, backup, .. }) => {
                 write!(f, ", GPT {disk_guid}, primary {primary}, backup {backup}")?;
             }
+            None if self.unfinished => write!(f, ", an image that was begun and not finished")?,
+            None if self.gpt_is_lost => write!(f, ", a GPT of which no copy can be read")?,
             None => write!(f, ", no partition table")?,
         }
-        for partition in &self.partitions {
+        if let Some(table) = self.table.as_ref().filter(|table| table.sector_size != self.sector_size) {
+            write!(f, ", in sectors of {} bytes", table.sector_size)?;
+        }
+        // The text that says it is unfinished is no content.
+        for partition in self.partitions.iter().filter(|_| !self.unfinished || self.table.is_some()) {
             write!(f, "\n{partition}")?;
         }
-        Ok(())
+        self.cut_off.iter().try_for_each(|short| write!(f, "\ncut off: {short}, behind the end of it"))
     }
 }
 

@@ -1,12 +1,14 @@
-//! The filesystems and archives that this program reads, as their own superblocks say.
+//! The filesystems and archives that this program reads, as their own superblocks say; of others the name.
 
 use std::fmt;
 use std::io::BufReader;
 
 use serde::Serialize;
+use skiff_signatures::{Class, Format};
 
+use super::outline::head;
 use crate::fs::{ext4, fat, squashfs, tar};
-use crate::storage::{Cursor, ReadOnly, Target};
+use crate::storage::{Cursor, ReadOnly};
 use crate::value::ByteSize;
 
 /// Format of a partition, as its own superblock says.
@@ -21,12 +23,18 @@ pub enum Content {
     Squashfs(squashfs::Info),
     /// A tar archive.
     Tar(tar::Summary),
-    /// None of these, and the medium ends before the partition does.
-    #[serde(rename = "cut-off")]
-    CutOff,
     /// None of these.
     Unknown,
+    /// A format of which only the first bytes are known.
+    #[serde(untagged)]
+    Other {
+        /// Name of the format.
+        filesystem: &'static str,
+    },
 }
+
+/// Formats whose name is said.
+const CLASSES: [Class; 3] = [Class::Filesystem, Class::Volume, Class::Label];
 
 /// Returns the content of a range of `medium`, if no reader has to read more than `most` bytes to know it. Each
 /// looks for its own magic number; the first that finds it is right.
@@ -48,9 +56,10 @@ pub fn content(medium: &ReadOnly, start: u64, len: u64, most: u64) -> Content {
     {
         return Content::Tar(summary);
     }
-    match start.saturating_add(len) > medium.geometry().len {
-        true => Content::CutOff,
-        false => Content::Unknown,
+    let head = head(medium, &(start..start.saturating_add(len)));
+    match Format::find(&head, &CLASSES) {
+        Some(format) => Content::Other { filesystem: format.name() },
+        None => Content::Unknown,
     }
 }
 
@@ -76,7 +85,7 @@ impl fmt::Display for Content {
                 let (members, content) = (summary.members, ByteSize(summary.content));
                 write!(f, "{kind}, compression {}, {members} members, {content}", summary.compression)
             }
-            Content::CutOff => f.write_str("cut off: it ends behind the end of the medium"),
+            Content::Other { filesystem } => f.write_str(filesystem),
             Content::Unknown => f.write_str("unknown"),
         }
     }

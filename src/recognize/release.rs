@@ -21,7 +21,7 @@ pub fn find(medium: &ReadOnly, content: &Content, start: u64, len: u64) -> Optio
     let text = match content {
         Content::Fat(_) => read_in_fat(section),
         Content::Ext4(_) => read_in_ext4(section),
-        Content::Squashfs(_) | Content::Tar(_) | Content::CutOff | Content::Unknown => None,
+        Content::Squashfs(_) | Content::Tar(_) | Content::Other { .. } | Content::Unknown => None,
     };
     text.and_then(|text| name(&text))
 }

@@ -148,10 +148,10 @@ fn an_image_that_is_cut_off_is_told() {
     let image = fs::File::options().write(true).open(project.path("out/disk.img")).unwrap();
     image.set_len(45 << 20).unwrap();
     let (shown, _) = succeed(&mut project.command(&["inspect", "out/disk.img"]));
-    let last = shown.lines().last().unwrap();
-    assert!(last.ends_with("  cut off: it ends behind the end of the medium"), "{shown}");
+    assert!(shown.contains("\ncut off: partition 4 ends at 66 MiB, behind the end of it"), "{shown}");
     let inspected = json(&mut project.command(&["inspect", "out/disk.img"]));
-    assert_eq!(inspected["partitions"][3]["content"]["filesystem"], "cut-off");
+    let missing = &inspected["cut_off"].as_array().unwrap().last().unwrap()["need"];
+    assert_eq!(number(missing), 66 << 20);
     let (stdout, stderr, code) = run(&mut project.command(&["verify", "out/disk.img"]));
     assert_eq!((stdout.as_str(), code), ("", 3));
     assert_eq!(

@@ -8,6 +8,7 @@
 #![no_std]
 
 pub mod ext4;
+mod len;
 
 /// Kind of a [`Format`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub enum Class {
     Archive,
     /// Disk in a format that is not raw.
     DiskImage,
+    /// Partition table of other machines than those that boot from an MBR or a GPT.
+    Label,
+    /// Something else that is no disk: a program, a document, a piece of a boot chain.
+    File,
 }
 
 /// Bytes at an offset.
@@ -37,6 +42,8 @@ pub const FAT32_TYPE: usize = 82;
 /// `LEGACY_MAGICNUMBER` of lz4, `ARCHIVE_MAGICNUMBER` in Linux.
 pub const LZ4_LEGACY_MAGIC: [u8; 4] = 0x184C_2102_u32.to_le_bytes();
 
+/// `DISKMAGIC`, in both places that it has in a label.
+const BSD: [u8; 4] = 0x8256_4557_u32.to_le_bytes();
 const EXT4_MAGIC: usize = ext4::SUPER_BLOCK_OFFSET as usize + ext4::S_MAGIC;
 
 macro_rules! formats {
@@ -87,6 +94,7 @@ formats! {
     Udf            Filesystem "UDF"         [(0x8001, b"BEA01")];
     HfsPlus        Filesystem "HFS+"        [(1024, b"H+\x00\x04")] [(1024, b"HX\x00\x05")];
     Apfs           Filesystem "APFS"        [(32, b"NXSB")];
+    Fat12          Filesystem "FAT12"       [(FAT_TYPE, b"FAT12")];
     Fat            Filesystem "FAT"         [(FAT_TYPE, b"FAT")] [(FAT32_TYPE, b"FAT")];
     Squashfs       Filesystem "squashfs"    [(0, b"hsqs")];
     Ext            Filesystem "ext"         [(EXT4_MAGIC, &ext4::EXT4_SUPER_MAGIC.to_le_bytes())];
@@ -106,10 +114,40 @@ formats! {
     SevenZip       Archive    "7-Zip"       [(0, b"7z\xbc\xaf\x27\x1c")];
     Rar            Archive    "RAR"         [(0, b"Rar!\x1a\x07")];
     Tar            Archive    "tar"         [(257, b"ustar")];
+    Cpio           Archive    "cpio"        [(0, b"070701")] [(0, b"070702")] [(0, b"070707")];
+    Deb            Archive    "Debian package" [(0, b"!<arch>\ndebian")];
+    Ar             Archive    "ar"          [(0, b"!<arch>\n")];
+    Rpm            Archive    "RPM package" [(0, b"\xed\xab\xee\xdb")];
+    Cab            Archive    "Windows cabinet" [(0, b"MSCF\0\0\0\0")];
+    Wim            Archive    "Windows image (WIM)" [(0, b"MSWIM\0\0\0")];
 
     Qcow2          DiskImage  "QEMU (qcow2)" [(0, b"QFI\xfb")];
+    Qed            DiskImage  "QEMU (qed)"  [(0, b"QED\0")];
     AndroidSparse  DiskImage  "Android (sparse image)" [(0, b"\x3a\xff\x26\xed")];
-    Vmdk           DiskImage  "VMware (vmdk)" [(0, b"KDMV")];
+    Vmdk           DiskImage  "VMware (vmdk)" [(0, b"KDMV")] [(0, b"COWD")] [(0, b"# Disk DescriptorFile")];
+    Vdi            DiskImage  "VirtualBox (vdi)" [(64, b"\x7f\x10\xda\xbe")];
+    Vhd            DiskImage  "Virtual PC (vhd)" [(0, b"conectix")];
+    Vhdx           DiskImage  "Hyper-V (vhdx)" [(0, b"vhdxfile")];
+    Parallels      DiskImage  "Parallels (hdd)" [(0, b"WithoutFreeSpace")] [(0, b"WithouFreSpacExt")];
+    Partclone      DiskImage  "Partclone"   [(0, b"partclone-image")];
+
+    Apm            Label      "Apple partition map" [(0, b"ER"), (512, b"PM\0\0")];
+    Sun            Label      "Sun disk label" [(508, b"\xda\xbe")];
+    Sgi            Label      "SGI disk label" [(0, b"\x0b\xe5\xa9\x41")];
+    Bsd            Label      "BSD disk label" [(512, &BSD), (644, &BSD)] [(64, &BSD), (196, &BSD)] [(128, &BSD), (260, &BSD)];
+
+    UImage         File       "U-Boot image (uImage)" [(0, b"\x27\x05\x19\x56")];
+    DeviceTree     File       "device tree or FIT image" [(0, b"\xd0\x0d\xfe\xed")];
+    AndroidBoot    File       "Android boot image" [(0, b"ANDROID!")];
+    BzImage        File       "Linux kernel (bzImage)" [(514, b"HdrS")];
+    ZImage         File       "Linux kernel (zImage)" [(36, b"\x18\x28\x6f\x01")];
+    Arm64Kernel    File       "Linux kernel (arm64)" [(56, b"ARMd")];
+    RiscvKernel    File       "Linux kernel (riscv)" [(48, b"RISCV\0\0\0")];
+    Uf2            File       "UF2 firmware" [(0, b"UF2\n\x57\x51\x5d\x9e")];
+    Elf            File       "ELF program" [(0, b"\x7fELF")];
+    Pdf            File       "PDF document" [(0, b"%PDF-")];
+    Png            File       "PNG picture" [(0, b"\x89PNG\r\n\x1a\n")];
+    Jpeg           File       "JPEG picture" [(0, b"\xff\xd8\xff\xe0")] [(0, b"\xff\xd8\xff\xe1")];
 }
 
 impl Format {
@@ -122,12 +160,21 @@ impl Format {
     /// Whether its signature is in the first bytes.
     pub fn begins(self, head: &[u8]) -> bool {
         self.signatures().iter().any(|marks| marks.iter().all(|mark| is_there(head, *mark)))
+            && (self != Format::Sun || is_sun_label(head))
     }
 }
 
 /// Whether the bytes of a mark are there.
 pub fn is_there(head: &[u8], (offset, bytes): (usize, &[u8])) -> bool {
     head.get(offset..).is_some_and(|rest| rest.starts_with(bytes))
+}
+
+/// Whether the checksum of a Sun label is right, the exclusive or of its big-endian halfwords (kernel,
+/// `block/partitions/sun.c`): its signature has two bytes only.
+fn is_sun_label(head: &[u8]) -> bool {
+    let label = head.get(..512).unwrap_or_default();
+    let (even, odd) = label.chunks_exact(2).fold((0, 0), |(even, odd), pair| (even ^ pair[0], odd ^ pair[1]));
+    !label.is_empty() && (even, odd) == (0, 0)
 }
 
 #[cfg(test)]
@@ -139,6 +186,9 @@ mod tests {
         let mut head = [0; 70_000];
         for (offset, bytes) in marks {
             head[*offset..offset + bytes.len()].copy_from_slice(bytes);
+        }
+        if marks == Format::Sun.signatures()[0] {
+            head.copy_within(508..510, 510);
         }
         head
     }
@@ -163,5 +213,9 @@ mod tests {
     fn classes_are_told_apart() {
         assert_eq!(Format::find(b"hsqs", &[Class::Compressed]), None);
         assert_eq!(Format::find(b"hsqs", &[Class::Volume, Class::Filesystem]), Some(Format::Squashfs));
+        let mut sun = head(Format::Sun.signatures()[0]);
+        assert!(Format::Sun.begins(&sun));
+        sun[0] = 1;
+        assert!(!Format::Sun.begins(&sun), "its checksum is wrong");
     }
 }

@@ -26,6 +26,7 @@ mod read_only;
 mod recorder;
 mod region;
 mod scratch;
+mod sparse;
 mod watchdog;
 
 pub use atomic_file::{AtomicFile, sync_directory};
@@ -49,6 +50,7 @@ pub use read_only::ReadOnly;
 pub use recorder::{Extent, LARGEST_EXTENT, Log, Record, Recorder};
 pub use region::{Region, RegionWriter};
 pub use scratch::Scratch;
+pub use sparse::Sparse;
 pub use watchdog::{SlowIo, Watchdog, WatchdogOptions};
 
 use std::fmt;

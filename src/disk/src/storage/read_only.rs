@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,6 +57,33 @@ impl ReadOnly {
     /// some.
     pub fn drop_cache(&self) {
         let _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
+    /// Parts of `range` that are no holes of the file. A device, and a file of which that cannot be known, has none.
+    pub fn data(&self, range: Range<u64>) -> Result<Vec<Range<u64>>, TargetError> {
+        let (mut parts, mut at) = (Vec::new(), range.start);
+        while at < range.end {
+            let Some(start) = self.seek(rustix::fs::SeekFrom::Data(at))? else { break };
+            let hole = self.seek(rustix::fs::SeekFrom::Hole(start))?.unwrap_or(range.end);
+            parts.push(start.min(range.end)..hole.min(range.end));
+            at = hole;
+        }
+        parts.retain(|part| part.start < part.end);
+        Ok(parts)
+    }
+
+    /// Returns the start of the next data or hole; none if there is no more.
+    fn seek(&self, from: rustix::fs::SeekFrom) -> Result<Option<u64>, TargetError> {
+        use rustix::fs::SeekFrom;
+        let (SeekFrom::Data(at) | SeekFrom::Hole(at)) = from else { return Ok(None) };
+        match (rustix::fs::seek(&self.file, from), from) {
+            (Ok(position), _) => Ok(Some(position)),
+            (Err(rustix::io::Errno::NXIO), _) => Ok(None),
+            // All of what has no holes is data.
+            (Err(rustix::io::Errno::INVAL), SeekFrom::Data(at)) => Ok(Some(at)),
+            (Err(rustix::io::Errno::INVAL), _) => Ok(None),
+            (Err(errno), _) => Err(self.both().error(Verb::Read, at, 0)(errno.into())),
+        }
     }
 
     fn both(&self) -> BufferedAndDirect<'_> {

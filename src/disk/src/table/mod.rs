@@ -37,7 +37,7 @@ mod read;
 mod second_reader;
 
 pub use grow::{Fitted, Kept, fit, room, unfit};
-pub use read::{CopyState, Scheme, Table, read};
+pub use read::{CopyState, Scheme, Table, is_protected, places, read, read_mbr};
 
 use std::ops::Range;
 

@@ -23,6 +23,9 @@ pub struct Table {
     pub scheme: Scheme,
     /// Bytes of a sector, as the table counts.
     pub sector_size: u32,
+    /// Bytes that a disk must have for the table: up to the last partition of an MBR, the extended one too, or the other
+    /// copy of a GPT.
+    pub disk_len: u64,
     /// The used entries in the order of their numbers.
     pub partitions: Vec<Partition>,
 }
@@ -94,7 +97,39 @@ pub fn read(target: &dyn Target) -> Result<Option<Table>, TargetError> {
             return Ok(Some(table));
         }
     }
-    Disk { target, sector: u64::from(own) }.read_mbr()
+    read_mbr(target, own)
+}
+
+/// The MBR of `target`, read in sectors of `sector_size` bytes; it does not say which it was made for.
+pub fn read_mbr(target: &dyn Target, sector_size: u32) -> Result<Option<Table>, TargetError> {
+    Disk { target, sector: u64::from(sector_size) }.read_mbr()
+}
+
+/// Returns whether the MBR of `target` protects a GPT, whatever is left of that.
+pub fn is_protected(target: &dyn Target) -> Result<bool, TargetError> {
+    Disk { target, sector: u64::from(target.geometry().sector_size) }.is_protected()
+}
+
+/// First bytes of what a table of `target` leads to, in sectors of either size: of partitions, and of the records of
+/// logical ones.
+pub fn places(target: &dyn Target) -> Result<Vec<u64>, TargetError> {
+    let mut places = Vec::new();
+    for sector in [512, 4096] {
+        let disk = Disk { target, sector };
+        if let Some(table) = disk.read_gpt()? {
+            places.extend(table.partitions.iter().map(|partition| partition.start));
+        }
+        let Some(sector_0) = disk.bytes(0, 512)? else { continue };
+        if let Some(partitions) = disk.mbr_partitions()? {
+            places.extend(partitions.iter().map(|partition| partition.start));
+            for entry in extended(&sector_0) {
+                let (records, partitions) = disk.logical(entry.start, &partitions)?;
+                places.extend(records);
+                places.extend(partitions.iter().map(|partition| partition.start));
+            }
+        }
+    }
+    Ok(places)
 }
 
 struct Disk<'a> {
@@ -171,6 +206,8 @@ impl Disk<'_> {
             },
             _ => state(&backup),
         };
+        // The backup alone is in the last sector.
+        let disk_len = primary.as_ref().map_or(self.last(), |copy| copy.alternate).saturating_add(1);
         let Ok(copy) = primary.or(backup) else { return Ok(None) };
         let scheme = Scheme::Gpt {
             disk_guid: copy.disk_guid,
@@ -180,7 +217,8 @@ impl Disk<'_> {
             backup: backup_state,
             hybrid: self.mbr_partitions()?.unwrap_or_default(),
         };
-        Ok(Some(Table { scheme, sector_size: self.sector as u32, partitions: copy.partitions }))
+        let disk_len = disk_len.saturating_mul(self.sector);
+        Ok(Some(Table { scheme, sector_size: self.sector as u32, disk_len, partitions: copy.partitions }))
     }
 
     /// The copy whose header is in sector `lba`, or what is wrong with it.
@@ -245,11 +283,14 @@ impl Disk<'_> {
         if partitions.is_empty() && (disk_signature == 0 || is_boot_sector(&sector)) {
             return Ok(None);
         }
-        for entry in entries(&sector).into_iter().flatten().filter(|entry| EXTENDED.contains(&entry.code)) {
-            self.logical(entry.start, &mut partitions)?;
+        let mut disk_len = 0;
+        for entry in extended(&sector) {
+            partitions.extend(self.logical(entry.start, &partitions)?.1);
+            disk_len = disk_len.max((u64::from(entry.start) + u64::from(entry.sectors)) * self.sector);
         }
+        let disk_len = partitions.iter().map(|partition| partition.range().end).fold(disk_len, u64::max);
         let scheme = Scheme::Mbr { disk_signature };
-        Ok(Some(Table { scheme, sector_size: self.sector as u32, partitions }))
+        Ok(Some(Table { scheme, sector_size: self.sector as u32, disk_len, partitions }))
     }
 
     /// The primary partitions of sector 0; none without a signature or with impossible entries.
@@ -266,25 +307,33 @@ impl Disk<'_> {
         Ok(Some(shown.map(|(number, entry)| self.mbr_partition(number, entry, 0)).collect()))
     }
 
-    /// Follows the chain of the extended partition that begins at sector `extended`.
-    fn logical(&self, extended: u32, partitions: &mut Vec<Partition>) -> Result<(), TargetError> {
+    /// Follows the chain of the extended partition that begins at sector `extended`, behind `others`. Returns the first
+    /// bytes of its records, also of one that cannot be read, and the logical partitions.
+    fn logical(
+        &self,
+        extended: u32,
+        others: &[Partition],
+    ) -> Result<(Vec<u64>, Vec<Partition>), TargetError> {
+        let (mut records, mut partitions) = (Vec::new(), Vec::new());
+        let mut last = others.iter().map(|partition| partition.number).max().unwrap_or(0).max(4);
         let mut record = u64::from(extended);
         for _ in 0..LONGEST_CHAIN {
-            let Some(sector) = self.bytes(record, 512)? else { return Ok(()) };
+            records.push(record * self.sector);
+            let Some(sector) = self.bytes(record, 512)? else { break };
             if sector[510..] != mbr::SIGNATURE {
-                return Ok(());
+                break;
             }
             let [own, next, ..] = entries(&sector);
             if let Some(entry) = own {
-                let last = partitions.iter().map(|partition| partition.number).max().unwrap_or(0);
-                partitions.push(self.mbr_partition(last.max(4) + 1, entry, record));
+                last += 1;
+                partitions.push(self.mbr_partition(last, entry, record));
             }
             match next.filter(|next| EXTENDED.contains(&next.code)) {
                 Some(next) => record = u64::from(extended) + u64::from(next.start),
-                None => return Ok(()),
+                None => break,
             }
         }
-        Ok(())
+        Ok((records, partitions))
     }
 
     fn mbr_partition(&self, number: u32, entry: Entry, base: u64) -> Partition {
@@ -303,6 +352,11 @@ fn entries(sector: &[u8]) -> [Option<Entry>; 4] {
         let at = ENTRIES_OFFSET + index * ENTRY_LEN;
         Entry::from_bytes(&sector[at..at + ENTRY_LEN])
     })
+}
+
+/// The extended partitions of sector 0.
+fn extended(sector: &[u8]) -> impl Iterator<Item = Entry> + use<> {
+    entries(sector).into_iter().flatten().filter(|entry| EXTENDED.contains(&entry.code))
 }
 
 /// Returns whether the sector is that of a FAT or NTFS filesystem, which ends in `55 aa` too.
