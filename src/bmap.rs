@@ -67,6 +67,17 @@ pub enum BmapError {
         /// Its text.
         value: String,
     },
+    /// A number that does not fit the list.
+    #[error("this block map says that its {what} is {said}, but it is {counted}")]
+    #[diagnostic(kind = Corrupt)]
+    Count {
+        /// The element.
+        what: &'static str,
+        /// Its number.
+        said: u64,
+        /// What the rest of the map makes it.
+        counted: u64,
+    },
     /// The map was changed.
     #[error("this block map was damaged: its checksum is {found}, not {expected}")]
     #[diagnostic(kind = Corrupt)]
@@ -111,6 +122,20 @@ impl Bmap {
     /// Bytes that matter.
     pub fn mapped_len(&self) -> u64 {
         self.ranges.iter().map(|range| range.bytes.end - range.bytes.start).sum()
+    }
+
+    /// The parts of `range` that the map leaves out.
+    pub fn gaps(&self, range: Range<u64>) -> Vec<Range<u64>> {
+        let mut gaps = Vec::new();
+        let mut at = range.start;
+        let first = self.ranges.partition_point(|mapped| mapped.bytes.end <= range.start);
+        for mapped in self.ranges[first..].iter().take_while(|mapped| mapped.bytes.start < range.end) {
+            gaps.push(at..mapped.bytes.start);
+            at = mapped.bytes.end;
+        }
+        gaps.push(at..range.end);
+        gaps.retain(|gap| gap.start < gap.end);
+        gaps
     }
 
     /// The text of a `.bmap` file.
@@ -170,7 +195,26 @@ impl Bmap {
         }
         let map = element(&bare, "BlockMap").ok_or(BmapError::Missing("`BlockMap`"))?;
         let ranges = parse_ranges(map, block_size, image_len)?;
-        Ok(Bmap { image_len, block_size, ranges })
+        let bmap = Bmap { image_len, block_size, ranges };
+        bmap.ensure_counts(&bare)?;
+        Ok(bmap)
+    }
+}
+
+impl Bmap {
+    /// Fails if the map says that it has other blocks than it lists: it was cut off, or put together by hand.
+    fn ensure_counts(&self, text: &str) -> Result<(), BmapError> {
+        let blocks = |range: &Range<u64>| (range.end - range.start).div_ceil(self.block_size);
+        let mapped = self.ranges.iter().map(|range| blocks(&range.bytes)).sum();
+        let counted =
+            [("MappedBlocksCount", mapped), ("BlocksCount", self.image_len.div_ceil(self.block_size))];
+        for (what, counted) in counted.into_iter().filter(|(what, _)| element(text, what).is_some()) {
+            let said = number(text, what)?;
+            if said != counted {
+                return Err(BmapError::Count { what, said, counted });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -295,6 +339,19 @@ mod tests {
         Bmap { image_len: 10_000, block_size: 4096, ranges }
     }
 
+    /// Its own checksum.
+    fn own(text: &str) -> &str {
+        element(text, "BmapFileChecksum").expect("it has one")
+    }
+
+    #[test]
+    fn gaps_are_what_no_range_covers() {
+        assert_eq!(map().gaps(0..10_000), [4096..8192]);
+        assert_eq!(map().gaps(100..20_000), [4096..8192, 10_000..20_000]);
+        assert_eq!(map().gaps(5000..6000), [5000..6000]);
+        assert_eq!(map().gaps(9000..9500), []);
+    }
+
     #[test]
     fn what_is_written_is_read() {
         let text = map().to_xml();
@@ -335,6 +392,12 @@ mod tests {
         assert!(damaged.starts_with("this block map was damaged: its checksum is "), "{damaged}");
         let far = Bmap { ranges: vec![MappedRange { bytes: 81_920..90_000, sha256: None }], ..map() };
         assert_eq!(message(&far.to_xml()), "`20-21` is not a valid Range of a block map");
+        let text = good.replace("<MappedBlocksCount> 2 ", "<MappedBlocksCount> 3 ");
+        let sum = to_hex(&Sha256::digest(text.replacen(own(&text), NO_CHECKSUM, 1).as_bytes()));
+        assert_eq!(
+            message(&text.replacen(own(&text), &sum, 1)),
+            "this block map says that its MappedBlocksCount is 3, but it is 2"
+        );
         let back = Bmap { ranges: map().ranges.into_iter().rev().collect(), ..map() };
         assert_eq!(message(&back.to_xml()), "`0` is not a valid Range of a block map");
     }

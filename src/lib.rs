@@ -43,8 +43,9 @@
 //!   boot texts whose length must be known before a partition can be placed; it is the only code before the plan that writes.
 //! - [`lint`] checks the layout against the rules of the board's boot ROM and boot loader, which are data as the boards are.
 //!   [`prepare`] measures the contents, has the plan made, and keeps the payloads beside it.
-//! - [`source`] is where the bytes of a medium come from, [`network`] reads addresses, [`device`] lists disks, what they hold,
-//!   and what speaks against writing them. [`recognize`] names the format of a range of a medium.
+//! - [`source`] is where the bytes of a medium come from, and holds what is claimed of an image against it. [`network`] reads
+//!   addresses, [`device`] lists disks, what they hold, and what speaks against writing them. [`recognize`] names the format
+//!   of a range of a medium, and reads what a disk says about itself.
 //! - [`readback`] compares a medium with what was written and diagnoses wrong bytes. [`inspect`] reads media with readers that
 //!   share no code with the writers, names what is damaged, and separates it from changes of normal use.
 //! - [`event`] is the progress of a run, [`bmap`] the blocks of an image that matter, [`manifest`] the record of what was

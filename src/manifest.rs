@@ -3,6 +3,7 @@
 //! made it.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Diagnostic, Error, Io};
 use crate::fs::WrittenFile;
 use crate::fs::ext4::update::Facts;
-use crate::storage::Extent;
+use crate::storage::{Extent, Geometry, Record};
+use crate::table::{Partition, Table};
 use crate::value::{ByteSize, Digest};
 
 /// Version of the format; a reader refuses others.
@@ -39,6 +41,9 @@ pub struct Manifest {
     pub disk_len: u64,
     /// Logical sector size in bytes.
     pub sector_size: u32,
+    /// True if it was written onto an older system: what lies between what was written is then whatever was there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub updated: bool,
     /// Named ranges by offset.
     pub regions: Vec<RegionEntry>,
     /// Composed files that partitions contain.
@@ -239,10 +244,61 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The manifest of a ready image that was copied: where its bytes are and their digests, by partition. Of the files in
+    /// them nothing is known. `name` is that of the image.
+    pub fn for_copy(name: &str, record: &Record, geometry: Geometry, table: Option<&Table>) -> Manifest {
+        let mut partitions: Vec<&Partition> = table.iter().flat_map(|table| &table.partitions).collect();
+        partitions.sort_by_key(|partition| partition.start);
+        let mut regions = Vec::new();
+        let mut at = 0;
+        for partition in partitions {
+            let range = partition.start.max(at)..partition.range().end.min(geometry.len).max(at);
+            push_copied(&mut regions, "before partition", partition.number, at..range.start, record);
+            push_copied(&mut regions, "partition", partition.number, range.clone(), record);
+            at = at.max(range.end);
+        }
+        push_copied(&mut regions, "rest", 0, at..geometry.len, record);
+        Manifest {
+            manifest: VERSION,
+            generator: format!("skiff-image {}", env!("CARGO_PKG_VERSION")),
+            board: name.into(),
+            arch: String::new(),
+            seed: String::new(),
+            timestamp: 0,
+            partuuid: None,
+            disk_len: geometry.len,
+            sector_size: geometry.sector_size,
+            updated: false,
+            regions,
+            artifacts: Vec::new(),
+        }
+    }
+
     /// The artifact of this name.
     pub fn artifact(&self, name: &str) -> Option<&ArtifactEntry> {
         self.artifacts.iter().find(|artifact| artifact.name == name)
     }
+}
+
+/// Adds the region of a range of a copied image, if something was written there.
+fn push_copied(regions: &mut Vec<RegionEntry>, what: &str, number: u32, range: Range<u64>, record: &Record) {
+    let extents = record.within(range.clone()).to_vec();
+    if extents.is_empty() {
+        return;
+    }
+    let name = if number == 0 { what.to_owned() } else { format!("{what} {number}") };
+    regions.push(RegionEntry {
+        name,
+        kind: "raw".into(),
+        offset: range.start,
+        len: range.end - range.start,
+        critical: false,
+        owner: Owner::System,
+        identity: None,
+        extents,
+        files: Vec::new(),
+        nodes: Vec::new(),
+    });
 }
 
 impl RegionEntry {

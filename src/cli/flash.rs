@@ -3,15 +3,17 @@
 use std::path::Path;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::about::about;
 use super::args::InputArgs;
 use super::assemble::{prepare_manifest, prepare_text};
 use super::cache_args::CacheArgs;
+use super::flashed::{Document, Flashed};
 use super::grow_args::GrowArgs;
 use super::hints;
 use super::image_args::ImageArgs;
+use super::kept_manifest;
+use super::medium::{Medium, examine};
 use super::output_args::OutputArgs;
 use super::preseed_args::PreSeedArgs;
 use super::proof::ProofArgs;
@@ -22,18 +24,18 @@ use super::write_args::WriteArgs;
 use crate::board::TableKind;
 use crate::cache;
 use crate::compose::{Composition, publish};
+use crate::device::{Reason, Refused};
 use crate::error::{Error, ErrorKind, Io, Result};
 use crate::flash::several::{at_the_same_time, copy_to_each};
-use crate::flash::{
-    DeviceSession, Done, Fallback, ResizePolicy, Rewritten, SessionSource, Summary, Unwritten,
-};
+use crate::flash::{DeviceSession, Done, ResizePolicy, SessionSource, Unwritten};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::plan::PlanError;
 use crate::report::Report;
-use crate::source::{Image, ImageKind, Source, companion};
+use crate::source::{Image, ImageKind, Override, Source, companion};
 use crate::stage::Inputs;
-use crate::storage::Geometry;
+use crate::storage::Target;
+use crate::table;
 use crate::value::ByteSize;
 
 #[derive(Debug, Args)]
@@ -87,76 +89,6 @@ enum SeveralError {
     OtherLength { first: (String, u64), other: (String, u64) },
 }
 
-/// One medium that was written.
-#[derive(Serialize)]
-struct Flashed {
-    device: String,
-    written: u64,
-    #[serde(skip_serializing_if = "is_zero")]
-    unchanged: u64,
-    #[serde(skip_serializing_if = "is_zero")]
-    resumed: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    rewritten: Vec<Rewritten>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    fallback: Option<Fallback>,
-    summary: Summary,
-    manifest: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache: Option<cache::Summary>,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-impl Flashed {
-    fn new(device: &str, done: Done, summary: Summary, manifest: Option<String>) -> Flashed {
-        let Done { record, unchanged, resumed, rewritten, fallback, .. } = done;
-        let device = device.into();
-        Flashed {
-            device,
-            written: record.len(),
-            unchanged,
-            resumed,
-            rewritten,
-            fallback,
-            summary,
-            manifest,
-            cache: None,
-        }
-    }
-}
-
-impl std::fmt::Display for Flashed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (device, written) = (&self.device, ByteSize(self.written));
-        write!(f, "{device}: {written} written, read back from the medium and right")?;
-        for (bytes, text) in [
-            (self.unchanged, "of it were right before"),
-            (self.resumed, "of it were written by an earlier run"),
-        ] {
-            if bytes > 0 {
-                write!(f, "\n  {} {text}", ByteSize(bytes))?;
-            }
-        }
-        for Rewritten { damage, times } in &self.rewritten {
-            write!(f, "\n  written again {times} times: {damage}")?;
-        }
-        self.fallback.iter().try_for_each(|fallback| write!(f, "\n  {fallback}"))?;
-        write!(f, "{}", self.summary)?;
-        self.manifest.as_ref().map_or(Ok(()), |manifest| write!(f, "\n{manifest}"))
-    }
-}
-
-/// All of them, as a document.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Document<'a> {
-    One(&'a Flashed),
-    Several { devices: &'a [Flashed] },
-}
-
 impl Destination {
     fn for_inputs(inputs: &Inputs) -> Destination {
         match inputs.board.table {
@@ -170,7 +102,6 @@ impl Destination {
     fn for_image(image: &Image, path: Option<&Path>) -> Result<Destination> {
         Ok(match image.kind()? {
             ImageKind::Disk => Destination::Disk,
-            ImageKind::Archive => Destination::Nowhere,
             ImageKind::Filesystem => {
                 let manifest = path.and_then(|path| companion(path, ".manifest.json"));
                 let partuuid = manifest.map(|path| Manifest::read(&path)).transpose()?;
@@ -189,9 +120,9 @@ fn reject_other_sectors(inputs: &Inputs, disk: u32) -> Result<()> {
     }
 }
 
-fn reject_other_lengths(media: &[(String, Geometry)]) -> Result<(), SeveralError> {
-    let length = |(name, geometry): &(String, Geometry)| (name.clone(), geometry.len);
-    match media.iter().find(|(_, geometry)| geometry.len != media[0].1.len) {
+fn reject_other_lengths(media: &[Medium]) -> Result<(), SeveralError> {
+    let length = |medium: &Medium| (medium.name(), medium.geometry().len);
+    match media.iter().find(|medium| medium.geometry().len != media[0].geometry().len) {
         Some(other) => Err(SeveralError::OtherLength { first: length(&media[0]), other: length(other) }),
         None => Ok(()),
     }
@@ -218,29 +149,34 @@ impl Flash {
 
     fn flash(&self, report: &Report) -> Result<()> {
         match self.image.open(report)? {
-            Some(image) => self.copy(&image, report),
+            Some(image) => self.copy(image, report),
             None => self.compose(report),
         }
     }
 
-    fn copy(&self, image: &Image, report: &Report) -> Result<()> {
-        let destination = Destination::for_image(image, self.image.path())?;
-        let sessions = self.sessions(&destination, image.len().unwrap_or(0), image.planned(), report)?;
-        sessions.iter().try_for_each(|session| image.ensure_fits(&**session.target()))?;
+    fn copy(&self, image: Image, report: &Report) -> Result<()> {
+        let overrides = self.target.image_overrides();
+        let image = image.despite(overrides.clone());
+        let destination = Destination::for_image(&image, self.image.path())?;
+        let media = self.media(&destination, image.len().unwrap_or(0), report)?;
+        examine(&image, &media, &overrides, report)?;
+        let sessions = self.sessions(media, image.planned(), report)?;
         let options = self.write.session(Interrupt::listen(), report);
         let checking = report.progress();
         image.check(&checking)?;
         checking.finish();
-        let (name, commit) = (image.name(), self.write.options(Unwritten::Zero, self.grow.fit()));
+        let fit = self.grow.fit(overrides.contains(&Override::CutOff));
+        let (name, commit) = (image.name(), self.write.options(Unwritten::Zero, fit));
         let subject = SessionSource { name: &name, identity: image.identity() };
-        let results = copy_to_each(image, &sessions, |session, source| {
+        let results = copy_to_each(&image, &sessions, |session, source| {
             on_medium(session, sessions.len(), report, |device, report| {
                 let listeners = (&report.progress_of(device), report);
                 let (done, summary) = session_args::run(session, subject, &options, listeners, |open| {
                     session.flash(open, source, commit)
                 })?;
                 self.grow.report(&done.fitted, report);
-                Ok(Flashed::new(device, done, summary, None))
+                let manifest = self.keep_manifest(&image, session, &done, report);
+                Ok(Flashed::new(device, done, summary, manifest))
             })
         });
         image.remarks().iter().for_each(|remark| report.warn(remark));
@@ -250,25 +186,31 @@ impl Flash {
     fn compose(&self, report: &Report) -> Result<()> {
         // A device that must not be written is refused before any work is done. Only the board says whether it should be
         // a partition.
+        self.target.reject_image_overrides()?;
         self.target.look()?;
         let mut inputs = self.inputs.load(&self.first_boot, report)?;
-        let media = self.media(&Destination::for_inputs(&inputs), report)?;
-        media.iter().try_for_each(|(_, geometry)| reject_other_sectors(&inputs, geometry.sector_size))?;
+        let media = self.media(&Destination::for_inputs(&inputs), 0, report)?;
+        media.iter().try_for_each(|medium| reject_other_sectors(&inputs, medium.geometry().sector_size))?;
         reject_other_lengths(&media)?;
         inputs.resources.verify = self.proof.verify_output();
         inputs.resources.trust_stat = self.cache.trust_stat;
         let (results, cache) = self.cache.serve(report, |cache| {
             inputs.resources.cache = cache;
-            self.compose_onto(media[0].1.len, &inputs, report)
+            self.compose_onto(media, &inputs, report)
         })?;
         self.conclude(results, cache, report)
     }
 
-    fn compose_onto(&self, len: u64, inputs: &Inputs, report: &Report) -> Result<Vec<Result<Flashed>>> {
+    fn compose_onto(
+        &self,
+        media: Vec<Medium>,
+        inputs: &Inputs,
+        report: &Report,
+    ) -> Result<Vec<Result<Flashed>>> {
         let staged = inputs.stage()?;
         staged.warnings.iter().for_each(|warning| report.warn(warning));
         self.proof.left_out(&staged.left_out, report)?;
-        let composition = Composition::new(inputs, staged, Some(len))?;
+        let composition = Composition::new(inputs, staged, Some(media[0].geometry().len))?;
         composition.warnings().iter().for_each(|warning| report.warn(warning));
         report.note(composition.plan());
         let path = self.manifest.clone().unwrap_or_else(|| {
@@ -277,7 +219,7 @@ impl Flash {
         });
         // A manifest that cannot be written must not be found out when the device is written.
         drop(prepare_text(&path, "")?);
-        let sessions = self.sessions(&Destination::for_inputs(inputs), 0, None, report)?;
+        let sessions = self.sessions(media, None, report)?;
         let options = self.write.session(Interrupt::listen(), report);
         let name = format!("the image for `{}`", inputs.board.name);
         let subject = SessionSource { name: &name, identity: Some(composition.fingerprint()) };
@@ -296,39 +238,70 @@ impl Flash {
                     prepared.restrict().map_err(Io::on("set the mode of", &path))?;
                 }
                 publish(prepared, &path)?;
+                session.candidate().map(|medium| kept_manifest::keep(medium, &manifest, report));
                 Ok(Flashed::new(device, done, summary, Some(path.display().to_string())))
             })
         }))
     }
 
-    /// Names and sizes of what will be written.
-    fn media(&self, destination: &Destination, report: &Report) -> Result<Vec<(String, Geometry)>> {
-        if let Some(target) = self.simulate.target()? {
-            return Ok(vec![(target.name().into(), target.geometry())]);
-        }
-        let candidates = self.target.candidates(destination, 0, report)?;
-        let medium = |candidate: &crate::device::Candidate| {
-            let geometry = Geometry { len: candidate.len, sector_size: candidate.sector_size };
-            (candidate.path.display().to_string(), geometry)
-        };
-        Ok(candidates.iter().map(medium).collect())
+    /// Keeps a manifest of a device to which an image was copied: the one that was made with the image, or else one of
+    /// what was written. Returns its path.
+    fn keep_manifest(
+        &self,
+        image: &Image,
+        session: &DeviceSession,
+        done: &Done,
+        report: &Report,
+    ) -> Option<String> {
+        let medium = session.candidate()?;
+        let beside = self.image.path().and_then(|path| companion(path, ".manifest.json"));
+        // One that cannot be read is as good as none: the medium is written.
+        let made = beside.and_then(|path| Manifest::read(&path).ok());
+        let manifest = made.filter(|manifest| image.len() == Some(manifest.disk_len)).unwrap_or_else(|| {
+            let target = session.target();
+            let (name, table) = (image.name(), table::read(&**target).ok().flatten());
+            let name = name.rsplit('/').next().unwrap_or(&name);
+            Manifest::for_copy(name, &done.record, target.geometry(), table.as_ref())
+        });
+        Some(kept_manifest::keep(medium, &manifest, report)?.display().to_string())
     }
 
-    /// The media, opened for writing.
+    /// The media that will be written, if nothing speaks against writing `need` bytes to each. One that is not there
+    /// stands for a disk or a partition, as the image needs it.
+    fn media(&self, destination: &Destination, need: u64, report: &Report) -> Result<Vec<Medium>> {
+        match self.simulate.target()? {
+            Some(target) if matches!(destination, Destination::Nowhere) => {
+                let (path, reason) = (target.name().into(), Reason::Archive);
+                Err(Refused::Because { path, reason }.into())
+            }
+            Some(target) => Ok(vec![Medium::Simulated(target)]),
+            None => {
+                let candidates = self.target.candidates(destination, need, report)?;
+                Ok(candidates.into_iter().map(|device| Medium::Device(Box::new(device))).collect())
+            }
+        }
+    }
+
+    /// The media, opened for writing if the user agrees.
     fn sessions(
         &self,
-        destination: &Destination,
-        need: u64,
+        media: Vec<Medium>,
         writes: Option<u64>,
         report: &Report,
     ) -> Result<Vec<DeviceSession>> {
-        if let Some(target) = self.simulate.target()? {
-            return Ok(vec![DeviceSession::for_target(target)]);
+        let (mut sessions, mut candidates) = (Vec::new(), Vec::new());
+        for medium in media {
+            match medium {
+                Medium::Simulated(target) => sessions.push(DeviceSession::for_target(target)),
+                Medium::Device(device) => candidates.push(*device),
+            }
         }
-        let candidates = self.target.candidates(destination, need, report)?;
-        let devices = self.target.claim(&candidates, writes, report)?;
-        let session = |(candidate, device)| DeviceSession::for_device(candidate, device);
-        Ok(candidates.into_iter().zip(devices).map(session).collect())
+        if !candidates.is_empty() {
+            let devices = self.target.claim(&candidates, writes, report)?;
+            let session = |(candidate, device)| DeviceSession::for_device(candidate, device);
+            sessions.extend(candidates.into_iter().zip(devices).map(session));
+        }
+        Ok(sessions)
     }
 
     /// Reports what became of each medium; fails if one was not written.
@@ -343,7 +316,10 @@ impl Flash {
         self.simulate.report_strikes(report);
         for result in results {
             match result {
-                Ok(done) => flashed.push(Flashed { cache: cache.clone(), ..done }),
+                Ok(mut done) => {
+                    done.cache.clone_from(&cache);
+                    flashed.push(done);
+                }
                 Err(error) if of == 1 => return Err(error),
                 Err(error) => failed.push(error),
             }

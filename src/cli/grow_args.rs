@@ -15,8 +15,13 @@ pub struct GrowArgs {
 }
 
 impl GrowArgs {
-    pub fn fit(&self) -> ResizePolicy {
-        if self.no_grow { ResizePolicy::Table } else { ResizePolicy::LastPartition }
+    /// Parts of an image that grow: nothing of one whose end is missing.
+    pub fn fit(&self, is_cut_off: bool) -> ResizePolicy {
+        match (is_cut_off, self.no_grow) {
+            (true, _) => ResizePolicy::Nothing,
+            (false, true) => ResizePolicy::Table,
+            (false, false) => ResizePolicy::LastPartition,
+        }
     }
 
     /// Reports what was made larger, and what was not.

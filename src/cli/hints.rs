@@ -6,8 +6,11 @@ use std::fmt;
 use crate::error::{Diagnostic, Error, ErrorKind};
 
 /// Words that follow the hint of an error with this code.
-const WORDS: [(&str, &str); 10] = [
+const WORDS: [(&str, &str); 15] = [
+    ("block-map", ", or give `--force block-map`"),
     ("blob-in-the-way", ", or leave `--boot-loader` out"),
+    ("cut-off", ", or write what is there with `--force cut-off`"),
+    ("damaged-table", ", or write it as it is with `--force damaged-table`"),
     ("disk-too-small", ", or give a larger `--size`"),
     ("exists", ", or replace the file with `--force`"),
     (
@@ -16,10 +19,12 @@ const WORDS: [(&str, &str); 10] = [
     ),
     ("no-chain", ", or give `--config`"),
     ("no-project", ", or give its directory with `--root`"),
+    ("not-raw", ", or write it as it is with `--force not-raw`"),
     ("not-resumable", " without `--resume`"),
     ("other-board", ", or go on with `--other-board`"),
-    ("unpack-memory", ", or allow it so much memory with `--unpack-memory`"),
+    ("sectors", ", or write it as it is with `--force sectors`"),
     ("stalled", "; `--stall-timeout` waits longer if the medium is only slow"),
+    ("unpack-memory", ", or allow it so much memory with `--unpack-memory`"),
 ];
 
 /// Hints of errors with this code that have none of the library.

@@ -107,6 +107,7 @@ impl Install {
     }
 
     fn update(&self, report: &Report) -> Result<()> {
+        self.consent.reject_image_overrides()?;
         let session = self.open(report)?;
         let survey = Survey::new(session.target())?;
         let mut medium = None;

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::force::{Force, ForceError};
 use crate::device::{Candidate, Destruction, Host, Override, Overrides, Reason, Refused, existing};
 use crate::error::Result;
 use crate::report::{Answer, Report};
+use crate::source;
 use crate::storage::{Device, DeviceError, ReadOnly};
 
 /// Devices that are written.
@@ -34,9 +36,11 @@ pub struct ConsentArgs {
     confirm: Vec<String>,
 
     /// Write although the device is mounted, used as swap space, held by what is built on it, internal or unusually
-    /// large; each has to be given. The disk of the running system is never written.
-    #[arg(long, value_name = "mounted|swap|held|internal|large")]
-    force: Vec<Override>,
+    /// large; or although a ready image is not a raw one (not-raw), ends too early (cut-off), has a block map that leaves
+    /// out what it needs (block-map), is made for other sectors (sectors) or has a GPT that others cannot read
+    /// (damaged-table). Each has to be given. The disk of the running system is never written.
+    #[arg(long, value_name = "WORD")]
+    force: Vec<Force>,
 }
 
 /// Kind of device that an image is for.
@@ -78,6 +82,16 @@ enum ConfirmError {
 }
 
 impl TargetArgs {
+    /// Objections to a ready image that the user overrides.
+    pub fn image_overrides(&self) -> source::Overrides {
+        self.consent.image_overrides()
+    }
+
+    /// Fails if one of them is given where no ready image is copied.
+    pub fn reject_image_overrides(&self) -> Result<(), ForceError> {
+        self.consent.reject_image_overrides()
+    }
+
     /// As they were given.
     pub fn devices(&self) -> &[PathBuf] {
         &self.devices
@@ -170,20 +184,41 @@ impl ConsentArgs {
 
     /// The same for a verb to which some refusals do not matter.
     pub fn host_despite(&self, others: &[Override]) -> Host {
-        Host::new().despite(self.force.iter().chain(others).copied().collect())
+        Host::new().despite(self.overrides().into_iter().chain(others.iter().copied()).collect())
     }
 
     fn overrides(&self) -> Overrides {
-        self.force.iter().copied().collect()
+        let device = |force: &Force| match force {
+            Force::Device(word) => Some(*word),
+            Force::Image(_) => None,
+        };
+        self.force.iter().filter_map(device).collect()
+    }
+
+    fn image_overrides(&self) -> source::Overrides {
+        let image = |force: &Force| match force {
+            Force::Image(word) => Some(*word),
+            Force::Device(_) => None,
+        };
+        self.force.iter().filter_map(image).collect()
+    }
+
+    /// Fails if an objection to a ready image is overridden, where there is none.
+    pub fn reject_image_overrides(&self) -> Result<(), ForceError> {
+        match self.image_overrides().into_iter().next() {
+            Some(word) => Err(ForceError::NoImage(word)),
+            None => Ok(()),
+        }
     }
 
     /// Warns about each refusal that was overridden; fails if `--force` overrides nothing, because then the device is
     /// not what the user thinks it is.
     pub fn report_overridden(&self, candidates: &[Candidate], report: &Report) -> Result<()> {
-        let mut unused = self.overrides();
+        let given = self.overrides();
+        let mut unused = given.clone();
         for candidate in candidates {
             for reason in &candidate.overridden {
-                let Some(word) = Override::for_reason(reason).filter(|word| self.force.contains(word)) else {
+                let Some(word) = Override::for_reason(reason).filter(|word| given.contains(word)) else {
                     continue;
                 };
                 unused.remove(&word);

@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::beside;
+use super::kept_manifest;
 use super::output_args::OutputArgs;
 use super::session_args::{self, TimeoutArgs};
 use crate::error::Result;
@@ -22,11 +23,13 @@ pub struct Verify {
     /// Image or device.
     path: PathBuf,
 
-    /// Manifest; without it PATH.manifest.json.
+    /// Manifest; without it PATH.manifest.json, or, for a device, what `flash` kept of it in
+    /// $XDG_STATE_HOME/skiff-image/manifests.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
 
-    /// Every byte must be as it was written. That is how an image file is compared anyway.
+    /// Every byte must be as it was written, and zero where nothing was. That is how an image file is compared anyway; of
+    /// a device what was not written is not looked at, and its length is told.
     #[arg(long, conflicts_with = "used")]
     strict: bool,
 
@@ -54,10 +57,23 @@ impl Verify {
         self.output.run(report, |report| self.verify(report))
     }
 
+    /// The manifest that is meant.
+    fn manifest(&self, is_device: bool, report: &Report) -> PathBuf {
+        let beside = || beside(&self.path, ".manifest.json");
+        let given = self.manifest.clone().or_else(|| Some(beside()).filter(|path| path.is_file()));
+        given.unwrap_or_else(|| match kept_manifest::find(&self.path).filter(|_| is_device) {
+            Some(kept) => {
+                report
+                    .note(format!("compared with what was flashed to it last, as `{}` says", kept.display()));
+                kept
+            }
+            None => beside(),
+        })
+    }
+
     fn verify(&self, report: &Report) -> Result<()> {
         let medium = Arc::new(ReadOnly::open(&self.path)?);
-        let manifest = self.manifest.clone().unwrap_or_else(|| beside(&self.path, ".manifest.json"));
-        let manifest = Manifest::read(&manifest)?;
+        let manifest = Manifest::read(&self.manifest(medium.is_device(), report))?;
         let comparison = Comparison::new(&medium, self.strict, self.used);
         let session = DeviceSession::for_target(medium.clone());
         let options = self.timeout.session(Interrupt::listen());

@@ -39,6 +39,7 @@ impl Composition {
             partuuid: self.plan.disk.partuuid(),
             disk_len: self.plan.disk.len.0,
             sector_size: self.plan.disk.sector_size,
+            updated: false,
             regions: regions.collect(),
             artifacts: self.artifact_entries(),
         }

@@ -97,6 +97,15 @@ impl Host {
         self.partition_of(&number(path)?, path, need)
     }
 
+    /// The disk or partition at `path`, whatever speaks against writing it.
+    pub fn identify(&self, path: &Path) -> Result<Candidate, Refused> {
+        let node = self.find(&number(path)?)?;
+        let Some(index) = node.number("partition") else { return Ok(self.describe(&node)) };
+        let disk = node.directory.parent().and_then(|directory| Node::at(directory.into()).ok());
+        Ok(disk
+            .map_or_else(|| self.describe(&node), |disk| self.describe_partition(&node, &disk, index as u32)))
+    }
+
     /// Like [`Host::partition`] for a `major:minor` number; `path` is for messages.
     pub fn partition_of(&self, number: &str, path: &Path, need: u64) -> Result<Candidate, Refused> {
         let node = self.find(number)?;

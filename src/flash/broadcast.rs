@@ -35,7 +35,7 @@ pub enum BroadcastError {
     },
     /// The source failed, for all targets alike.
     #[error("{message}")]
-    #[diagnostic(kind = *kind, hint = hint.clone())]
+    #[diagnostic(kind = *kind, hint = hint.clone(), code = *code)]
     Source {
         /// Message of the error.
         message: String,
@@ -43,6 +43,8 @@ pub enum BroadcastError {
         kind: ErrorKind,
         /// Advice for the user.
         hint: Option<String>,
+        /// See [`crate::Error::code`].
+        code: Option<&'static str>,
     },
 }
 
@@ -104,11 +106,12 @@ struct Failure {
     message: String,
     kind: ErrorKind,
     hint: Option<String>,
+    code: Option<&'static str>,
 }
 
 impl Failure {
     fn from_error(error: &Error) -> Failure {
-        Failure { message: error.to_string(), kind: error.kind(), hint: error.hint() }
+        Failure { message: error.to_string(), kind: error.kind(), hint: error.hint(), code: error.code() }
     }
 }
 
@@ -367,8 +370,8 @@ impl Reader<'_> {
         match &state.ended {
             Some(Ok(critical)) => Ok(critical.clone()),
             Some(Err(failure)) => {
-                let Failure { message, kind, hint } = failure.clone();
-                Err(BroadcastError::Source { message, kind, hint }.into())
+                let Failure { message, kind, hint, code } = failure.clone();
+                Err(BroadcastError::Source { message, kind, hint, code }.into())
             }
             None => Err(Error::from(nobody(self.hub.source.name()))),
         }

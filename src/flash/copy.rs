@@ -17,7 +17,7 @@ impl Image {
         listener: &dyn Listener,
         options: FlashOptions<'_>,
     ) -> Result<Done> {
-        self.ensure_fits(target)?;
+        self.examine(target.name(), target.geometry())?;
         self.check(listener)?;
         Commit { target, used, regions: &[], listener, options }.run(self)
     }

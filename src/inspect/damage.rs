@@ -7,14 +7,18 @@ use std::io::{BufReader, Read, Seek};
 
 use serde::Serialize;
 
+use super::stray::{Stray, strays};
 use super::{RegionDrift, Section};
 use crate::error::{Diagnostic, Io, Result};
 use crate::event::{Event, Listener, Phase};
 use crate::fs::{self, WrittenFile, ext4, fat, squashfs, tar};
 use crate::manifest::{Manifest, ManifestError, RegionEntry};
 use crate::readback::{self, Damage, RegionRange};
-use crate::storage::{ReadOnly, Record, Target};
+use crate::storage::{Extent, ReadOnly, Record, Target};
 use crate::value::ByteSize;
+
+/// Number of ranges that are named of those that nothing was written to.
+const NAMED: usize = 16;
 
 /// Findings of a comparison.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +29,12 @@ pub struct Verdict {
     pub compared: u64,
     /// Regions that differ, by offset; none if all is well.
     pub damaged: Vec<DamagedRegion>,
+    /// Bytes of an image file that nothing was written to, and that are not zero.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub strays: Vec<Stray>,
+    /// Bytes of a device that were not looked at, because nothing was written to them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<u64>,
     /// What is other than it was written because the medium was used; see [`super::verify_used`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<RegionDrift>,
@@ -78,6 +88,15 @@ pub enum VerifyError {
         /// Names of the regions.
         damaged: Vec<String>,
     },
+    /// There is something where nothing was written.
+    #[error("`{target}` has {} in blocks to which nothing was written, and which were zero", ByteSize(*len))]
+    #[diagnostic(hint = "make the image again; one that was used since is compared with `--used`")]
+    Strays {
+        /// Image.
+        target: String,
+        /// Bytes of the blocks.
+        len: u64,
+    },
 }
 
 fn regions(names: &[String]) -> String {
@@ -87,11 +106,17 @@ fn regions(names: &[String]) -> String {
 impl Verdict {
     /// An error if anything is damaged.
     pub fn into_result(self) -> Result<(), VerifyError> {
-        if self.damaged.is_empty() {
-            return Ok(());
+        if !self.damaged.is_empty() {
+            let damaged = self.damaged.into_iter().map(|region| region.name).collect();
+            return Err(VerifyError::Damaged { target: self.target, damaged });
         }
-        let damaged = self.damaged.into_iter().map(|region| region.name).collect();
-        Err(VerifyError::Damaged { target: self.target, damaged })
+        match self.strays.is_empty() {
+            true => Ok(()),
+            false => {
+                let len = self.strays.iter().map(|stray| stray.len).sum();
+                Err(VerifyError::Strays { target: self.target, len })
+            }
+        }
     }
 }
 
@@ -103,31 +128,25 @@ impl fmt::Display for Verdict {
             self.drift.iter().try_for_each(|drift| write!(f, "\n  {drift}"))?;
         }
         match (self.damaged.is_empty(), self.drift.is_empty()) {
+            (true, true) if !self.strays.is_empty() => {
+                write!(f, "{target}: {compared} compared, all that was written is as written")?;
+            }
             (true, true) => write!(f, "{target}: {compared} compared, all as written")?,
             (true, false) => write!(f, "\nall else is as written")?,
             (false, true) => write!(f, "{target}: {compared} compared, damaged:")?,
             (false, false) => write!(f, "\ndamaged:")?,
         }
-        for region in &self.damaged {
-            write!(f, "\n  region `{}` ({})", region.name, region.kind)?;
-            for range in &region.ranges {
-                write!(f, "\n    {} from byte {}", ByteSize(range.len), range.offset)?;
+        self.damaged.iter().try_for_each(|region| write!(f, "\n  {region}"))?;
+        if !self.strays.is_empty() {
+            write!(f, "\nnot zero where nothing was written:")?;
+            self.strays.iter().take(NAMED).try_for_each(|stray| write!(f, "\n  {stray}"))?;
+            let more = self.strays.len().saturating_sub(NAMED);
+            if more > 0 {
+                write!(f, "\n  and {more} more ranges")?;
             }
-            for file in &region.files {
-                write!(f, "\n    file {}", file.damage)?;
-                for inside in &file.inside {
-                    write!(f, "\n      in it {inside}")?;
-                }
-                if let Some(reason) = &file.unreadable {
-                    write!(f, "\n      the files in it cannot be told: {reason}")?;
-                }
-            }
-            for problem in &region.problems {
-                write!(f, "\n    {problem}")?;
-            }
-            if let Some(reason) = &region.unreadable {
-                write!(f, "\n    its files cannot be told: {reason}")?;
-            }
+        }
+        if let Some(unseen) = self.unseen.filter(|unseen| *unseen > 0) {
+            write!(f, "\nnot looked at, because nothing was written there: {}", ByteSize(unseen))?;
         }
         match self.users.is_empty() {
             true => Ok(()),
@@ -140,7 +159,33 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Reads everything the manifest knows of from `medium`, past the page cache.
+impl fmt::Display for DamagedRegion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "region `{}` ({})", self.name, self.kind)?;
+        for range in &self.ranges {
+            write!(f, "\n    {} from byte {}", ByteSize(range.len), range.offset)?;
+        }
+        for file in &self.files {
+            write!(f, "\n    file {}", file.damage)?;
+            for inside in &file.inside {
+                write!(f, "\n      in it {inside}")?;
+            }
+            if let Some(reason) = &file.unreadable {
+                write!(f, "\n      the files in it cannot be told: {reason}")?;
+            }
+        }
+        for problem in &self.problems {
+            write!(f, "\n    {problem}")?;
+        }
+        match &self.unreadable {
+            Some(reason) => write!(f, "\n    its files cannot be told: {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads everything the manifest knows of from `medium`, past the page cache; of an image file also what lies between,
+/// which is zero unless it was written onto an older system.
 pub fn verify(
     medium: &ReadOnly,
     target: &dyn Target,
@@ -148,8 +193,7 @@ pub fn verify(
     listener: &dyn Listener,
 ) -> Result<Verdict> {
     ensure_long_enough(medium, manifest)?;
-    let extents = manifest.regions.iter().flat_map(|region| region.extents.clone()).collect();
-    let record = Record { extents };
+    let record = record_of(manifest.regions.iter());
     let ranges: Vec<RegionRange> = manifest.regions.iter().map(region_range).collect();
     listener.event(Event::Phase { phase: Phase::Verify, total: Some(record.len()) });
     let damage = readback::verify(target, &record, &ranges, listener)?;
@@ -161,13 +205,32 @@ pub fn verify(
             damaged.push(damaged_region(medium, manifest, region, hit));
         }
     }
+    let strays = match medium.is_device() || manifest.updated {
+        true => Vec::new(),
+        false => strays(medium, target, &record, &ranges)?,
+    };
     Ok(Verdict {
         target: medium.name().into(),
         compared: record.len(),
         damaged,
+        strays,
+        unseen: unseen(medium, &record),
         drift: Vec::new(),
         users: Vec::new(),
     })
+}
+
+/// What was written to regions, in order.
+pub(super) fn record_of<'m>(regions: impl Iterator<Item = &'m RegionEntry>) -> Record {
+    let mut extents: Vec<Extent> = regions.flat_map(|region| region.extents.clone()).collect();
+    extents.sort_by_key(|extent| extent.offset);
+    Record { extents }
+}
+
+/// Bytes of a device that are not in `record`.
+pub(super) fn unseen(medium: &ReadOnly, record: &Record) -> Option<u64> {
+    let gaps = || record.gaps(0..medium.geometry().len);
+    medium.is_device().then(|| gaps().iter().map(|gap| gap.end - gap.start).sum())
 }
 
 /// Fails if the medium is too short to hold what the manifest is about.

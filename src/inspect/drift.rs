@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::Section;
 use super::damage::{
-    DamagedFile, DamagedRegion, Verdict, damaged_region, ensure_long_enough, files_of, region_range, section,
+    DamagedFile, DamagedRegion, Verdict, damaged_region, ensure_long_enough, files_of, record_of,
+    region_range, section, unseen,
 };
 use super::metadata::{self, Findings};
 use crate::error::Result;
@@ -20,7 +21,7 @@ use crate::event::{Event, Listener, Phase};
 use crate::fs::{Problem, ext4, fat};
 use crate::manifest::{Identity, Manifest, Owner, RegionEntry};
 use crate::readback::{self, Damage, RegionRange};
-use crate::storage::{Extent, ReadOnly, Record, Target};
+use crate::storage::{Extent, ReadOnly, Target};
 use crate::table::{self, CopyState, Scheme, Table, TableBytes};
 use crate::value::{ByteSize, Digest, is_zero};
 
@@ -125,9 +126,7 @@ pub fn verify_used(
     listener: &dyn Listener,
 ) -> Result<Verdict> {
     ensure_long_enough(medium, manifest)?;
-    let compared = manifest.regions.iter().filter(|region| region.owner == Owner::System);
-    let extents: Vec<Extent> = compared.flat_map(|region| region.extents.clone()).collect();
-    let record = Record { extents };
+    let record = record_of(manifest.regions.iter().filter(|region| region.owner == Owner::System));
     let ranges: Vec<RegionRange> = manifest.regions.iter().map(region_range).collect();
     listener.event(Event::Phase { phase: Phase::Verify, total: Some(record.len()) });
     let damage = readback::verify(target, &record, &ranges, listener)?;
@@ -150,7 +149,8 @@ pub fn verify_used(
     let Used { damaged, drift, .. } = used;
     let users = manifest.regions.iter().filter(|region| region.owner == Owner::User);
     let users = users.map(|region| region.name.clone()).collect();
-    Ok(Verdict { target: medium.name().into(), compared: record.len(), damaged, drift, users })
+    let (target, compared, unseen) = (medium.name().into(), record.len(), unseen(medium, &record));
+    Ok(Verdict { target, compared, damaged, strays: Vec::new(), unseen, drift, users })
 }
 
 /// A comparison on its way.
@@ -197,14 +197,18 @@ impl Used<'_> {
             .iter()
             .flat_map(|region| &region.extents)
             .all(|extent| holds(&written, extent) != Some(false));
+        let sector = u64::from(table.sector_size);
+        let end = self.medium.geometry().len / sector * sector;
+        // The primary copy says where the other one is, whatever is left of that.
+        let was_moved = table.disk_len == end && end != manifest.disk_len;
         let backup_at = match &table.scheme {
-            Scheme::Gpt { backup: CopyState::Good, .. } => {
-                Some(self.medium.geometry().len / u64::from(table.sector_size) * u64::from(table.sector_size))
-            }
+            Scheme::Gpt { backup: CopyState::Good, .. } => Some(end),
+            Scheme::Gpt { backup: CopyState::Damaged(_), .. } if was_moved => Some(end),
             Scheme::Gpt { .. } => None,
             Scheme::Mbr { .. } => Some(manifest.disk_len),
         };
         let (true, Some(end)) = (as_written && !written.is_empty(), backup_at) else { return Ok(Vec::new()) };
+        self.damaged_backup(&table)?;
         if end != manifest.disk_len
             && let Some(region) = tables.last()
         {
@@ -218,6 +222,34 @@ impl Used<'_> {
         let is_known =
             |region: &&&RegionEntry| region.extents.iter().all(|extent| holds(&written, extent).is_some());
         Ok(tables.iter().filter(is_known).map(|region| region.name.clone()).collect())
+    }
+
+    /// Finds what is wrong with the backup of a GPT that was moved to the end of the medium.
+    fn damaged_backup(&mut self, table: &Table) -> Result<()> {
+        let Scheme::Gpt { backup: CopyState::Damaged(reason), .. } = &table.scheme else { return Ok(()) };
+        let Ok(fitted) = table::fit(self.medium, table, None)? else { return Ok(()) };
+        for piece in fitted.pieces.iter().filter(|piece| piece.name.starts_with("gpt backup")) {
+            let (offset, len) = (piece.offset, piece.bytes.len() as u64);
+            let mut found = vec![0; piece.bytes.len()];
+            self.medium.read_back(&mut found, offset)?;
+            if found == piece.bytes {
+                continue;
+            }
+            let (expected, found) = (Some(Digest::of(&piece.bytes)), Some(Digest::of(&found)));
+            let region = Some(piece.name.clone());
+            let ranges = vec![Damage { region, offset, len, expected, found, diagnosis: None }];
+            let problems = vec![format!("the backup copy of the GPT, at the end of the medium, {reason}")];
+            let (name, kind) = (piece.name.clone(), "table".into());
+            self.damaged.push(DamagedRegion {
+                name,
+                kind,
+                ranges,
+                files: Vec::new(),
+                problems,
+                unreadable: None,
+            });
+        }
+        Ok(())
     }
 
     /// Bytes of the partition that `region` is now.

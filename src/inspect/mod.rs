@@ -4,6 +4,7 @@
 mod damage;
 mod drift;
 mod metadata;
+mod stray;
 mod summary;
 
 use crate::error::Result;
@@ -13,6 +14,7 @@ use crate::storage::{Cursor, ReadOnly, Target};
 
 pub use damage::{DamagedFile, DamagedRegion, Verdict, VerifyError, verify};
 pub use drift::{Drift, RegionDrift, verify_used};
+pub use stray::Stray;
 pub use summary::{Inspection, PartitionSummary, inspect};
 
 /// A range of a medium, for readers of filesystems.
@@ -21,7 +23,7 @@ type Section = Cursor<ReadOnly>;
 /// Differences from its manifest that a medium may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// Not in a byte.
+    /// Not in a byte; also where nothing was written, if it is an image file.
     Strict,
     /// In what use changes.
     Used,

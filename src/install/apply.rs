@@ -79,7 +79,7 @@ impl Installation {
             record = record.merge(self.write_blobs(open)?);
         }
         self.ensure_unharmed(&record, &log.metadata(), open)?;
-        let manifest = self.composition.manifest(&record, &files);
+        let manifest = Manifest { updated: true, ..self.composition.manifest(&record, &files) };
         Ok(Done { record, manifest })
     }
 

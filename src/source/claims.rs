@@ -5,7 +5,10 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use super::error::ImageError;
+use super::glimpse::Glimpse;
+use super::objection::{self, Comparison, Overrides};
 use crate::bmap::{Bmap, parse_sha256};
+use crate::error::Result;
 use crate::value::to_hex;
 
 /// A SHA-256 in hexadecimal digits.
@@ -20,7 +23,7 @@ pub struct ParseSha256Error(String);
 impl FromStr for Sha256Sum {
     type Err = ParseSha256Error;
 
-    fn from_str(text: &str) -> Result<Sha256Sum, ParseSha256Error> {
+    fn from_str(text: &str) -> std::result::Result<Sha256Sum, ParseSha256Error> {
         parse_sha256(text).map(Sha256Sum).ok_or_else(|| ParseSha256Error(text.into()))
     }
 }
@@ -49,9 +52,28 @@ pub(super) struct Claims {
     pub sha256: Option<Expected>,
     /// Bytes of memory that its decoder may take.
     pub memory: u64,
+    /// Objections to the image that do not matter.
+    pub overrides: Overrides,
 }
 
 impl Claims {
+    /// Claims of nobody but the user.
+    pub(super) fn new(name: String, bmap: Option<Bmap>, sha256: Option<Expected>, memory: u64) -> Claims {
+        Claims { name, bmap, sha256, memory, overrides: Overrides::new() }
+    }
+
+    /// Holds the claims against what is known of the image, for a medium with sectors of `sector_size` bytes.
+    ///
+    /// # Errors
+    /// One of them does not hold, and nobody overrides that.
+    pub(super) fn compare(&self, image: &Glimpse, sector_size: u32) -> Result<Comparison> {
+        let comparison = objection::compare(image, self, sector_size)?;
+        match comparison.clone().into_refusal(&self.overrides) {
+            Some(objection) => Err(ImageError::Refused { image: self.name.clone(), objection }.into()),
+            None => Ok(comparison),
+        }
+    }
+
     /// The bytes that matter of an image of `len` bytes, in order.
     pub(super) fn mapped(&self, len: u64) -> Vec<Range<u64>> {
         match &self.bmap {
@@ -66,7 +88,7 @@ impl Claims {
     }
 
     /// Fails if the image has another length than its block map says, or none.
-    pub(super) fn ensure_len(&self, found: u64) -> Result<(), ImageError> {
+    pub(super) fn ensure_len(&self, found: u64) -> std::result::Result<(), ImageError> {
         let image = self.name.clone();
         match &self.bmap {
             _ if found == 0 => Err(ImageError::Empty(image)),
@@ -87,21 +109,26 @@ impl Claims {
         matches!(self.sha256, Some(Expected::Decoded(_)))
     }
 
-    pub(super) fn ensure_given(&self, found: Option<[u8; 32]>) -> Result<(), ImageError> {
+    pub(super) fn ensure_given(&self, found: Option<[u8; 32]>) -> std::result::Result<(), ImageError> {
         match (self.sha256, found) {
             (Some(Expected::Given(expected)), Some(found)) => self.ensure_equal(expected, found, false),
             _ => Ok(()),
         }
     }
 
-    pub(super) fn ensure_decoded(&self, found: Option<[u8; 32]>) -> Result<(), ImageError> {
+    pub(super) fn ensure_decoded(&self, found: Option<[u8; 32]>) -> std::result::Result<(), ImageError> {
         match (self.sha256, found) {
             (Some(Expected::Decoded(expected)), Some(found)) => self.ensure_equal(expected, found, true),
             _ => Ok(()),
         }
     }
 
-    fn ensure_equal(&self, expected: Sha256Sum, found: [u8; 32], decoded: bool) -> Result<(), ImageError> {
+    fn ensure_equal(
+        &self,
+        expected: Sha256Sum,
+        found: [u8; 32],
+        decoded: bool,
+    ) -> std::result::Result<(), ImageError> {
         if expected.0 == found {
             return Ok(());
         }

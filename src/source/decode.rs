@@ -48,7 +48,7 @@ pub(super) const LONGEST_MAGIC: usize = 10;
 impl Format {
     /// Returns the format of what begins with these bytes, of which there should be ten.
     pub fn from_start(start: &[u8]) -> Format {
-        match Signature::find(start, &[Class::Compressed, Class::Archive, Class::DiskImage]) {
+        match Signature::find(start, &[Class::Compressed, Class::Archive]) {
             Some(Signature::Gzip) if start.get(2) == Some(&DEFLATE) => Format::Gzip,
             Some(Signature::Xz) => Format::Xz,
             Some(Signature::Zstd) => Format::Zstd,
@@ -56,8 +56,11 @@ impl Format {
             Some(Signature::Bzip2) if is_bzip2(start) => Format::Bzip2,
             Some(Signature::Lz4) => Format::Lz4,
             Some(Signature::Zip) => Format::Zip,
-            Some(Signature::Gzip | Signature::Bzip2 | Signature::Tar) => Format::Raw,
-            Some(other) => Format::Other(other.name()),
+            Some(other @ (Signature::SevenZip | Signature::Rar)) => Format::Other(other.name()),
+            Some(Signature::Gzip | Signature::Bzip2) => Format::Raw,
+            Some(other) if other.class() == Class::Compressed => Format::Other(other.name()),
+            // Archives of files are not unpacked: what is in them is no image.
+            Some(_) => Format::Raw,
             None if is_skippable(start) => Format::Zstd,
             None => Format::Raw,
         }

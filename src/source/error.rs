@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::decode::{Fault, FaultKind, Format};
 use super::memory::TooMuch;
+use super::objection::Objection;
 use super::zip::ZipError;
 use crate::error::{Diagnostic, Io};
 use crate::network::FetchError;
@@ -182,20 +183,18 @@ pub enum ImageError {
         /// Length of the target.
         have: u64,
     },
-    /// A GPT in other sectors than the medium has is none.
-    #[error(
-        "the table of `{image}` counts in sectors of {table} bytes but those of `{target}` have {medium}"
+    /// A claim about it does not hold.
+    #[error("`{image}` is not written: {objection}")]
+    #[diagnostic(
+        kind = objection.kind(),
+        hint = objection.hint(),
+        code = Some(objection.overridden_by().word())
     )]
-    #[diagnostic(kind = Fit, hint = "build the image for sectors of {medium} bytes")]
-    OtherSectors {
+    Refused {
         /// The image.
         image: String,
-        /// Name of the target.
-        target: String,
-        /// Bytes of a sector in the table.
-        table: u32,
-        /// Bytes of a sector of the medium.
-        medium: u32,
+        /// Why.
+        objection: Objection,
     },
     /// Somebody writes to it.
     #[error("`{0}` was changed while it was read")]

@@ -10,9 +10,11 @@ use super::Source;
 use super::claims::{Claims, Expected};
 use super::decode::{Format, LONGEST_MAGIC};
 use super::error::ImageError;
-use super::kind::{self, ImageKind};
+use super::glimpse::Glimpse;
+use super::kind::ImageKind;
 use super::lengths::unpacked_len;
 use super::memory::DEFAULT_LIMIT;
+use super::objection::{Comparison, Overrides};
 use super::origin::{Once, Origin, Seekable};
 use super::raw::Raw;
 use super::stamp::Stamp;
@@ -22,8 +24,8 @@ use crate::bmap::Bmap;
 use crate::error::{Io, Result};
 use crate::event::Listener;
 use crate::network::Download;
-use crate::storage::Target;
-use crate::table::{Scheme, TableBytes};
+use crate::storage::{Geometry, Target};
+use crate::table::TableBytes;
 use crate::value::Digest;
 
 /// Location of an image.
@@ -37,19 +39,19 @@ pub enum ImageLocation {
     Url(String),
 }
 
-/// A ready image: raw or packed with gzip, xz, zstd, bzip2, lz4 or zip, which its first bytes tell.
+/// A ready image: raw or packed with gzip, xz, zstd, bzip2, lz4 or zip, by its first bytes.
 ///
 /// ```
 /// # fn main() -> skiff_image::Result<()> {
 /// use skiff_image::source::{Image, Source};
-/// use skiff_image::storage::Memory;
+/// use skiff_image::storage::{Memory, Target};
 ///
 /// # let dir = tempfile::tempdir().expect("a directory");
 /// # let path = dir.path().join("disk.img.zst");
 /// # std::fs::write(&path, zstd::encode_all([7; 5000].as_slice(), 1).expect("packs")).expect("writes");
 /// let image = Image::open(&path, None)?;
 /// let memory = Memory::new(1 << 20);
-/// image.ensure_fits(&memory)?;
+/// image.examine(memory.name(), memory.geometry())?;
 /// // All of so small an image is held back, to be written when the rest was read back clean.
 /// let critical = image.write(&memory)?;
 /// assert_eq!(critical.iter().map(|piece| piece.bytes.len()).sum::<usize>(), 5000);
@@ -62,7 +64,7 @@ pub struct Image {
 }
 
 enum Body {
-    Raw(Raw),
+    Raw(Box<Raw>),
     Stream(Box<Stream>),
 }
 
@@ -85,7 +87,7 @@ impl Image {
         memory: Option<u64>,
     ) -> Result<Image, ImageError> {
         let memory = memory.unwrap_or(DEFAULT_LIMIT);
-        let claims = |name: String| Claims { name, bmap, sha256, memory };
+        let claims = |name: String| Claims::new(name, bmap, sha256, memory);
         match location {
             ImageLocation::File(path) => Image::from_path(path, claims(path.display().to_string())),
             ImageLocation::Stdin => Image::once(Box::new(io::stdin()), claims("standard input".into())),
@@ -104,7 +106,7 @@ impl Image {
         bmap: Option<Bmap>,
         sha256: Option<Expected>,
     ) -> Result<Image, ImageError> {
-        Image::once(reader, Claims { name: name.into(), bmap, sha256, memory: DEFAULT_LIMIT })
+        Image::once(reader, Claims::new(name.into(), bmap, sha256, DEFAULT_LIMIT))
     }
 
     fn once(reader: Box<dyn Read + Send>, claims: Claims) -> Result<Image, ImageError> {
@@ -125,7 +127,7 @@ impl Image {
         if format == Format::Raw && kind.is_file() {
             let raw = Raw::new(path, file, claims)?;
             let head = raw.head()?;
-            return Ok(Image { body: Body::Raw(raw), head });
+            return Ok(Image { body: Body::Raw(Box::new(raw)), head });
         }
         let zip_error = |error| ImageError::Zip { image: claims.name.clone(), error };
         let member = (format == Format::Zip).then(|| Member::find(&file)).transpose().map_err(zip_error)?;
@@ -155,6 +157,11 @@ impl Image {
         }
     }
 
+    /// Returns whether all of the image can be looked at before it is copied.
+    pub fn is_seekable(&self) -> bool {
+        matches!(self.body, Body::Raw(_))
+    }
+
     /// Compression of the image.
     pub fn format(&self) -> Format {
         match &self.body {
@@ -163,7 +170,7 @@ impl Image {
         }
     }
 
-    /// Purpose of the image.
+    /// Purpose of the image; whether it is one at all [`Image::examine`] says.
     pub fn kind(&self) -> Result<ImageKind> {
         Ok(ImageKind::from_head(&self.head)?)
     }
@@ -182,28 +189,31 @@ impl Image {
         }
     }
 
-    /// Fails if the image is known to be larger than the target, or has a table for other sectors. To be asked before
-    /// the target is touched.
-    pub fn ensure_fits(&self, target: &dyn Target) -> Result<()> {
-        let geometry = target.geometry();
-        let (image, name) = (self.claims().name.clone(), target.name().to_owned());
-        if let Some(need) = self.len().filter(|need| *need > geometry.len) {
-            return Err(ImageError::TooLarge { image, target: name, need, have: geometry.len }.into());
-        }
-        match self.sectors()? {
-            Some(table) if table != geometry.sector_size => {
-                Err(ImageError::OtherSectors { image, target: name, table, medium: geometry.sector_size }
-                    .into())
-            }
-            _ => Ok(()),
-        }
+    /// The same image, to be written although these objections may be raised.
+    pub fn despite(mut self, overrides: Overrides) -> Image {
+        let claims = match &mut self.body {
+            Body::Raw(raw) => raw.claims_mut(),
+            Body::Stream(stream) => stream.claims_mut(),
+        };
+        claims.overrides = overrides;
+        self
     }
 
-    /// Bytes of a sector, which only a GPT says.
-    fn sectors(&self) -> Result<Option<u32>> {
-        let table = kind::table(&self.head)?;
-        let gpt = table.filter(|table| matches!(table.scheme, Scheme::Gpt { .. }));
-        Ok(gpt.map(|table| table.sector_size))
+    /// Compares all that is said about the image, and what it says itself, with each other and with a target, as far as
+    /// that is known before it is copied. To be asked before the target, of which this is the name, is touched.
+    ///
+    /// # Errors
+    /// It is larger than the target, or there is an objection that is not overridden.
+    pub fn examine(&self, target: &str, geometry: Geometry) -> Result<Comparison> {
+        if let Some(need) = self.len().filter(|need| *need > geometry.len) {
+            let (image, target) = (self.claims().name.clone(), target.to_owned());
+            return Err(ImageError::TooLarge { image, target, need, have: geometry.len }.into());
+        }
+        let glimpse = match &self.body {
+            Body::Raw(raw) => raw.glimpse(&self.head)?,
+            Body::Stream(stream) => Glimpse::new(&self.head, stream.len())?,
+        };
+        self.claims().compare(&glimpse, geometry.sector_size)
     }
 
     /// Returns warnings about the image that were noticed while it was written; each is returned once.

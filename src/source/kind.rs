@@ -1,4 +1,4 @@
-//! Purpose of an image, by its first MiB: a whole disk, a partition, or nothing that could be flashed.
+//! Purpose of an image, by its first MiB: a whole disk, or a partition.
 
 use skiff_signatures::{BOOT_SIGNATURE, Format, is_there};
 
@@ -13,8 +13,6 @@ pub enum ImageKind {
     Disk,
     /// A partition: it has no table and is a filesystem.
     Filesystem,
-    /// No device: an archive.
-    Archive,
 }
 
 impl ImageKind {
@@ -23,18 +21,12 @@ impl ImageKind {
         if table(head)?.is_some() {
             return Ok(ImageKind::Disk);
         }
-        Ok(if Format::Tar.begins(head) {
-            ImageKind::Archive
-        } else if is_filesystem(head) {
-            ImageKind::Filesystem
-        } else {
-            ImageKind::Disk
-        })
+        Ok(if is_filesystem(head) { ImageKind::Filesystem } else { ImageKind::Disk })
     }
 }
 
 /// The table in the first bytes of an image. A backup at the end of a GPT is not looked for.
-pub(super) fn table(head: &[u8]) -> Result<Option<Table>, TargetError> {
+fn table(head: &[u8]) -> Result<Option<Table>, TargetError> {
     let disk = Memory::new(head.len() as u64);
     disk.write_at(head, 0)?;
     table::read(&disk)

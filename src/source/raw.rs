@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::claims::Claims;
 use super::error::ImageError;
+use super::glimpse::Glimpse;
 use super::pieces::{self, ENDS, Ends};
 use super::stamp::Stamp;
 use crate::bmap::{MappedRange, sha256_of};
@@ -57,6 +58,10 @@ impl Raw {
         &self.claims
     }
 
+    pub(super) fn claims_mut(&mut self) -> &mut Claims {
+        &mut self.claims
+    }
+
     pub(super) fn stamp(&self) -> &Stamp {
         &self.stamp
     }
@@ -71,6 +76,15 @@ impl Raw {
         let mut head = vec![0; ENDS.min(self.len()) as usize];
         self.file.read_exact_at(&mut head, 0).map_err(Io::on("read", &self.path))?;
         Ok(head)
+    }
+
+    /// What the image says about itself; `head` is its first MiB.
+    pub(super) fn glimpse(&self, head: &[u8]) -> Result<Glimpse> {
+        let read = |bytes: &mut [u8], at| {
+            self.file.read_exact_at(bytes, at).map_err(Io::on("read", &self.path))?;
+            Ok(())
+        };
+        Glimpse::gather(head, Ends::for_len(self.len()).tail, self.len(), read)
     }
 
     /// Bytes that are copied, or zeroed where the file has holes.

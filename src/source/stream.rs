@@ -15,7 +15,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::claims::Claims;
 use super::decode::{Decoded, End, Format, LONGEST_MAGIC};
 use super::error::ImageError;
+use super::glimpse::Glimpse;
 use super::input::Input;
+use super::objection::Comparison;
 use super::origin::Origin;
 use super::pieces::{self, ENDS, Ends};
 use super::sums::Sums;
@@ -97,6 +99,10 @@ impl Stream {
         &self.claims
     }
 
+    pub(super) fn claims_mut(&mut self) -> &mut Claims {
+        &mut self.claims
+    }
+
     /// The first MiB, or all of a shorter image.
     pub(super) fn head(&self) -> &[u8] {
         &self.head
@@ -144,7 +150,7 @@ impl Stream {
                 take(&back);
                 written
             });
-            let critical = self.order(unpacked, ordered);
+            let critical = self.order(unpacked, ordered, target.geometry().sector_size);
             let written = join(writers);
             let ended = join(decoder);
             written?;
@@ -212,14 +218,16 @@ impl Stream {
     }
 
     /// Checks sums in the order of the image, holds back its ends, and passes on the rest. Returns the ends, and the
-    /// length of the image.
+    /// length of the image, if all that is said about it holds.
     fn order(
         &self,
         unpacked: Receiver<Chunk>,
         ordered: Sender<Chunk>,
-    ) -> Result<(Vec<TableBytes>, u64), ImageError> {
+        sector_size: u32,
+    ) -> Result<(Vec<TableBytes>, u64)> {
         let mut sums = Sums::new(&self.claims);
         let mut head = Vec::new();
+        let mut glimpse = Glimpse::new(&[], None)?;
         let mut held = VecDeque::new();
         let mut len = 0;
         for mut chunk in unpacked {
@@ -227,9 +235,11 @@ impl Stream {
             len += chunk.len as u64;
             if chunk.at == 0 {
                 head = chunk.buffer.slice(chunk.len).to_vec();
+                glimpse = Glimpse::new(&head, None)?;
                 // Its buffer is one less for the others, and the chunks are one more than they need.
                 continue;
             }
+            glimpse.offer(chunk.at, chunk.buffer.slice(chunk.len))?;
             held.push_back(chunk);
             while held.front().is_some_and(|first| len - (first.at + first.len as u64) >= ENDS) {
                 // Whoever writes has failed, and tells why.
@@ -239,7 +249,30 @@ impl Stream {
         self.claims.ensure_len(len)?;
         self.ensure_said(len)?;
         sums.finish()?;
-        Ok((self.ends(&head, held, len, &ordered), len))
+        let (start, tail) = self.tail(held, len, &ordered);
+        self.compare(glimpse.finish(start, &tail, len)?, sector_size)?;
+        Ok((self.ends(&head, &tail, len), len))
+    }
+
+    /// Holds all claims against the image, now that all of it was seen.
+    fn compare(&self, image: Glimpse, sector_size: u32) -> Result<()> {
+        let known =
+            self.claims.compare(&Glimpse::new(&self.head, self.len())?, sector_size).unwrap_or_default();
+        let Comparison { objections, remarks } = self.claims.compare(&image, sector_size)?;
+        let objections = objections.into_iter().filter(|objection| !known.objections.contains(objection));
+        let remarks = remarks.into_iter().filter(|remark| !known.remarks.contains(remark));
+        let name = &self.claims.name;
+        let overridden = objections.map(|objection| format!("`{name}` was written although {objection}"));
+        overridden.chain(remarks).for_each(|remark| self.remark(remark));
+        Ok(())
+    }
+
+    /// Notes a warning, once for all times that the image is written.
+    fn remark(&self, remark: String) {
+        let mut remarks = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        if !remarks.contains(&remark) {
+            remarks.push(remark);
+        }
     }
 
     /// Fails if the container promised another length, on which others may have relied.
@@ -249,8 +282,8 @@ impl Stream {
         Err(ImageError::Said { image, format, said, len })
     }
 
-    /// Returns the ends that were held back of an image of `len` bytes; what is none of its tail is passed on.
-    fn ends(&self, head: &[u8], held: VecDeque<Chunk>, len: u64, ordered: &Sender<Chunk>) -> Vec<TableBytes> {
+    /// Returns the tail of an image of `len` bytes, and where it begins; what else was held back is passed on.
+    fn tail(&self, held: VecDeque<Chunk>, len: u64, ordered: &Sender<Chunk>) -> (u64, Vec<u8>) {
         let ends = Ends::for_len(len);
         let mut tail = Vec::new();
         for mut chunk in held {
@@ -260,6 +293,12 @@ impl Stream {
                 drop(ordered.send(Chunk { len: before, ..chunk }));
             }
         }
+        (ends.tail, tail)
+    }
+
+    /// Returns the ends of an image of `len` bytes.
+    fn ends(&self, head: &[u8], tail: &[u8], len: u64) -> Vec<TableBytes> {
+        let ends = Ends::for_len(len);
         let mut critical = Vec::new();
         for (name, range) in ends.named() {
             for bytes in pieces::inside(&self.claims.mapped(len), range) {
@@ -281,7 +320,7 @@ impl Stream {
         if !self.claims.tell_the_end() {
             return Err(error);
         }
-        self.remarks.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{error}; it was left out"));
+        self.remark(format!("{error}; it was left out"));
         Ok(())
     }
 }

@@ -657,8 +657,18 @@ fn one_filesystem_is_not_written_over_a_whole_disk() {
          hint: unpack it, or load it with the program that it is for"
     );
     expect_failure(&mut about(&project, &["flash", "--yes", node], "virt/docker"), 4, &told);
+    // A rehearsal says the same of a medium that is not there.
+    let simulated = ["flash", "--simulate", "memory,size=64MiB"];
+    let rehearsed = told.replace(node, "memory");
+    expect_failure(&mut about(&project, &simulated, "virt/docker"), 4, &rehearsed);
     let archive = archive.to_str().unwrap();
+    let told = format!(
+        "refused: `{archive}` is not written: it is not a raw disk image (found: tar)\n\
+         hint: give the disk image itself: unpack or convert what was given, or write it as it is with `--force not-raw`"
+    );
     expect_failure(&mut project.command(&["flash", "--yes", "--image", archive, node]), 4, &told);
+    let simulated = [&simulated[..], &["--image", archive]].concat();
+    expect_failure(&mut project.command(&simulated), 4, &told);
     let mut start = vec![0; 1 << 20];
     device.backing().read_exact_at(&mut start, 0).unwrap();
     assert!(start.iter().all(|byte| *byte == 0), "nothing was written");

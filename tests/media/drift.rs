@@ -604,3 +604,34 @@ fn what_flashing_grew_is_drift() {
         assert_eq!((drift, code), (meant, 0), "{text}");
     }
 }
+
+#[test]
+fn a_damaged_backup_of_a_gpt_that_was_moved_is_told_as_that() {
+    use skiff_image::event::Silent;
+    use skiff_image::flash::{FlashOptions, ResizePolicy};
+    use skiff_image::source::Image;
+    use skiff_image::storage::{Geometry, ImageFile};
+    let project = used_project("gpt");
+    let len = 300 * MIB;
+    let target = ImageFile::create(&project.path("out/card"), Geometry { len, sector_size: 512 }, false);
+    let target = target.expect("a file");
+    let options = FlashOptions { fit: ResizePolicy::LastPartition, ..FlashOptions::default() };
+    let image = Image::open(&project.path(IMAGE), None).expect("an image");
+    image.copy(&target, true, &Silent, options).expect("written");
+    target.finish().expect("renamed");
+    fs::rename(project.path("out/card"), project.path(IMAGE)).expect("renamed");
+    for (at, region, reason) in [
+        (len - 512 + 60, "gpt backup header", "has a wrong checksum of its header"),
+        (len - 512 - 16_384 + 3, "gpt backup entries", "has a wrong checksum of its entries"),
+    ] {
+        flip(&project, at);
+        let (text, code) = told(&project);
+        let damaged: Vec<&str> = text.lines().filter(|line| line.starts_with("  region `gpt")).collect();
+        let moved = "  region `gpt backup header` (table): the backup of the GPT is at the end of the medium";
+        assert_eq!((damaged, code), (vec![moved, &format!("  region `{region}` (table)")], 3), "{text}");
+        let problem = format!("\n    the backup copy of the GPT, at the end of the medium, {reason}\n");
+        assert!(text.contains(&problem), "{text}");
+        flip(&project, at);
+        assert_eq!(told(&project).1, 0);
+    }
+}

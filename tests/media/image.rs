@@ -24,8 +24,13 @@ fn scratch() -> tempfile::TempDir {
 
 /// An image with a table, data, zeros that matter and free space, with its record.
 fn image(dir: &Path) -> (PathBuf, Record) {
+    image_in(dir, 512)
+}
+
+/// The same for sectors of `sector_size` bytes.
+fn image_in(dir: &Path, sector_size: u32) -> (PathBuf, Record) {
     let path = dir.join("disk.img");
-    let geometry = Geometry { len: LEN, sector_size: 512 };
+    let geometry = Geometry { len: LEN, sector_size };
     let file = ImageFile::create(&path, geometry, false).expect("create");
     let recorder = Recorder::new(&file);
     let kind = PartitionKind::Mbr { code: 0x83, active: false };
@@ -95,10 +100,10 @@ fn with_a_block_map_only_what_matters_is_written() {
 #[test]
 fn a_device_holds_the_image_and_a_table() {
     let test = "a_device_holds_the_image_and_a_table";
-    for sector in ["512", "4096"] {
-        let Some(disk) = LoopDevice::new(test, 64 * MIB, &["-b", sector]) else { return };
+    for sector in [512, 4096] {
+        let Some(disk) = LoopDevice::new(test, 64 * MIB, &["-b", &sector.to_string()]) else { return };
         let dir = scratch();
-        let (path, _) = image(dir.path());
+        let (path, _) = image_in(dir.path(), sector);
         let device = Device::open(&disk.path).expect("open");
         device.write_at(&vec![0xa5; 64 * MIB as usize], 0).expect("old data");
         Image::open(&path, None)
@@ -225,10 +230,14 @@ fn what_cannot_be_copied_is_refused_before_the_medium_is_touched() {
             other.display()
         )
     );
+    let refused = |target: &Memory| {
+        let image = Image::open(&other, None).expect("open");
+        image.copy(target, true, &Silent, FlashOptions::default()).map(drop).expect_err("refused").to_string()
+    };
     fs::write(&other, b"QFI\xfb and more").expect("write");
     let unknown =
-        format!("`{}` is in the format of QEMU (qcow2), which cannot be unpacked here", other.display());
-    assert_eq!(open(&other, None), unknown);
+        format!("`{}` is not written: it is not a raw disk image (found: QEMU (qcow2))", other.display());
+    assert_eq!(refused(&used_medium()), unknown);
     fs::write(&other, b"").expect("write");
     assert_eq!(open(&other, None), format!("`{}` is empty", other.display()));
     let disk_guid = uuid::Uuid::from_u128(1);
@@ -239,14 +248,10 @@ fn what_cannot_be_copied_is_refused_before_the_medium_is_touched() {
         file.write_all_at(&piece.bytes, piece.offset).expect("write");
     }
     let large_sectors = Memory::with_sector_size(8 * MIB, 4096);
-    let error = Image::open(&other, None)
-        .expect("open")
-        .copy(&large_sectors, true, &Silent, FlashOptions::default())
-        .map(drop);
     assert_eq!(
-        error.expect_err("other sectors").to_string(),
+        refused(&large_sectors),
         format!(
-            "the table of `{}` counts in sectors of 512 bytes but those of `memory` have 4096",
+            "`{}` is not written: its table counts in sectors of 512 bytes, and those of the medium have 4096",
             other.display()
         )
     );

@@ -4,6 +4,7 @@
 mod harness;
 
 mod block_devices;
+mod claims;
 mod devices;
 mod drift;
 mod engine;
