@@ -7,9 +7,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Candidate;
-use crate::error::Io;
 use crate::recognize::{self, content, outline, printable, release};
-use crate::storage::{ReadOnly, Target};
+use crate::storage::{ReadOnly, ReadOnlyError, Target};
 use crate::table::{self, Partition, PartitionKind, Scheme};
 use crate::value::ByteSize;
 
@@ -50,7 +49,7 @@ pub struct Destruction {
 
 impl Destruction {
     /// Looks at the device, which is to be written.
-    pub fn for_device(device: &Candidate, writes: Option<u64>) -> Result<Destruction, Io> {
+    pub fn for_device(device: &Candidate, writes: Option<u64>) -> Result<Destruction, ReadOnlyError> {
         let contents = existing_contents(&ReadOnly::open(&device.path)?);
         Ok(Destruction { token: device.token(), device: device.clone(), contents, writes })
     }

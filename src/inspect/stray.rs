@@ -12,7 +12,7 @@ use crate::value::{ByteSize, is_zero};
 /// Bytes that are read at once.
 const CHUNK: u64 = 1 << 20;
 /// Bytes that are told apart.
-const BLOCK: usize = 4096;
+const BLOCK: u64 = 4096;
 
 /// Bytes of an image file to which nothing was written, and that are not zero.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,9 +66,13 @@ fn look(
         let end = ((at / CHUNK + 1) * CHUNK).min(range.end);
         let bytes = buffer.slice((end - at) as usize);
         target.read_back(bytes, at)?;
-        for (index, block) in bytes.chunks(BLOCK).enumerate().filter(|(_, block)| !is_zero(block)) {
-            let start = at + (index * BLOCK) as u64;
-            found(start..start + block.len() as u64);
+        let mut start = at;
+        while start < end {
+            let next = ((start / BLOCK + 1) * BLOCK).min(end);
+            if !is_zero(&bytes[(start - at) as usize..(next - at) as usize]) {
+                found(start..next);
+            }
+            start = next;
         }
         at = end;
     }

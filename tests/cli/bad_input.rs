@@ -544,7 +544,7 @@ fn a_manifest_that_is_missing_or_of_another_version_is_told() {
         1,
         &format!(
             "error: `out/disk.img.manifest.json:2:22`: unknown field `new`, expected one of `manifest`, `generator`, \
-             `board`, `arch`, `seed`, `timestamp`, `partuuid`, `disk_len`, `sector_size`, `regions`, `artifacts`\n{json}"
+             `board`, `arch`, `seed`, `timestamp`, `partuuid`, `disk_len`, `sector_size`, `updated`, `regions`, `artifacts`\n{json}"
         ),
     );
     project.write("out/disk.img.manifest.json", "\u{0}");

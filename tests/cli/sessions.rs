@@ -81,10 +81,9 @@ fn verify_reports_its_phase_and_a_summary() {
     assert_eq!(phases(&events), ["verify"]);
     assert!(events.iter().all(|event| event["device"] == "out/disk.img"), "{events:#?}");
     assert_eq!(bytes_of(&document, "verify"), document["compared"].as_u64().expect("a number"));
-    assert_eq!(
-        (&document["summary"]["written"], &document["summary"]["verified"]),
-        (&json!(0), &document["compared"])
-    );
+    assert_eq!(document["summary"]["written"], json!(0));
+    // What is read between what was written is more than what is compared.
+    assert!(document["summary"]["verified"].as_u64() >= document["compared"].as_u64(), "{document}");
 }
 
 #[test]

@@ -138,8 +138,8 @@ fn who_is_asked_answers_with_the_name_of_the_device() {
     assert_eq!(code, Some(4), "{text}");
     assert!(text.contains(&format!("type the name of the device ({name}) to go on:")), "{text}");
     let told = format!(
-        "refused: `{path}` was not written: the answer was not `{name}`\nhint: give `--yes` to write without being \
-         asked\n"
+        "refused: `{path}` was not written: the answer was not `{name}`\nhint: run it again and type `{name}`, as the \
+         question has it\n"
     );
     assert!(text.ends_with(&told), "{text}");
     let (code, text) = answer(&name);

@@ -226,7 +226,7 @@ fn real_swap_and_a_small_fat_are_known() {
     let at = directory.path();
     for (name, tool, expected) in [
         ("swap", command("mkswap").arg("-q"), "swap"),
-        ("fat12", command("mkfs.vfat").args(["-F", "12"]), "FAT"),
+        ("fat12", command("mkfs.vfat").args(["-F", "12"]), "FAT12"),
     ] {
         let path = filesystem(at, name, 2 * MIB, tool);
         assert_eq!(of(&path).parts[0].filesystem, Some(expected));

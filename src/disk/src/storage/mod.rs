@@ -45,7 +45,7 @@ pub use in_place::{InPlace, InPlaceError};
 pub use layer::{Layer, ReadFrom, WriteOp};
 pub use lock::Holder;
 pub use memory::Memory;
-pub use read_only::ReadOnly;
+pub use read_only::{ReadOnly, ReadOnlyError};
 #[cfg(feature = "recorder")]
 pub use recorder::{Extent, LARGEST_EXTENT, Log, Record, Recorder};
 pub use region::{Region, RegionWriter};

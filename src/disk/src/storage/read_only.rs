@@ -10,7 +10,21 @@ use std::sync::Arc;
 use super::buffered_direct::BufferedAndDirect;
 use super::direct::{CacheBypass, Direct};
 use super::{Geometry, Target, TargetError, Verb};
-use crate::error::Io;
+use crate::error::{Diagnostic, Io};
+
+/// Reason why an image file or block device cannot be looked at.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[non_exhaustive]
+pub enum ReadOnlyError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Io(#[from] Io),
+    /// What others have written does not reach the medium.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Sync(#[from] TargetError),
+}
 
 /// An image file or block device opened for reading; it may be in use. Writing fails. Copies are the same open file.
 #[derive(Clone)]
@@ -25,7 +39,7 @@ pub struct ReadOnly {
 impl ReadOnly {
     /// Opens `path`. A file counts in sectors of 512 bytes; [`crate::table::read`] finds out when it was made
     /// for larger ones.
-    pub fn open(path: &Path) -> Result<ReadOnly, Io> {
+    pub fn open(path: &Path) -> Result<ReadOnly, ReadOnlyError> {
         let file = File::open(path).map_err(Io::on("open", path))?;
         let kind = file.metadata().map_err(Io::on("look at", path))?.file_type();
         let direct = Direct::open(path, false).map_err(Io::on("open", path))?;
@@ -37,7 +51,10 @@ impl ReadOnly {
             false => 512,
         };
         // What cached writes of others have not reached the medium yet is not damage.
-        file.sync_all().map_err(Io::on("sync", path))?;
+        file.sync_all().map_err(|source| {
+            let target = path.display().to_string();
+            TargetError::Io { verb: Verb::Sync, target, offset: 0, len, source }
+        })?;
         let geometry = Geometry { len, sector_size };
         let (file, direct) = (Arc::new(file), Arc::new(direct));
         Ok(ReadOnly { name: path.display().to_string(), file, direct, geometry, is_device })

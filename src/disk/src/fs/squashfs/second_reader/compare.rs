@@ -21,12 +21,18 @@ const SYMLINK_MAX: usize = 255;
 /// It reads one metadata block of owners.
 const IDS_MAX: usize = 2048;
 
+/// It keeps the whole path of each node, and calls itself for each level: deeper than any system is.
+pub(super) const PATH_MAX: usize = 1024;
+
 /// Reason why this reader cannot read a tree, if there is one; then [`prove`](super::super::prove) does without it.
 pub fn beyond(tree: &Tree) -> Option<String> {
     let stats = || tree.walk().map(|(_, id)| tree.node(id).stat);
     let ids: HashSet<u32> = stats().flat_map(|stat| [stat.uid, stat.gid]).collect();
     if ids.len() > IDS_MAX {
         return Some(format!("{} different owners, it reads {IDS_MAX}", ids.len()));
+    }
+    if let Some(len) = tree.walk().map(|(path, _)| path.len()).find(|len| *len > PATH_MAX) {
+        return Some(format!("a path has {len} bytes, it reads {PATH_MAX}"));
     }
     let long = |(path, id): (Vec<u8>, _)| match &tree.node(id).body {
         Body::Symlink(target) if target.len() > SYMLINK_MAX => Some((path, target.len())),

@@ -25,6 +25,9 @@ use crate::tree;
 /// Returns which files of `expected` are not as they were written; nothing if the image is more than this reader can
 /// take.
 pub fn check_files(reader: impl Read + Seek + Send, expected: &[WrittenFile]) -> Option<Vec<Damage>> {
+    if expected.iter().any(|file| file.path.len() > compare::PATH_MAX) {
+        return None;
+    }
     let image = FilesystemReader::from_reader(BufReader::new(reader)).ok()?;
     let found: HashMap<String, &Node<SquashfsFileReader>> =
         image.files().map(|node| (tree::display(path_of(node)), node)).collect();
