@@ -1,5 +1,5 @@
 //! Recognizes the contents of a range of a medium: [`content()`] asks the readers of this program, [`release`] looks
-//! for the release file of a system, [`outline`] for what a disk says about itself, [`file`] for what is no disk at all.
+//! for the release file of a system, [`outline`] for what a disk says about itself, [`file`](mod@file) for what is no disk at all.
 //! First bytes of formats that none of them reads are in `skiff_signatures`.
 
 mod content;

@@ -12,6 +12,10 @@ pub mod ext4;
 #[cfg(feature = "fat")]
 pub mod fat;
 mod file_hasher;
+#[cfg_attr(
+    not(any(feature = "cpio", feature = "ext4", feature = "fat", feature = "squashfs")),
+    expect(dead_code, reason = "only writers of filesystems ask")
+)]
 mod loss;
 #[cfg(feature = "oci")]
 pub mod oci;
