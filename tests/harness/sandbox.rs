@@ -22,7 +22,8 @@ pub struct Sandbox {
 
 /// Mounts what is borrowed, and goes into the root directory. Mounts end with the namespace.
 const ENTER: &str = "
-for directory in dev proc sys usr/lib usr/lib64 usr/share; do mount --rbind \"/$directory\" \"$1/$directory\"; done
+mount -t overlay -o \"lowerdir=$1/opt/lib:/usr/lib\" sandbox \"$1/usr/lib\"
+for directory in dev proc sys usr/lib64 usr/share; do mount --rbind \"/$directory\" \"$1/$directory\"; done
 mount --rbind /usr \"$1/opt/host\"
 rm -rf \"$1/run/skiff\"
 exec chroot \"$1\" /opt/host/bin/env -i PATH=/opt/fake:/usr/sbin:/usr/bin HOME=/root LC_ALL=C sh -c \"
@@ -50,6 +51,8 @@ impl Sandbox {
             "var/log",
             "opt/fake",
             "opt/host",
+            // Every device has a place for modules, this machine perhaps not.
+            "opt/lib/modules",
         ] {
             fs::create_dir_all(sandbox.path(name)).unwrap();
         }

@@ -10,7 +10,6 @@ use crate::harness::loopdev::LoopDevice;
 use crate::harness::privilege::root;
 use crate::harness::project::{Project, succeed};
 use crate::harness::sandbox::{Said, Sandbox, label, persist};
-use crate::harness::skip::leave_out;
 use crate::harness::tools::{command, oracle, write_script};
 use skiff_image::tree::display;
 use skiff_image::tree::overlay::Overlay;
@@ -408,6 +407,7 @@ fn scripts_of_layers_are_bounded_and_all_are_run() {
     let directory = "/opt/skiff/scripts/mount-all.d";
     sandbox.write_script(&format!("{directory}/10-hangs.sh")[1..], "sleep 100");
     sandbox.write_script(&format!("{directory}/20-fails.sh")[1..], "exit 7");
+    sandbox.write_script(&format!("{directory}/25-killed.sh")[1..], "kill -TERM $$");
     sandbox.write_script(&format!("{directory}/30-works.sh")[1..], "echo \"$ROOTFS_MNT\"");
     let said = sandbox.step("extra-scripts");
     assert_failed(
@@ -416,6 +416,8 @@ fn scripts_of_layers_are_bounded_and_all_are_run() {
             "skiff: extra-scripts: {directory}/10-hangs.sh was stopped after 1 s\n\
              hint: set EXTRA_SCRIPT_WAIT in /etc/skiff/mount.env if it needs longer\n\
              skiff: extra-scripts: {directory}/20-fails.sh failed with status 7\n\
+             hint: run it by hand: what it wrote is above\n\
+             skiff: extra-scripts: {directory}/25-killed.sh failed with status 143\n\
              hint: run it by hand: what it wrote is above\n"
         ),
     );
@@ -545,6 +547,38 @@ fn a_damaged_persist_is_repaired_or_reported_and_ssh_goes_on_without_it() {
         "skiff: ssh-server: /mnt/persist is not mounted: the host keys are those of this boot only\n\
          hint: see what skiff-persist.service says\n",
     );
+}
+
+#[test]
+fn the_status_has_addresses_failed_units_and_problems() {
+    let test = "the_status_has_addresses_failed_units_and_problems";
+    if !can_run(test) {
+        return;
+    }
+    let sandbox = Sandbox::new(&[]);
+    sandbox.write("etc/os-release", "NAME=x\nPRETTY_NAME=\"SkiffOS 1.2\"\n");
+    // As iproute2 and busybox print them, and systemd without colours.
+    let ip = "2: eth0    inet 10.0.2.15/24 brd 10.0.2.255 scope global eth0\n\
+              2: eth0    inet6 fec0::1/64 scope global dynamic\n";
+    sandbox.write("tmp/ip", ip);
+    sandbox.write_script("opt/fake/ip", "[ \"$*\" = '-o addr show scope global' ] && cat /tmp/ip");
+    sandbox.write_script("opt/fake/systemctl", "printf 'bad.service loaded failed failed It is bad\\n'");
+    let said = sandbox.run(
+        "hostname device-1\nmkdir -p /run/skiff\necho 'mount-persist: it was damaged' >/run/skiff/problems\n\
+         /opt/skiff/scripts/status.sh",
+    );
+    assert_eq!(
+        (said.stdout.as_str(), said.stderr.as_str()),
+        (
+            "device-1  SkiffOS 1.2\n\nAddresses\n  eth0  10.0.2.15\n  eth0  fec0::1\n\n\
+             Failed units (systemctl status UNIT)\n  bad.service\n\nProblems of this boot\n  \
+             mount-persist: it was damaged\n",
+            ""
+        )
+    );
+    sandbox.write_script("opt/fake/sleep", "exit 1");
+    let said = sandbox.run("hostname device-1; /opt/skiff/scripts/status.sh --follow");
+    assert!(said.stdout.starts_with("\u{1b}[H\u{1b}[2Jdevice-1  SkiffOS 1.2\n"), "{}", said.stdout);
 }
 
 #[test]
@@ -753,10 +787,6 @@ fn modules_are_mounted_if_they_are_those_of_the_kernel() {
     }
     let sandbox = Sandbox::new(&["skiff/moduleimg"]);
     let script = "/opt/skiff/scripts/mount-all.d/mount-modules.sh";
-    // The directory that is mounted on is one of the machine.
-    if !Path::new("/usr/lib/modules").is_dir() {
-        return leave_out(test, "this machine has no /usr/lib/modules");
-    }
     assert_failed(
         &sandbox.run(script),
         "skiff: /mnt/rootfs/modules.squashfs is missing: no kernel modules\n\
@@ -798,9 +828,14 @@ fn mount_points_are_there_whoever_lays_the_overlay_over() {
     }
     // As Buildroot calls it (system/system.mk).
     let target = tempfile::tempdir().unwrap();
+    // What its skeleton has, and nothing fills.
+    fs::create_dir(target.path().join("etc")).unwrap();
+    let resolv = target.path().join("etc/resolv.conf");
+    std::os::unix::fs::symlink("../run/resolv.conf", &resolv).unwrap();
     let mut rsync = command("rsync");
     rsync.args(["-a", "--ignore-times", "--chmod=u=rwX,go=rX", "--exclude", ".empty", "--exclude", "*~"]);
     assert!(rsync.arg(format!("{}/", overlay.display())).arg(target.path()).status().unwrap().success());
+    assert_eq!(fs::read_link(resolv).unwrap(), Path::new("../run/NetworkManager/resolv.conf"));
     for mount_point in mount_points {
         let directory = target.path().join(&mount_point[1..]);
         assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o7777, 0o755);

@@ -8,13 +8,17 @@ for name in BOOT_DEVICE BOOT_MNT PERSIST_DEVICE PERSIST_MNT PERSIST_ROOT ROOTFS_
     eval "printf '%s=\"%s\"\\n' $name \"\$$name\""
 done >"$SKIFF_ENV_FILE"
 
+# Made when a script has taken too long.
+readonly stopped=/run/skiff/stopped
+
 # bounded SCRIPT: runs it in a session of its own; when its time is over all that it has started ends with it, which
 # timeout of busybox does not see to.
 bounded() {
+    rm -f "$stopped"
     setsid "$1" &
     leader=$!
     # shellcheck disable=SC2016 # expanded by the shell that runs it
-    setsid sh -c 'sleep "$1"; kill -TERM "-$2"; sleep 5; kill -KILL "-$2"' bounded "$EXTRA_SCRIPT_WAIT" "$leader" >/dev/null 2>&1 &
+    setsid sh -c 'sleep "$1"; : >"$3"; kill -TERM "-$2"; sleep 5; kill -KILL "-$2"' bounded "$EXTRA_SCRIPT_WAIT" "$leader" "$stopped" >/dev/null 2>&1 &
     guard=$!
     status=0
     # The shell says that it was terminated, and so does this script.
@@ -29,12 +33,12 @@ for script in "$EXTRA_SCRIPTS_DIR"/*.sh; do
     [ -f "$script" ] || continue
     ended=0
     bounded "$script" || ended=$?
-    case $ended in
-        0) continue ;;
-        # Ended by SIGTERM or SIGKILL.
-        137 | 143) complain "$script was stopped after $EXTRA_SCRIPT_WAIT s" "set EXTRA_SCRIPT_WAIT in /etc/skiff/mount.env if it needs longer" ;;
-        *) complain "$script failed with status $ended" "run it by hand: what it wrote is above" ;;
-    esac
+    [ "$ended" -ne 0 ] || continue
+    if [ -e "$stopped" ]; then
+        complain "$script was stopped after $EXTRA_SCRIPT_WAIT s" "set EXTRA_SCRIPT_WAIT in /etc/skiff/mount.env if it needs longer"
+    else
+        complain "$script failed with status $ended" "run it by hand: what it wrote is above"
+    fi
     wrong=yes
 done
 [ -z "$wrong" ]
