@@ -8,7 +8,7 @@ use crate::bmap::Bmap;
 use crate::board::TableKind;
 use crate::error::{Error, Result};
 use crate::event::Listener;
-use crate::flash::{Commit, Done, FlashOptions, HeaderLast};
+use crate::flash::{Commit, Done, FlashOptions, header_last};
 use crate::fs::{WrittenFile, ext4, fat, squashfs};
 use crate::manifest::Manifest;
 use crate::plan::{Action, PlanError, Step};
@@ -81,7 +81,7 @@ impl Composition {
         let regions = self.regions();
         let commit = Commit { target, used, regions: &regions, listener, options };
         let done = match self.plan.disk.table {
-            TableKind::None => commit.run(&HeaderLast { source: &source, len: START })?,
+            TableKind::None => commit.run(&header_last(&source, START))?,
             TableKind::Mbr | TableKind::Gpt => commit.run(&source)?,
         };
         Ok((self.manifest(&done.record, &source.into_files()), done))

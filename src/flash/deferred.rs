@@ -3,48 +3,20 @@
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::error::Result;
-use crate::source::Source;
+use crate::source::{Amended, Source};
 use crate::storage::{Layer, ReadFrom, Target, TargetError, WriteOp};
 use crate::table::TableBytes;
-use crate::value::Digest;
 
-/// A filesystem that begins at the first byte of its medium: nothing mounts it as long as its first bytes are not
-/// there, so these make it bootable.
-pub struct HeaderLast<'a> {
-    /// Source of all bytes.
-    pub source: &'a dyn Source,
-    /// Number of its first bytes that are held back.
-    pub len: u64,
-}
-
-impl Source for HeaderLast<'_> {
-    fn name(&self) -> String {
-        self.source.name()
-    }
-
-    fn len(&self) -> Option<u64> {
-        self.source.len()
-    }
-
-    fn planned(&self) -> Option<u64> {
-        self.source.planned()
-    }
-
-    fn identity(&self) -> Option<Digest> {
-        self.source.identity()
-    }
-
-    fn replays(&self) -> bool {
-        self.source.replays()
-    }
-
-    fn write(&self, target: &dyn Target) -> Result<Vec<TableBytes>> {
-        let header = DeferredHeaders::new([0], self.len);
-        let critical = self.source.write(&header.before(target))?;
+/// A source of a filesystem that begins at the first byte of its medium, which holds its first `len` bytes back: nothing
+/// mounts it as long as they are not there, so these make it bootable.
+pub fn header_last(source: &dyn Source, len: u64) -> impl Source + '_ {
+    let write = move |target: &dyn Target| {
+        let header = DeferredHeaders::new([0], len);
+        let critical = source.write(&header.before(target))?;
         let start = TableBytes { name: "start".into(), offset: 0, bytes: header.take(0) };
         Ok(critical.into_iter().chain([start]).collect())
-    }
+    };
+    Amended { source, write }
 }
 
 /// The headers of one or several partitions, as they were meant to be written.

@@ -29,7 +29,7 @@ pub use broadcast::{Broadcast, BroadcastError, Reader};
 pub use careful::Fallback;
 pub use commit::{Commit, Done, FlashOptions, Rewritten, Unwritten};
 pub(crate) use deferred::DeferredHeaders;
-pub use deferred::HeaderLast;
+pub use deferred::header_last;
 pub use failure::{FlashError, TableState};
 pub use grow::{Fitted, FixedSizeReason, Growth, ResizePolicy};
 pub use journal::{Journal, JournalError};

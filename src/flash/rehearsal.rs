@@ -8,7 +8,7 @@ use super::run::Run;
 use crate::device::marker;
 use crate::error::Result;
 use crate::readback::marks;
-use crate::source::Source;
+use crate::source::{Amended, Source};
 use crate::storage::{Extent, Record, Target, TargetError};
 use crate::table::TableBytes;
 use crate::value::Digest;
@@ -44,8 +44,13 @@ impl Rehearsal {
     }
 
     /// A source that writes the marks behind what `source` writes.
-    pub(super) fn after<'a>(&'a self, source: &'a dyn Source) -> Rehearsed<'a> {
-        Rehearsed { source, marks: &self.marks }
+    pub(super) fn after<'a>(&'a self, source: &'a dyn Source) -> impl Source + 'a {
+        let write = |target: &dyn Target| {
+            let critical = source.write(target)?;
+            write_all(&self.marks, target)?;
+            Ok(critical)
+        };
+        Amended { source, write }
     }
 
     /// Places that have a mark and are not among `critical`.
@@ -60,40 +65,6 @@ impl Rehearsal {
     pub(super) fn covers(&self, critical: &[TableBytes]) -> bool {
         let marked = self.record();
         critical.iter().all(|piece| marked.gaps(piece.range()).is_empty())
-    }
-}
-
-/// See [`Rehearsal::after`].
-pub(super) struct Rehearsed<'a> {
-    source: &'a dyn Source,
-    marks: &'a [TableBytes],
-}
-
-impl Source for Rehearsed<'_> {
-    fn name(&self) -> String {
-        self.source.name()
-    }
-
-    fn len(&self) -> Option<u64> {
-        self.source.len()
-    }
-
-    fn planned(&self) -> Option<u64> {
-        self.source.planned()
-    }
-
-    fn identity(&self) -> Option<Digest> {
-        self.source.identity()
-    }
-
-    fn replays(&self) -> bool {
-        self.source.replays()
-    }
-
-    fn write(&self, target: &dyn Target) -> Result<Vec<TableBytes>> {
-        let critical = self.source.write(target)?;
-        write_all(self.marks, target)?;
-        Ok(critical)
     }
 }
 

@@ -79,3 +79,37 @@ impl<F: Fn(&dyn Target) -> Result<Vec<TableBytes>> + Sync> Source for F {
         self(target)
     }
 }
+
+/// A source that is written in another way, and otherwise as it is.
+pub(crate) struct Amended<'a, F> {
+    /// The source.
+    pub source: &'a dyn Source,
+    /// [`Source::write`].
+    pub write: F,
+}
+
+impl<F: Fn(&dyn Target) -> Result<Vec<TableBytes>> + Sync> Source for Amended<'_, F> {
+    fn name(&self) -> String {
+        self.source.name()
+    }
+
+    fn len(&self) -> Option<u64> {
+        self.source.len()
+    }
+
+    fn planned(&self) -> Option<u64> {
+        self.source.planned()
+    }
+
+    fn identity(&self) -> Option<Digest> {
+        self.source.identity()
+    }
+
+    fn replays(&self) -> bool {
+        self.source.replays()
+    }
+
+    fn write(&self, target: &dyn Target) -> Result<Vec<TableBytes>> {
+        (self.write)(target)
+    }
+}

@@ -18,7 +18,7 @@ use crate::harness::tools::{command, oracle};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use skiff_image::event::Silent;
-use skiff_image::flash::{Commit, FlashOptions, HeaderLast};
+use skiff_image::flash::{Commit, FlashOptions, header_last};
 use skiff_image::fs::ext4;
 use skiff_image::storage::{Fault, Faulty, Memory, Region, Target};
 use skiff_image::tree::archive::read_archive;
@@ -715,7 +715,7 @@ fn partition_with(fault: Option<Fault>) -> (Memory, bool) {
         ext4::write(&layout, &Region::whole(target, "system"))?;
         Ok(Vec::new())
     };
-    let done = commit.run(&HeaderLast { source: &source, len: 4096 });
+    let done = commit.run(&header_last(&source, 4096));
     let done = done.is_ok();
     (partition, done)
 }
