@@ -19,7 +19,7 @@ use crate::value::{from_hex, to_hex};
 
 /// `BlockSize` of the maps that are made here.
 const BLOCK: u64 = 4096;
-/// Ranges are cut to this length, so that they are hashed in parallel and damage is told closely.
+/// Ranges are cut to this length, so that they are hashed in parallel and damage is located closely.
 pub(crate) const LARGEST_RANGE: u64 = 16 << 20;
 /// `BmapFileChecksum` is computed with zeros in its own place.
 const NO_CHECKSUM: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -75,7 +75,7 @@ pub enum BmapError {
         what: &'static str,
         /// Its number.
         said: u64,
-        /// What the rest of the map makes it.
+        /// Bytes of the image by the rest of the map.
         counted: u64,
     },
     /// The map was changed.

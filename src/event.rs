@@ -58,7 +58,7 @@ impl fmt::Display for Phase {
 pub enum Event {
     /// A phase begins.
     Phase {
-        /// Which one.
+        /// The phase.
         phase: Phase,
         /// Bytes that it is about, if they are known.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,7 @@ pub enum Event {
     },
     /// Ranges that were read back wrong are written again.
     Retry {
-        /// Which try this is, from 1.
+        /// Number of the attempt, from 1.
         attempt: u32,
         /// Most tries.
         of: u32,
@@ -87,7 +87,7 @@ pub enum Event {
     },
     /// An operation takes long.
     Stall {
-        /// What.
+        /// The operation.
         verb: Verb,
         /// Its first byte on the medium.
         offset: u64,

@@ -2,7 +2,7 @@
 //! leaves a medium that is recognisably unfinished. The second one ends the program at once, with 128 and the number
 //! of the signal, as one that does not listen.
 //!
-//! Who writes files only needs none of this: they have no name before they are complete, see
+//! Code that writes files only needs none of this: they have no name before they are complete, see
 //! [`crate::storage::AtomicFile`].
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -52,7 +52,7 @@ impl Interrupt {
         flag::register_usize(signal, Arc::clone(&SIGNAL), signal as usize).expect(ALLOWED);
     }
 
-    /// The same, but a second signal changes nothing: for what make runs, which is told twice.
+    /// The same, but a second signal changes nothing: for what make runs, which is signalled twice.
     pub fn listen_only() -> Interrupt {
         let interrupt = Interrupt::default();
         [SIGINT, SIGTERM].into_iter().for_each(|signal| interrupt.raise_at(signal));

@@ -36,7 +36,7 @@
 //! of layers find the environment that SkiffOS gives them (`layer::environment`). [`process`] starts programs:
 //! Buildroot's make, git, and what layers bring; composing and flashing start none.
 //!
-//! What the other modules are for:
+//! Purposes of the other modules:
 //!
 //! - [`project`] is what the user names: chosen layers, workspace, board and source. [`stage`] gathers what a plan is about:
 //!   the root tree, the trees of the partitions and the raw blobs. [`artifact`] composes, into temporary files, images and

@@ -18,7 +18,7 @@ use crate::value::{ByteSize, Digest};
 /// Version of the format; a reader refuses others.
 pub const VERSION: u32 = 1;
 
-/// What an image holds.
+/// Content of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -67,7 +67,7 @@ pub struct RegionEntry {
     /// Whose the content is once the medium is used.
     #[serde(default, skip_serializing_if = "Owner::is_system")]
     pub owner: Owner,
-    /// What the filesystem is found by.
+    /// Label and id of the filesystem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
     /// The ranges that were written and their digests; what lies between is free space.
@@ -106,7 +106,7 @@ impl Owner {
     }
 }
 
-/// What a filesystem is found by.
+/// Label and id by which a filesystem is found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -126,7 +126,7 @@ pub struct FileEntry {
     /// The artifact that the file is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<String>,
-    /// Whether it is the user's to change: written when the medium is made, left alone by updates.
+    /// True if it is the user's to change: written when the medium is made, left alone by updates.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep: bool,
     /// Attributes on a FAT that say how it may be used: read-only (1), hidden (2), system (4).
@@ -154,7 +154,7 @@ pub struct ArtifactEntry {
     pub files: Vec<WrittenFile>,
 }
 
-/// Why a manifest cannot be used.
+/// Reason why a manifest cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum ManifestError {
@@ -168,7 +168,7 @@ pub enum ManifestError {
         line: usize,
         /// Column from 1.
         column: usize,
-        /// What the parser says.
+        /// Message of the parser.
         message: String,
     },
     /// Made by another version of the program.
@@ -302,7 +302,7 @@ fn push_copied(regions: &mut Vec<RegionEntry>, what: &str, number: u32, range: R
 }
 
 impl RegionEntry {
-    /// Damage is told by region, so an extent of another place would be damaged in silence. Zeros that two regions
+    /// Damage is reported by region, so an extent of another place would be damaged in silence. Zeros that two regions
     /// share are one extent, which begins in the first.
     fn reject_outside(&self, file: &str) -> Result<(), ManifestError> {
         let end = self.offset.saturating_add(self.len);
@@ -313,7 +313,7 @@ impl RegionEntry {
     }
 }
 
-/// What manifests of all versions have.
+/// Fields that manifests of all versions have.
 #[derive(Deserialize)]
 struct Version {
     manifest: u32,

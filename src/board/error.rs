@@ -1,10 +1,10 @@
-//! Why a board cannot be used.
+//! Reason why a board cannot be used.
 
 use super::DescriptorSource;
 use crate::error::Diagnostic;
 use crate::value::Arch;
 
-/// Why a board cannot be used.
+/// Reason why a board cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(
     kind = Input,
@@ -21,7 +21,7 @@ pub enum BoardError {
         line: usize,
         /// Column from 1.
         column: usize,
-        /// What the parser says.
+        /// Message of the parser.
         message: String,
         /// The key that was probably meant.
         suggestion: Option<String>,
@@ -32,7 +32,7 @@ pub enum BoardError {
     Unreadable {
         /// Descriptor.
         file: String,
-        /// What is in the way.
+        /// Obstacle.
         problem: String,
     },
     /// The parts contradict each other.
@@ -40,9 +40,9 @@ pub enum BoardError {
     Invalid {
         /// Descriptor.
         file: String,
-        /// Which table of it.
+        /// Table of the file.
         place: String,
-        /// What is wrong.
+        /// Fault.
         problem: String,
     },
     /// No descriptor of that name.
@@ -62,7 +62,7 @@ pub enum BoardError {
         board: String,
         /// Architecture of the source or `--arch`.
         arch: Arch,
-        /// What the descriptor covers.
+        /// Architectures of the descriptor.
         available: Vec<Arch>,
     },
     /// The descriptor says that there is no medium for the board.
@@ -71,9 +71,9 @@ pub enum BoardError {
     Refused {
         /// Board.
         board: String,
-        /// What the descriptor says.
+        /// Reason in the descriptor.
         reason: String,
-        /// What it says to do instead.
+        /// Advice in the descriptor.
         instead: String,
     },
 }
@@ -83,7 +83,7 @@ fn list(names: &[Arch]) -> String {
 }
 
 impl BoardError {
-    /// What the parser says of a text.
+    /// Error for the parser's message about a text.
     pub(crate) fn toml(source: DescriptorSource<'_>, error: &toml::de::Error) -> BoardError {
         toml_error(source.file, source.text, error)
     }
@@ -94,7 +94,7 @@ pub(super) fn toml_error(file: &str, text: &str, error: &toml::de::Error) -> Boa
     toml_error_at(DescriptorSource { file, text }, start, error.message(), suggestion(error.message()))
 }
 
-/// What is wrong at byte `start` of a descriptor.
+/// Error for a fault at byte `start` of a descriptor.
 pub(super) fn toml_error_at(
     source: DescriptorSource<'_>,
     start: usize,

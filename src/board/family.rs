@@ -35,7 +35,7 @@ pub struct DescriptorSource<'a> {
     pub text: &'a str,
 }
 
-/// Where what a descriptor names comes from: families and sets of rules.
+/// Source of the files a descriptor names: families and sets of rules.
 pub trait Families {
     /// The family of this name.
     fn family(&self, name: &str) -> Result<Option<DescriptorSource<'_>>, BoardError>;
@@ -85,7 +85,7 @@ pub fn read(own: DescriptorSource<'_>, families: &dyn Families) -> Result<RawBoa
         let message = format!("there is no family `{name}`");
         return Err(toml_error_at(own, at, &message, families.nearest(name)));
     };
-    // The family's text begins behind the board's: a position tells which of the two it belongs to.
+    // The family's text begins behind the board's: a position shows which of the two it belongs to.
     let shifted = format!("{}\n{}", " ".repeat(own.text.len()), family.text);
     let located = |error: &toml::de::Error| located(own, Some(family), error);
     let mut base = DeTable::parse(&shifted).map_err(|error| located(&error))?;
@@ -120,7 +120,7 @@ fn located(
     toml_error_at(source, start, error.message(), suggestion(error.message()))
 }
 
-/// What is wrong, and where in the board's text.
+/// Byte in the board's text, and the fault there.
 type Wrong = (usize, String);
 
 fn join<'i>(base: &mut DeTable<'i>, own: DeTable<'i>) -> Result<(), Wrong> {

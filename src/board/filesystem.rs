@@ -39,7 +39,7 @@ pub enum Filesystem {
     Raw {
         /// Candidates in the images directory; the first that exists is used.
         images: Vec<String>,
-        /// Whether the partition stays unwritten where none exists.
+        /// True if the partition stays unwritten where none exists.
         optional: bool,
     },
     /// A PAX archive that is the whole output.
@@ -81,7 +81,7 @@ pub enum FilesystemKind {
 }
 
 impl FilesystemKind {
-    /// Whether it is a FAT, whose names are the same in both cases.
+    /// Returns whether it is a FAT, whose names are the same in both cases.
     pub fn is_fat(self) -> bool {
         matches!(self, FilesystemKind::Fat16 | FilesystemKind::Fat32)
     }
@@ -103,12 +103,12 @@ impl fmt::Display for FilesystemKind {
 }
 
 impl Filesystem {
-    /// Whether it is no filesystem of a medium but a file for another program.
+    /// Returns whether it is no filesystem of a medium but a file for another program.
     pub fn is_archive(&self) -> bool {
         matches!(self, Filesystem::Tar { .. } | Filesystem::Oci { .. })
     }
 
-    /// Whether files can be put on it.
+    /// Returns whether files can be put on it.
     pub fn holds_files(&self) -> bool {
         !matches!(self, Filesystem::Squashfs { .. } | Filesystem::Raw { .. } | Filesystem::None)
     }

@@ -46,16 +46,16 @@ pub struct Board {
     pub extends: Option<String>,
     /// One line for `boards list`.
     pub description: String,
-    /// What has been proven, in words.
+    /// Proven properties, in words.
     pub status: String,
-    /// What the tests of the project hold the board to.
+    /// Levels of proof that the project's tests hold the board to.
     pub proof: Vec<Proof>,
     /// Architectures the descriptor covers; the first is the default.
     pub arch: Vec<Arch>,
     /// System on a chip, as its maker writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soc: Option<String>,
-    /// Where the root filesystem is while the system runs.
+    /// Place of the root filesystem while the system runs.
     pub root: RootStyle,
     /// Name of the partition that keeps what users and the running system write, if there is one.
     pub persist: Option<String>,
@@ -77,9 +77,9 @@ pub struct Board {
     pub artifacts: Vec<Artifact>,
     /// Raw bytes outside the partitions, in the order they are written.
     pub blobs: Vec<Blob>,
-    /// Where boot loaders save something while they run.
+    /// Regions in which boot loaders save something while they run.
     pub environments: Vec<Environment>,
-    /// What the layout keeps: the rules of every board first.
+    /// Rules for the layout, those of every board first.
     #[serde(serialize_with = "rule_set_names")]
     pub rules: Vec<RuleSet>,
     /// Partitions in the order they have on the disk.
@@ -101,7 +101,7 @@ pub struct Environment {
     pub size: ByteSize,
 }
 
-/// Where the root filesystem is while the system runs.
+/// Place of the root filesystem while the system runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "root")]
@@ -130,7 +130,7 @@ impl std::fmt::Display for RootStyle {
     }
 }
 
-/// What an update may touch.
+/// Scope of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "update")]
@@ -182,9 +182,9 @@ pub struct Var {
 pub struct Blob {
     /// Name for messages and the manifest.
     pub name: String,
-    /// Where its bytes come from.
+    /// Source of its bytes.
     pub source: BlobSource,
-    /// Where the first byte goes.
+    /// Offset of the first byte.
     pub offset: ByteSize,
     /// First byte of the file that is written.
     pub from: ByteSize,
@@ -196,15 +196,15 @@ pub struct Blob {
     pub skip: Vec<(ByteSize, ByteSize)>,
     /// Bytes the file must contain, so that the wrong file is not written.
     pub magic: Option<Magic>,
-    /// What to do when it is missing.
+    /// Advice if it is missing.
     pub hint: Option<String>,
     /// The board boots without it too.
     pub optional: bool,
-    /// What an update may touch.
+    /// Scope of an update.
     pub update: Update,
 }
 
-/// Where the bytes of a [`Blob`] come from.
+/// Source of the bytes of a [`Blob`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BlobSource {
@@ -232,7 +232,7 @@ pub struct Partition {
     pub name: String,
     /// First byte; the next aligned one behind the previous partition if not given.
     pub start: Option<ByteSize>,
-    /// How long it is.
+    /// Length.
     pub size: Size,
     /// Type byte of an MBR entry.
     pub mbr_type: u8,
@@ -242,11 +242,11 @@ pub struct Partition {
     pub type_guid: Uuid,
     /// Attribute bits of a GPT entry.
     pub attributes: u64,
-    /// What it is formatted with.
+    /// Format.
     pub filesystem: Filesystem,
-    /// What an update may touch.
+    /// Scope of an update.
     pub update: Update,
-    /// What is put on it.
+    /// Files that are put on it.
     pub files: Vec<FilePlacement>,
 }
 
@@ -256,7 +256,7 @@ pub struct Partition {
 pub enum Size {
     /// This many bytes.
     Exact(ByteSize),
-    /// What the content needs and this much free space.
+    /// The need of the content and this much free space.
     Fit {
         /// Free space on top of the content.
         slack: ByteSize,

@@ -9,7 +9,7 @@ use crate::value::ForArch;
 pub struct FilePlacement {
     /// Only for these architectures.
     pub arch: ForArch,
-    /// Where it comes from.
+    /// Source of the file.
     pub from: ContentSource,
     /// Path on the partition; for several files the directory.
     pub to: String,
@@ -21,7 +21,7 @@ pub struct FilePlacement {
     pub keep: bool,
 }
 
-/// Where a placed file comes from.
+/// Source of a placed file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ContentSource {

@@ -1,4 +1,4 @@
-//! What has been proven of a board, as its descriptor claims it; the project's tests hold descriptors to it.
+//! Proof of a board's claims, as its descriptor states it; the project's tests hold descriptors to it.
 //!
 //! - `L1`: an image of made-up files is read back by other programs, and its plan is the expected one;
 //! - `L2:PACKAGE`: so is one with the board's real boot loader, from that Debian package;
@@ -20,7 +20,7 @@ pub enum Proof {
     Boot(String),
 }
 
-/// Why a text is no claim.
+/// Reason why a text is no claim.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no level of proof: use `L1`, `L2:PACKAGE` or `L3:MACHINE`")]
 pub struct ParseProofError(pub String);

@@ -20,18 +20,18 @@ pub struct RawBoard {
     /// Family in `family/` whose keys this board takes over and changes.
     #[serde(skip)]
     pub extends: Option<String>,
-    /// What the board is, its SoC and its medium: one line for lists.
+    /// Board, SoC and medium in one line, for lists.
     pub description: String,
-    /// What has been tried and what is inferred, in plain text.
+    /// State of the support: tried parts and inferred parts, in plain text.
     pub status: String,
-    /// What the tests of the project show of the board; leave it out of boards of your own.
+    /// Levels of proof by the tests of the project; leave it out of boards of your own.
     #[serde(default)]
     pub proof: Vec<Proof>,
     /// Architectures that an image can be composed for; the first is the default.
     pub arch: Vec<Arch>,
     /// System on a chip, as its maker writes it: `A20`. Rules ask for it where ROMs of one family differ.
     pub soc: Option<String>,
-    /// Where the root filesystem is while the system runs.
+    /// Place of the root filesystem while the system runs.
     pub root: RootStyle,
     /// Name of the ext4 partition that keeps what users and the running system write; without it `persist`, if there is one.
     pub persist: Option<String>,
@@ -202,7 +202,7 @@ pub struct RawBlob {
     /// The board starts without it too.
     #[serde(default)]
     pub optional: bool,
-    /// What an update does with it; nothing without it.
+    /// Scope of an update; nothing without it.
     pub update: Option<Update>,
 }
 
@@ -256,7 +256,7 @@ pub struct RawPartition {
     pub codec: Option<String>,
     /// squashfs: size of data blocks, a power of two from 4 KiB to 1 MiB.
     pub block: Option<ByteSize>,
-    /// What an update may touch; without it the files if any is sure to be there, else nothing.
+    /// Scope of an update; without it the files if any is sure to be there, else nothing.
     pub update: Option<Update>,
     /// raw: file of the images directory, or several of which the first that exists is taken.
     pub image: Option<OneOrMany>,

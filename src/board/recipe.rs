@@ -16,11 +16,11 @@ pub struct Artifact {
     pub name: String,
     /// Only for these architectures.
     pub arch: ForArch,
-    /// How it is made.
+    /// Recipe.
     pub recipe: Recipe,
 }
 
-/// How an [`Artifact`] is made.
+/// Recipe of an [`Artifact`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "format", rename_all = "kebab-case")]
 pub enum Recipe {
@@ -28,7 +28,7 @@ pub enum Recipe {
     Squashfs {
         /// The directory.
         subtree: String,
-        /// Whether it leaves the root tree (an empty directory stays as mount point).
+        /// True if it leaves the root tree (an empty directory stays as mount point).
         take: bool,
         /// Compressor and level.
         codec: Codec,
@@ -39,7 +39,7 @@ pub enum Recipe {
     Cpio {
         /// Compression of the whole archive.
         compression: Compression,
-        /// What is in it; the root tree if nothing is named.
+        /// Its files; the root tree if nothing is named.
         files: Vec<FilePlacement>,
     },
     /// An ext4 image.
@@ -48,7 +48,7 @@ pub enum Recipe {
         label: String,
         /// Length of the image.
         size: ByteSize,
-        /// What is on it.
+        /// Its files.
         files: Vec<FilePlacement>,
     },
     /// A FAT32 image.
@@ -57,7 +57,7 @@ pub enum Recipe {
         label: String,
         /// Length of the image.
         size: ByteSize,
-        /// What is on it.
+        /// Its files.
         files: Vec<FilePlacement>,
     },
     /// A U-Boot legacy image of type ramdisk around another artifact.
@@ -95,14 +95,14 @@ pub enum Recipe {
         directory: String,
         /// Modules, without what they need.
         modules: Vec<String>,
-        /// Where GRUB looks for `grub.cfg` and further modules.
+        /// Directory of `grub.cfg` and further modules.
         prefix: String,
         /// Commands that run before that.
         config: Option<String>,
     },
 }
 
-/// What the reader of a boot text can take.
+/// Limits of the reader of a boot text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "text-rules")]

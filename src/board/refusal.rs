@@ -15,13 +15,13 @@ use crate::value::Arch;
 pub struct Refusal {
     /// One line for `boards list`.
     pub description: String,
-    /// What is known, in words.
+    /// Known facts, in words.
     pub status: String,
     /// Architectures of the board.
     pub arch: Vec<Arch>,
-    /// Why there is no medium, as a sentence without a full stop.
+    /// Reason why there is no medium, as a sentence without a full stop.
     pub refused: String,
-    /// What to do instead.
+    /// Advice: what to do instead.
     pub hint: String,
 }
 

@@ -1,4 +1,4 @@
-//! Where board descriptors come from: directories given by the user, then those built into the program.
+//! Sources of board descriptors: directories given by the user, then those built into the program.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -89,7 +89,7 @@ impl Registry {
         self.boards.keys().map(String::as_str)
     }
 
-    /// Why there is no medium for this board, if so.
+    /// Reason why there is no medium for this board, if so.
     pub fn refusal(&self, name: &str) -> Result<Option<Refusal>, BoardError> {
         Refusal::read(self.descriptor(name)?.source()?)
     }
@@ -99,7 +99,7 @@ impl Registry {
         self.rules.keys().map(String::as_str)
     }
 
-    /// Whether there is a board of this name.
+    /// Returns whether there is a board of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.boards.contains_key(name)
     }

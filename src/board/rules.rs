@@ -23,7 +23,7 @@ pub struct RuleSet {
     pub rules: Vec<Rule>,
 }
 
-/// What a layout has to keep.
+/// Rule for a layout.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Rule {
@@ -31,18 +31,18 @@ pub struct Rule {
     pub id: String,
     /// The rule as a sentence.
     pub says: String,
-    /// Where that is written.
+    /// Document that says so.
     pub source: String,
-    /// What to change.
+    /// Advice: what to change.
     pub hint: String,
-    /// What a violation means.
+    /// Weight of a violation.
     #[serde(default)]
     pub severity: Severity,
-    /// What is looked at.
+    /// Check that finds violations.
     pub check: Check,
 }
 
-/// What a violation of a rule means.
+/// Weight of a violation of a rule.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -53,29 +53,29 @@ pub enum Severity {
     Warning,
 }
 
-/// What is looked at. Sizes and offsets are bytes of the medium.
+/// Check that finds violations of a rule. Sizes and offsets are bytes of the medium.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Check {
     /// A blob starts at one of these offsets.
     BlobAt {
-        /// Which one.
+        /// The blob.
         blob: BlobSelector,
-        /// Where it may start, whatever the SoC is.
+        /// Allowed offsets, whatever the SoC is.
         offset: Vec<ByteSize>,
-        /// Where else it may start on some of them.
+        /// Further allowed offsets on some of them.
         #[serde(default)]
         soc: Vec<SocOffsets>,
-        /// Where its `magic` stands in the file, for hints.
+        /// Offset of its `magic` in the file, for hints.
         #[serde(default)]
         magic_at: ByteSize,
-        /// Whether there must be one.
+        /// True if there must be one.
         #[serde(default)]
         required: bool,
     },
     /// A blob writes nothing from this offset on.
     BlobEndsBy {
-        /// Which one.
+        /// The blob.
         blob: BlobSelector,
         /// The first byte that is not its own.
         byte: ByteSize,
@@ -96,14 +96,14 @@ pub enum Check {
     },
     /// Some blob writes this byte.
     ByteWritten {
-        /// Which byte.
+        /// Offset of the byte.
         at: ByteSize,
     },
     /// The header and entries of a GPT, at the place that every tool writes them to, meet no blob.
     GptClearOfBlobs {},
     /// The partition table is of one of these kinds.
     Table {
-        /// Which.
+        /// Allowed kinds.
         kind: Vec<TableKind>,
     },
     /// The logical sectors have one of these sizes.
@@ -111,7 +111,7 @@ pub enum Check {
         /// In bytes.
         bytes: Vec<u32>,
     },
-    /// What a boot loader saves meets no partition, blob or table and is on the medium.
+    /// Environments of boot loaders meet no partition, blob or table and are on the medium.
     EnvironmentApart {},
     /// The smallest medium that the board names holds its layout.
     MinimumMedium {},
@@ -129,26 +129,26 @@ pub enum Check {
     },
     /// There is such a partition.
     PartitionExists {
-        /// Which.
+        /// The partition.
         partition: PartitionSelector,
     },
     /// Such partitions are formatted with one of these.
     PartitionFormat {
-        /// Which.
+        /// The partition.
         partition: PartitionSelector,
         /// `fat16`, `fat32`, `ext4`, `squashfs`, `none`...
         filesystem: Vec<FilesystemKind>,
     },
     /// Such a partition, if there is one, has this number.
     PartitionNumber {
-        /// Which.
+        /// The partition.
         partition: PartitionSelector,
         /// Its number.
         number: u32,
     },
     /// Such a partition, if there is one, has this type in a GPT.
     PartitionType {
-        /// Which.
+        /// The partition.
         partition: PartitionSelector,
         /// Its type.
         guid: Uuid,
@@ -160,7 +160,7 @@ pub enum Check {
     },
     /// A partition is the last on the disk, and has a type that tools grow.
     Growable {
-        /// Which.
+        /// The partition.
         partition: PartitionSelector,
         /// Type byte in an MBR.
         mbr: u8,
@@ -169,19 +169,19 @@ pub enum Check {
     },
     /// A partition has the highest number of all.
     NumberedLast {
-        /// Which.
+        /// The partition.
         partition: PartitionSelector,
     },
     /// Each of these files is on such a partition.
     Placed {
-        /// Which.
+        /// Partition that holds it.
         on: PartitionSelector,
         /// Paths; a `*` in the last component stands for any characters.
         files: Vec<String>,
     },
     /// The file for the architecture is on such a partition.
     PlacedForArch {
-        /// Which.
+        /// Partition that holds it.
         on: PartitionSelector,
         /// Path by architecture.
         file: BTreeMap<Arch, String>,
@@ -192,7 +192,7 @@ pub enum Check {
         /// Paths.
         files: Vec<String>,
     },
-    /// What boot texts of a kind name is placed: with `keys`, the values of these on the partition of the text;
+    /// Files that boot texts of a kind name are placed: with `keys`, the values of these on the partition of the text;
     /// with `suffix`, words that end so on any.
     NamedPlaced {
         /// Kind of text; all if none is given.
@@ -203,7 +203,7 @@ pub enum Check {
         /// End of a file name.
         suffix: Option<String>,
     },
-    /// Where a boot text of a kind does not set a key, the file that is taken then is on its partition.
+    /// The file that is taken if a boot text of a kind does not set a key is on the partition of the text.
     DefaultPlaced {
         /// Kind of text.
         text: TextRules,
@@ -216,24 +216,24 @@ pub enum Check {
     CommandLine {},
     /// A system of this root style has these files on one partition of one of these formats.
     RootFiles {
-        /// Which systems this is about.
+        /// Systems this is about.
         root: RootStyle,
         /// Formats.
         filesystem: Vec<FilesystemKind>,
         /// Paths; a `*` in the last component stands for any characters.
         files: Vec<String>,
     },
-    /// What `init=` names on the kernel command line of a system of this root style is placed.
+    /// The program that `init=` names on the kernel command line of a system of this root style is placed.
     InitPlaced {
-        /// Which systems this is about.
+        /// Systems this is about.
         root: Vec<RootStyle>,
     },
-    /// Where a text names a file by the version of the kernel, which the boot manager takes from the first digit to
+    /// If a text names a file by the version of the kernel, which the boot manager takes from the first digit to
     /// the last digit of its name, that file is there.
     VersionInName {
         /// Starts of names of kernels.
         kernel: Vec<String>,
-        /// What stands for the version in the text.
+        /// Placeholder of the version in the text.
         word: String,
     },
 }
@@ -244,11 +244,11 @@ pub enum Check {
 pub struct SocOffsets {
     /// The SoCs, as `soc` of a board names them.
     pub name: Vec<String>,
-    /// Where a blob may start there.
+    /// Allowed offsets of a blob there.
     pub offset: Vec<ByteSize>,
 }
 
-/// Which blobs.
+/// Selection of blobs.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum BlobSelector {
@@ -260,7 +260,7 @@ pub enum BlobSelector {
     Name(Vec<String>),
 }
 
-/// Which partitions.
+/// Selection of partitions.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub enum PartitionSelector {

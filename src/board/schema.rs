@@ -14,7 +14,7 @@ use super::raw::RawBoard;
 use super::refusal::Refusal;
 use crate::value::SIZE_PATTERN;
 
-/// Where a schema has its parts.
+/// Key below which a schema has its parts.
 const DEFINITIONS: &str = "$defs";
 
 /// Schema of the descriptor of a board.

@@ -1,4 +1,4 @@
-//! What a boot loader reads: images with a U-Boot header, and text made from templates; and GRUB itself for a BIOS.
+//! Inputs of boot loaders: images with a U-Boot header, and text made from templates; and GRUB itself for a BIOS.
 
 pub mod grub;
 pub mod refind;

@@ -8,10 +8,10 @@
 
 use super::text::TextError;
 
-/// How names of kernels begin that rEFInd finds by itself.
+/// First letters of the names of kernels that rEFInd finds by itself.
 const KERNELS: [&str; 3] = ["vmlinuz", "bzImage", "kernel"];
 
-/// What rEFInd takes as the version in the name of a file.
+/// Returns the part of a file name that rEFInd takes as the version.
 pub fn version(name: &str) -> &str {
     let digit = |c: char| c.is_ascii_digit();
     match (name.find(digit), name.rfind(digit)) {
@@ -83,7 +83,7 @@ fn missing(options: &str, (kernel, name): &(&str, &str), placed: &[&str]) -> Opt
     Some(format!("`%v` is `{version}` for `{kernel}`, and there is no `{path}`"))
 }
 
-/// Whether a path is that of a file `init*` of this version in a directory.
+/// Returns whether a path is that of a file `init*` of this version in a directory.
 fn is_init(path: &str, directory: &str, wanted: &str) -> bool {
     let name = path.strip_prefix(directory).filter(|name| name.starts_with("init"));
     name.is_some_and(|name| !name.contains('/') && version(name) == wanted)

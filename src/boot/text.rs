@@ -12,7 +12,7 @@ use crate::error::Diagnostic;
 /// (Raspberry Pi documentation, "config.txt", "File format").
 const PI_LINE: usize = 98;
 
-/// What a text is for, which decides what is checked.
+/// Purpose of a text, which decides what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A script for U-Boot, GRUB or another shell.
@@ -30,7 +30,7 @@ pub enum Format {
     LoaderEntry,
 }
 
-/// Why a boot text cannot be made. `file` is the name of the template or text.
+/// Reason why a boot text cannot be made. `file` is the name of the template or text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input, hint = "change the template, or the values it is made from")]
 pub enum TextError {
@@ -44,7 +44,7 @@ pub enum TextError {
         line: usize,
         /// Character in the line, from 1.
         column: usize,
-        /// What stands between the braces.
+        /// Text between the braces.
         name: String,
         /// The names there are.
         known: Vec<String>,
@@ -67,7 +67,7 @@ pub enum TextError {
         file: String,
         /// Line, from 1.
         line: usize,
-        /// What is wrong with the line.
+        /// Fault of the line.
         reason: String,
     },
     /// Something is missing in the whole.
@@ -75,7 +75,7 @@ pub enum TextError {
     Whole {
         /// Name of the text.
         file: String,
-        /// What is missing or too long.
+        /// Missing or too long part.
         reason: String,
     },
 }

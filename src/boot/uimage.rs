@@ -28,7 +28,7 @@ const IH_TYPE_SCRIPT: u8 = 6;
 /// Bytes that are copied at once.
 const CHUNK: u64 = 1 << 20;
 
-/// What stands in a header besides sizes and checksums. Load address and entry point are zero.
+/// Fields of a header besides sizes and checksums. Load address and entry point are zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UImageOptions {
     /// For which architecture U-Boot takes the image; scripts for 64-bit ARM boards are often marked
@@ -38,12 +38,12 @@ pub struct UImageOptions {
     pub name: String,
     /// Time of creation.
     pub timestamp: Timestamp,
-    /// What U-Boot shall undo before it hands the data on: [`Compression::None`] also for a compressed
+    /// Compression that U-Boot shall undo before it hands the data on: [`Compression::None`] also for a compressed
     /// initramfs that the kernel unpacks itself. The level does not matter.
     pub compression: Compression,
 }
 
-/// Why an image cannot be made or read.
+/// Reason why an image cannot be made or read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Corrupt, hint = "make the image again")]
 pub enum UimageError {
@@ -87,9 +87,9 @@ pub enum UimageError {
         "the header of the image for U-Boot is damaged: its checksum is {found:08x} and not {expected:08x}"
     )]
     HeaderCrc {
-        /// What the header says.
+        /// Checksum in the header.
         expected: u32,
-        /// What its bytes give.
+        /// Checksum of its bytes.
         found: u32,
     },
     /// The checksum of the data is wrong.
@@ -97,9 +97,9 @@ pub enum UimageError {
         "the data of the image for U-Boot is damaged: its checksum is {found:08x} and not {expected:08x}"
     )]
     DataCrc {
-        /// What the header says.
+        /// Checksum in the header.
         expected: u32,
-        /// What the data gives.
+        /// Checksum of the data.
         found: u32,
     },
     /// The output failed.
@@ -229,7 +229,7 @@ pub struct Image {
     pub compression: String,
 }
 
-/// Whether bytes begin like an image, to tell the kind of a file.
+/// Returns whether bytes begin like an image, to recognize the kind of a file.
 pub fn has_magic(bytes: &[u8]) -> bool {
     bytes.starts_with(&IH_MAGIC.to_be_bytes())
 }

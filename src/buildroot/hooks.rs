@@ -18,7 +18,7 @@ use crate::process::{ProcessError, Program};
 /// Time that a hook has to end after it was asked to: less than this program itself is given.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// When a hook runs.
+/// Moment at which a hook runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Phase {
     /// The root filesystem is complete.
@@ -68,7 +68,7 @@ impl std::fmt::Display for Hook {
     }
 }
 
-/// Why hooks did not do what they are for.
+/// Reason why hooks did not do what they are for.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Io)]
 pub enum HookError {

@@ -23,7 +23,7 @@ const MADE_BY: [(&str, &str, &str); 10] = [
 /// Symbols that name the device trees a kernel is built with.
 const TREES: [&str; 2] = ["BR2_LINUX_KERNEL_INTREE_DTS_NAME", "BR2_LINUX_KERNEL_CUSTOM_DTS_PATH"];
 
-/// Why `file`, a path below the images directory, was not made by this configuration; nothing if it was, or if
+/// Reason why `file`, a path below the images directory, was not made by this configuration; nothing if it was, or if
 /// the configuration does not say.
 pub fn stale_artifact(config: &Config, file: &str) -> Option<String> {
     stale_device_tree(config, file).or_else(|| {

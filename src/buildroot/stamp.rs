@@ -16,7 +16,7 @@ use crate::process::{ProcessError, Program};
 use crate::recognize::release::RELEASE_FILE;
 use crate::value::{Timestamp, Utc};
 
-/// When neither a variable nor a checkout says when a system was made: 1980-01-01, the earliest that FAT can hold.
+/// Time of a system if neither a variable nor a checkout has one: 1980-01-01, the earliest that FAT can hold.
 pub const DEFAULT_EPOCH: Timestamp = 315_532_800;
 /// The variable with the time.
 pub const EPOCH_VARIABLE: &str = "SOURCE_DATE_EPOCH";
@@ -37,7 +37,7 @@ pub struct Release {
     pub version: String,
     /// Short name of the commit; the version outside of a checkout.
     pub commit: String,
-    /// When it was made.
+    /// Time at which it was made.
     pub epoch: Timestamp,
     /// Origin of the time.
     pub epoch_from: EpochFrom,
@@ -54,7 +54,7 @@ pub enum EpochFrom {
     Nobody,
 }
 
-/// Why a release cannot be stated.
+/// Reason why a release cannot be stated.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum StampError {

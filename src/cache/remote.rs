@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::BlockCache;
 use crate::error::Diagnostic;
 
-/// Why a shared cache cannot be used at all. What goes wrong while it is used is a warning.
+/// Reason why a shared cache cannot be used at all. Failures while it is used are warnings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input, hint = "the store itself, if it is not Amazon's, is named by AWS_ENDPOINT_URL")]
 pub enum RemoteError {

@@ -65,7 +65,7 @@ impl LocalCacheArgs {
 }
 
 impl CacheArgs {
-    /// Runs a build with the cache and tells what the cache did, also when the build has failed.
+    /// Runs a build with the cache and reports what the cache did, also when the build has failed.
     pub fn serve<T>(
         &self,
         report: &Report,

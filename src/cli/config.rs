@@ -52,7 +52,7 @@ pub struct RequestArgs {
     #[arg(long, group = "kind")]
     busybox: bool,
 
-    /// Buildroot source tree whose Kconfig files tell why; without it the one that the workspace was configured from.
+    /// Buildroot source tree whose Kconfig files show why; without it the one that the workspace was configured from.
     #[arg(long, value_name = "DIR")]
     buildroot: Option<PathBuf>,
 

@@ -24,7 +24,7 @@ pub struct Configure {
     verbose: bool,
 }
 
-/// So many files are told by their names.
+/// So many files are listed by name.
 const FEW: usize = 3;
 
 /// Document of the verb.

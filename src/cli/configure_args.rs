@@ -66,7 +66,7 @@ pub enum ConfigureArgsError {
     #[error("`{}` of `{name}` is not UTF-8", value.display())]
     #[diagnostic(hint = "rename the directory")]
     NotText { name: String, value: OsString },
-    /// Kconfig has dropped something, which is told.
+    /// Kconfig has dropped something, which is reported.
     #[error("{dropped} of {settings} settings are not effective, and the workspace is not configured")]
     #[diagnostic(hint = "correct what the warnings name, or leave `--strict` out")]
     Strict { dropped: usize, settings: usize },

@@ -30,7 +30,7 @@ enum ExplainError {
     #[error("{}", text.trim_end())]
     #[diagnostic(suggestion = nearest, hint = "check the path, and that the source was built with what brings it")]
     Absent {
-        /// What is known of it.
+        /// Known facts about it.
         text: String,
         /// The path beside it that was probably meant.
         nearest: Option<String>,

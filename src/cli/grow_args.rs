@@ -1,4 +1,4 @@
-//! What of a ready image is made as large as the medium.
+//! Options for a ready image that is made as large as the medium.
 
 use clap::Args;
 

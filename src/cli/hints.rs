@@ -1,4 +1,4 @@
-//! What to give on the command line after an error. The library knows no flags: its errors have codes, and this table has
+//! Hints that name flags. The library knows no flags: its errors have codes, and this table has
 //! the words that go on where the hint of the library ends.
 
 use std::fmt;

@@ -15,7 +15,7 @@ use crate::value::ByteSize;
 #[derive(Debug, Args)]
 pub struct ImageArgs {
     /// Copy this ready image instead of composing: a file, `-` for standard input, or an https address. It may be
-    /// packed (gzip, xz, zstd, bzip2, lz4, zip). FILE.bmap beside it tells what can be left out, FILE.sha256 what its
+    /// packed (gzip, xz, zstd, bzip2, lz4, zip). FILE.bmap beside it says what can be left out, FILE.sha256 what its
     /// SHA-256 is.
     #[arg(
         long,

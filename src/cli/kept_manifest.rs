@@ -11,7 +11,7 @@ use crate::flash::journal::MediumId;
 use crate::manifest::Manifest;
 use crate::report::Report;
 
-/// Place of the manifest of a medium. What has no serial number is told from others by its name.
+/// Place of the manifest of a medium. A medium without serial number is recognized by its name.
 fn path_of(medium: &Candidate) -> Option<PathBuf> {
     let mut name = MediumId::for_candidate(medium).id();
     if medium.serial.is_none() {

@@ -65,7 +65,7 @@ struct Row {
     path: String,
     description: String,
     root_overlay: bool,
-    /// How it was found.
+    /// Search step that found it.
     found: String,
     /// Directories of the same name that it replaces.
     replaces: Vec<String>,

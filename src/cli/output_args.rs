@@ -1,4 +1,4 @@
-//! What programs see of a run.
+//! Options for the output that programs read.
 
 use std::path::PathBuf;
 

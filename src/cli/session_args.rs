@@ -1,4 +1,4 @@
-//! What guards a session on a medium, and what is reported of it: the same for each verb that has one.
+//! Options for the guards of a session on a medium and for its reports: the same for each verb that has one.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -18,7 +18,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "MEDIUM", conflicts_with = "health")]
     pub simulate: Option<Simulation>,
 
-    /// What tells whether the fault of the medium has had an effect.
+    /// Counter of the effects of the simulated fault.
     #[arg(skip)]
     strikes: Mutex<Option<Strikes>>,
 }

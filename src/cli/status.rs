@@ -150,7 +150,8 @@ impl Shown {
     }
 }
 
-/// How far it is, apart from images of ours. Buildroot writes its tables last, and nothing is composed without them.
+/// State of the build, apart from images of ours. Buildroot writes its tables last, and nothing is composed without
+/// them.
 fn progress(workspace: &Workspace) -> Result<Progress> {
     let output = workspace.output();
     let is_built = output.join("build/buildroot-fs/full_devices_table.txt").exists();

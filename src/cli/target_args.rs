@@ -31,7 +31,7 @@ pub struct ConsentArgs {
     #[arg(long)]
     yes: bool,
 
-    /// Do not ask if this is the token of the device, which `devices` tells: another device in its place is refused.
+    /// Do not ask if this is the token of the device, which `devices` shows: another device in its place is refused.
     #[arg(long, value_name = "TOKEN")]
     confirm: Vec<String>,
 
@@ -97,7 +97,7 @@ impl TargetArgs {
         &self.devices
     }
 
-    /// Refuses what must not be written before any work is done. What is a partition passes: only the image tells
+    /// Refuses what must not be written before any work is done. What is a partition passes: only the image shows
     /// whether it should be one.
     pub fn look(&self) -> Result<()> {
         let host = self.consent.host();
@@ -232,7 +232,7 @@ impl ConsentArgs {
         }
     }
 
-    /// Asks once whether what `loss` tells may happen to the devices, if it was not agreed to before.
+    /// Asks once whether what `loss` lists may happen to the devices, if it was not agreed to before.
     pub fn confirm(&self, loss: &str, candidates: &[Candidate], report: &Report) -> Result<()> {
         if !self.confirm.is_empty() || self.yes {
             report.note(loss);

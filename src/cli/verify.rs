@@ -29,7 +29,7 @@ pub struct Verify {
     manifest: Option<PathBuf>,
 
     /// Every byte must be as it was written, and zero where nothing was. That is how an image file is compared anyway; of
-    /// a device what was not written is not looked at, and its length is told.
+    /// a device what was not written is not looked at, and its length is reported.
     #[arg(long, conflicts_with = "used")]
     strict: bool,
 

@@ -1,4 +1,4 @@
-//! How a medium is written.
+//! Options for writing a medium.
 
 use clap::{Args, ValueEnum};
 

@@ -54,7 +54,7 @@ pub fn compress(
     Ok(written)
 }
 
-/// Whether something that is not zero was written between two offsets.
+/// Returns whether something that is not zero was written between two offsets.
 fn holds_data(record: &Record, start: u64, end: u64) -> bool {
     let first = record.extents.partition_point(|extent| extent.range().end <= start);
     let near = record.extents[first..].iter().take_while(|extent| extent.offset < end);

@@ -48,7 +48,7 @@ const BINARIES: [(&str, usize, &[u8]); 7] = [
 
 const DIRECTORIES: [&str; 6] = ["dev", "proc", "sys", "run", "tmp", "mnt/persist"];
 
-/// Where the made-up system was written.
+/// Paths of the made-up system.
 #[derive(Clone, Debug)]
 pub struct Demo {
     /// A Buildroot output directory.

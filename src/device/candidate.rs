@@ -15,7 +15,7 @@ pub struct Candidate {
     pub path: PathBuf,
     /// The kernel's name, for example `sdb`.
     pub name: String,
-    /// `major:minor`, by which the kernel tells it from any other.
+    /// `major:minor`, by which the kernel distinguishes it from any other.
     pub number: String,
     /// Vendor and model.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,5 @@
 //! Contents of a medium that will be lost: tables, names, filesystems, and an operating system if one is found. Only
-//! heads are read, at most a few MiB of each partition, and what cannot be understood is told as such: a card full of
+//! heads are read, at most a few MiB of each partition, and what cannot be understood is reported as such: a card full of
 //! garbage is a card to be written, not an error.
 
 use std::fmt;

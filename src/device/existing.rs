@@ -39,7 +39,7 @@ pub fn existing(disk: &dyn Target, number: u32) -> Result<Option<Existing>, Targ
 }
 
 /// Returns what speaks against writing an image that is made for the partition `wanted` into a partition: that it is
-/// another, or that firmware boots from it. `kernel` is the id that the kernel tells, which not every kernel does.
+/// another, or that firmware boots from it. `kernel` is the id that the kernel shows, which not every kernel does.
 pub fn reject(kernel: Option<&str>, existing: Option<&Existing>, wanted: Option<&str>) -> Option<Reason> {
     if existing.is_some_and(|existing| existing.is_esp) {
         return Some(Reason::Esp);

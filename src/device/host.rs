@@ -82,7 +82,7 @@ impl Host {
         Host { root: root.into(), overrides: Overrides::new() }
     }
 
-    /// The same, but what `overrides` names is told in [`Candidate::overridden`] and not refused.
+    /// The same, but what `overrides` names is listed in [`Candidate::overridden`] and not refused.
     pub fn despite(self, overrides: Overrides) -> Host {
         Host { overrides, ..self }
     }

@@ -1,4 +1,4 @@
-//! Devices, and what speaks against writing them. What is a device is decided by what the kernel tells under `/sys` and
+//! Devices, and what speaks against writing them. What is a device is decided by what the kernel shows under `/sys` and
 //! `/proc` only, so that it can be tested with a tree of files.
 //!
 //! [`Host`] finds the device and everything that is built on it, [`Candidate`] is what a person needs to recognize it,

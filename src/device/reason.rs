@@ -130,7 +130,7 @@ pub enum Refused {
     Because {
         /// The path that was given.
         path: PathBuf,
-        /// Why.
+        /// Objection.
         reason: Reason,
     },
     /// There is nothing.

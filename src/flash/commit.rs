@@ -100,7 +100,7 @@ impl Commit<'_> {
     /// the critical bytes and reads them back too: first what lies behind sector 0, then sector 0. A failure leaves a
     /// medium without a partition table.
     ///
-    /// What is written last could destroy what was read back before, where two addresses lead to one place. The marks
+    /// The last writes could destroy what was read back before, where two addresses lead to one place. The marks
     /// show that: they go to the same addresses, differ from everything else, and are compared with the rest. Only
     /// places that had none, as those of a filesystem that grew, cost another reading of everything.
     ///

@@ -137,7 +137,7 @@ impl Growth {
     /// written, so that its table fits the medium; with `extend` the last partition and its filesystem take all of it.
     ///
     /// # Errors
-    /// Only if the medium cannot be read. What cannot grow is told in [`Fitted::kept`].
+    /// Only if the medium cannot be read. What cannot grow is listed in [`Fitted::kept`].
     pub fn plan(target: &dyn Target, critical: &[TableBytes], extend: bool) -> Result<Growth, TargetError> {
         let image = overlay_of(target, critical)?;
         let mut fitted = Fitted::default();
@@ -328,7 +328,7 @@ fn fit_table(
     let fit = match table::fit(image, table, room.as_ref())? {
         Ok(fit) => fit,
         Err(kept) => {
-            // Without a backup to move there is nothing that the end of the medium would be told.
+            // Without a backup to move there is nothing to say about the end of the medium.
             if matches!(table.scheme, table::Scheme::Gpt { .. }) {
                 fitted.kept = vec![FixedSizeReason::Table(kept)];
             }

@@ -1,5 +1,5 @@
 //! Health records of media: a file of JSON lines for each, one line for each run, kept when the user asks for it. Cards
-//! wear out slowly; retries and operations that take ever longer tell it before data is lost.
+//! wear out slowly; retries and operations that take ever longer show it before data is lost.
 //!
 //! Lines of versions that this one does not know are left alone, and left out of the [`History`].
 

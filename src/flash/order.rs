@@ -1,7 +1,7 @@
 //! In which order a medium stops being an older system and becomes a newer one, so that nobody ever finds half of
 //! either: power can fail between any two sectors.
 //!
-//! Who reads a medium begins with one sector, and takes it for nothing without that: sector 0 for an MBR, a FAT, a
+//! A reader of a medium begins with one sector, and takes it for nothing without that: sector 0 for an MBR, a FAT, a
 //! squashfs and, by its protective MBR, a GPT; the sector of byte 1024 for an ext4; some programs begin with a
 //! GPT's header in sector 1, and go on with its copy in the last sector. Each of these is gone for good before
 //! anything is touched that those who still find the system need.

@@ -222,7 +222,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What was written again may have gone over what was cleared.
+    /// Looks again at cleared ranges: repeated writes may have gone over them.
     fn ensure_cleared(&self, cleared: &Record) -> Result<()> {
         let damage = self.compare(cleared)?;
         self.reject_damage(damage, 1, &|target: &dyn Target| {

@@ -2,7 +2,7 @@
 //! the user's interruption. `flash`, `install`, `verify` and `assemble` are sessions, so that all of them report the same
 //! events and the same summary, and end the same way on Ctrl-C.
 //!
-//! What is on each depends on what is done:
+//! The layers on each depend on the task:
 //!
 //! | verb | watchdog | journal | health record | interruption |
 //! |---|---|---|---|---|

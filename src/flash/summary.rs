@@ -37,7 +37,7 @@ pub struct Summary {
 /// Cost of a phase.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spent {
-    /// Which one.
+    /// The phase.
     pub phase: Phase,
     /// Bytes that it had done.
     pub bytes: u64,
@@ -149,7 +149,7 @@ impl State {
 }
 
 impl<'a> Meter<'a> {
-    /// Measures what is done to `target` and told to `listener`.
+    /// Measures what is done to `target` and reported to `listener`.
     pub fn new(target: &'a dyn Target, listener: &'a dyn Listener) -> Meter<'a> {
         Meter { target, listener, state: Mutex::default() }
     }

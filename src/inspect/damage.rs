@@ -35,7 +35,7 @@ pub struct Verdict {
     /// Bytes of a device that were not looked at, because nothing was written to them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unseen: Option<u64>,
-    /// What is other than it was written because the medium was used; see [`super::verify_used`].
+    /// Ranges that differ because the medium was used; see [`super::verify_used`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<RegionDrift>,
     /// Regions whose content belongs to the user and was not compared.
@@ -171,14 +171,14 @@ impl fmt::Display for DamagedRegion {
                 write!(f, "\n      in it {inside}")?;
             }
             if let Some(reason) = &file.unreadable {
-                write!(f, "\n      the files in it cannot be told: {reason}")?;
+                write!(f, "\n      the files in it are not known: {reason}")?;
             }
         }
         for problem in &self.problems {
             write!(f, "\n    {problem}")?;
         }
         match &self.unreadable {
-            Some(reason) => write!(f, "\n    its files cannot be told: {reason}"),
+            Some(reason) => write!(f, "\n    its files are not known: {reason}"),
             None => Ok(()),
         }
     }
@@ -220,7 +220,7 @@ pub fn verify(
     })
 }
 
-/// What was written to regions, in order.
+/// Record of the bytes that were written to regions, in order.
 pub(super) fn record_of<'m>(regions: impl Iterator<Item = &'m RegionEntry>) -> Record {
     let mut extents: Vec<Extent> = regions.flat_map(|region| region.extents.clone()).collect();
     extents.sort_by_key(|extent| extent.offset);

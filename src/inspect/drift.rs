@@ -117,7 +117,7 @@ impl fmt::Display for RegionDrift {
     }
 }
 
-/// Reads what the manifest knows of from `medium`, past the page cache, but for what belongs to the user, and tells apart
+/// Reads what the manifest knows of from `medium`, past the page cache, but for what belongs to the user, and separates
 /// what use changes and what is damage.
 pub fn verify_used(
     medium: &ReadOnly,
@@ -183,7 +183,7 @@ impl Used<'_> {
     }
 
     /// The regions of the table that are what was written but for what fitting it to the disk changes. If all of the table
-    /// is, that is told; if not, there are none.
+    /// is, that is reported; if not, there are none.
     fn fitted_table(&mut self) -> Result<Vec<String>> {
         let Some(table) = self.table.clone() else { return Ok(Vec::new()) };
         let (last, manifest) = (table.last(), self.manifest);

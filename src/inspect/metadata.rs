@@ -47,7 +47,7 @@ pub(super) fn of_ext4(medium: &ReadOnly, region: &RegionEntry, len: u64) -> Find
 /// Compares what was written with what is there.
 fn differs(node: &NodeEntry, found: Option<&Facts>, region: &RegionEntry) -> Option<DamagedFile> {
     let Some(found) = found else {
-        // Files are compared by their content, too, and are told there.
+        // Files are compared by their content, too, and are reported there.
         let is_file = region.files.iter().any(|entry| entry.file.path == node.path);
         return (!is_file).then(|| damaged(&node.path, Problem::Missing));
     };

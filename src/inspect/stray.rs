@@ -11,7 +11,7 @@ use crate::value::{ByteSize, is_zero};
 
 /// Bytes that are read at once.
 const CHUNK: u64 = 1 << 20;
-/// Bytes that are told apart.
+/// Bytes that are looked at apart.
 const BLOCK: u64 = 4096;
 
 /// Bytes of an image file to which nothing was written, and that are not zero.

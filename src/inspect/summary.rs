@@ -1,4 +1,4 @@
-//! What is on a medium: the partition table, and what is in each partition.
+//! Overview of a medium: the partition table, and the content of each partition.
 
 use std::fmt;
 

@@ -216,7 +216,7 @@ impl Installation {
         }
     }
 
-    /// What was written last could have gone over what was read back before, so all of it is read once more.
+    /// Reads everything once more: the last writes could have gone over what was read back before.
     fn ensure_unharmed(&self, contents: &Record, metadata: &Record, open: &OpenSession<'_>) -> Result<()> {
         let all = contents.extents.iter().chain(&metadata.extents).cloned().collect();
         self.sync_and_read_back(&Record { extents: all }, open.target(), open)

@@ -17,7 +17,7 @@ use crate::value::Timestamp;
 const OLD: &str = ".old";
 /// Suffix of the file with the digest of an image, which `skiff-init` compares if asked to.
 const DIGEST: &str = ".blake3";
-/// The kernel argument that tells it to.
+/// The kernel argument that makes it so.
 const VERIFY: &str = "skiffos.verify";
 
 /// A change of one path.
@@ -116,7 +116,7 @@ impl Edits {
         Ok(())
     }
 
-    /// The digest of the image, if the system before had one or the kernel is told to want one.
+    /// The digest of the image, if the system before had one or the kernel's command line asks for one.
     fn digest(
         &self,
         wanted: &Wanted<'_>,

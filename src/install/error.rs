@@ -1,4 +1,4 @@
-//! Why a system is not installed.
+//! Reasons why a system is not installed.
 
 use crate::board::TableKind;
 use crate::error::{Diagnostic, ErrorKind};

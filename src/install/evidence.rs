@@ -1,5 +1,5 @@
-//! Which board a medium is for: the chain of layers that its system was built from, its device trees, and where its
-//! partitions are tell; the first that says something counts.
+//! Finds out for which board a medium is: from the chain of layers that its system was built from, its device trees,
+//! and the places of its partitions; the first that says something counts.
 
 use std::collections::BTreeSet;
 

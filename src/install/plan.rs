@@ -1,4 +1,4 @@
-//! What an update does with each partition, for people and for programs.
+//! Effect of an update on each partition, for people and for programs.
 
 use std::fmt;
 

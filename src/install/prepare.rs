@@ -58,7 +58,7 @@ pub struct Installation {
 pub(super) struct Work {
     /// Its step of the composition, unless it is kept.
     pub step: Option<usize>,
-    /// Whether it is a FAT.
+    /// True for a FAT.
     pub is_fat: bool,
     /// Changes of its files, where it is not written as a whole.
     pub edits: Edits,

@@ -4,7 +4,7 @@ use super::contents::Files;
 use crate::error::Result;
 use crate::fs::WrittenFile;
 
-/// Where U-Boot looks for what to start, in its order (`include/config_distro_bootcmd.h`: `boot_prefixes`, then
+/// Files that U-Boot starts from, in its order (`include/config_distro_bootcmd.h`: `boot_prefixes`, then
 /// `extlinux.conf` before `boot_scripts`).
 const PLACES: [&str; 6] = [
     "/extlinux/extlinux.conf",

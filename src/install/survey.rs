@@ -1,4 +1,4 @@
-//! What is on a medium, and which of its partitions are those of a board.
+//! Survey of a medium: its partitions, and which of them are those of a board.
 
 use std::fmt;
 use std::sync::Arc;

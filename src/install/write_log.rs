@@ -1,4 +1,4 @@
-//! A log of writes that tells contents apart from changes of metadata: contents are written once, metadata more than
+//! A log of writes that separates contents from changes of metadata: contents are written once, metadata more than
 //! once, and of that the last counts.
 
 use std::collections::BTreeMap;

@@ -27,7 +27,7 @@ pub struct CommandName {
     pub target: String,
 }
 
-/// Why a text is not the name of a command.
+/// Reason why a text is not the name of a command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a command: expected NAMESPACE/NAME/TARGET, as `skiff-image cmd` lists them")]
 pub struct ParseCommandError(String);

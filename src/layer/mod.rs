@@ -80,7 +80,7 @@ impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Environment 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LayerName(String);
 
-/// Why a text is not the name of a layer.
+/// Reason why a text is not the name of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not the name of a layer: expected NAMESPACE/NAME of letters, digits, `_` and `-`")]
 pub struct ParseLayerNameError(pub String);
@@ -237,7 +237,7 @@ impl fmt::Display for AskedBy {
     }
 }
 
-/// Why layers cannot be found or ordered.
+/// Reason why layers cannot be found or ordered.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum LayerError {

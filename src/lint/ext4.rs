@@ -1,4 +1,4 @@
-//! What readers of an ext4 have to know of it: of one that this program makes, and of one that comes as a file.
+//! Features of an ext4 that its readers have to know: of one that this program makes, and of one that comes as a file.
 
 use skiff_signatures::ext4::{EXT4_SUPER_MAGIC, S_MAGIC, SUPER_BLOCK_OFFSET, compat, incompat, ro_compat};
 
@@ -23,13 +23,13 @@ pub struct Ext4 {
 }
 
 impl Ext4 {
-    /// What the ext4 writer of this program makes.
+    /// Features that the ext4 writer of this program uses.
     pub fn ours() -> Ext4 {
         let features = ext4::FEATURES.iter().map(|name| (*name).to_owned()).collect();
         Ext4 { block_size: ext4::BLOCK_SIZE, features }
     }
 
-    /// What a file holds, if it is an ext4.
+    /// Features of the ext4 in a file, if it is one.
     pub fn from_content(content: &Content) -> Result<Option<Ext4>> {
         if content.len() < SUPER_BLOCK_OFFSET + READ as u64 {
             return Ok(None);

@@ -15,8 +15,8 @@ pub struct PartitionFiles {
 }
 
 impl PartitionFiles {
-    /// What a descriptor says of a partition. A directory that may be missing counts for nothing: the board must
-    /// boot without it.
+    /// Files that a descriptor places on a partition. A directory that may be missing counts for nothing: the board
+    /// must boot without it.
     pub fn from_places(places: &[FilePlacement], arch: Arch) -> PartitionFiles {
         let mut files = PartitionFiles::default();
         for place in places.iter().filter(|place| place.arch.covers(arch)) {
@@ -31,7 +31,7 @@ impl PartitionFiles {
         files
     }
 
-    /// What is really there, and what the descriptor says may be missing.
+    /// Files that are really there, and those that may be missing by the descriptor.
     pub fn from_tree(tree: &Tree, places: &[FilePlacement], arch: Arch) -> PartitionFiles {
         let optional: Vec<FilePlacement> = places.iter().filter(|place| place.optional).cloned().collect();
         let mut files = PartitionFiles::from_places(&optional, arch);
@@ -39,19 +39,19 @@ impl PartitionFiles {
         files
     }
 
-    /// Whether a file of this path is there, or may be. `wanted` can hold a `*`. On a FAT, `fold` makes letters of
-    /// both cases equal.
+    /// Returns whether a file of this path is there, or may be. `wanted` can hold a `*`. On a FAT, `fold` makes
+    /// letters of both cases equal.
     pub fn hold(&self, wanted: &str, fold: bool) -> bool {
         let wanted = absolute(wanted);
         self.name(&wanted, fold) || self.open.iter().any(|directory| below(&wanted, directory, fold))
     }
 
-    /// Whether a file of this path is named.
+    /// Returns whether a file of this path is named.
     pub fn name(&self, wanted: &str, fold: bool) -> bool {
         self.named.iter().any(|name| meet(&folded(name, fold), &folded(wanted, fold)))
     }
 
-    /// Whether a file with this last component is there, or may be.
+    /// Returns whether a file with this last component is there, or may be.
     pub fn hold_base_name(&self, wanted: &str) -> bool {
         let same = |name: &String| meet_component(base_name(name).as_bytes(), wanted.as_bytes());
         !self.open.is_empty() || self.named.iter().any(same)
@@ -92,7 +92,7 @@ fn below(path: &str, directory: &str, fold: bool) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether two paths, each perhaps with `*` in its last component, can be the same.
+/// Returns whether two paths, each perhaps with `*` in its last component, can be the same.
 fn meet(one: &str, other: &str) -> bool {
     let split = |path: &str| path.rsplit_once('/').map_or((String::new(), path.into()), owned);
     let ((one_parent, one), (other_parent, other)) = (split(one), split(other));

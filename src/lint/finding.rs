@@ -1,4 +1,4 @@
-//! What is told of a violation.
+//! Report of a violation.
 
 use std::fmt;
 
@@ -14,15 +14,15 @@ use crate::error::Diagnostic;
 pub struct Finding {
     /// `SET/ID`.
     pub rule: String,
-    /// What it means.
+    /// Weight of the violation.
     pub severity: Severity,
-    /// What was found, and what is wanted.
+    /// Found and wanted values.
     pub found: String,
     /// The rule as a sentence.
     pub says: String,
-    /// Where that is written.
+    /// Document that has the rule.
     pub source: String,
-    /// What to change.
+    /// Advice: what to change.
     pub hint: String,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Why a layout is refused.
+/// Reason why a layout is refused.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum LintError {

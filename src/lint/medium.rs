@@ -1,4 +1,4 @@
-//! What rules are about: a layout with its numbers, of a descriptor alone or of a plan with its contents.
+//! Subject of rules: a layout with its numbers, of a descriptor alone or of a plan with its contents.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -44,7 +44,7 @@ pub struct PlannedVolume<'a> {
     pub range: Range<u64>,
     /// Its files.
     pub files: PartitionFiles,
-    /// What an ext4 on it is like.
+    /// Features of an ext4 on it.
     pub ext4: Option<Ext4>,
 }
 
@@ -64,7 +64,7 @@ pub struct PlannedBlob<'a> {
     pub blob: &'a Blob,
     /// Ranges in rising order, without what is skipped.
     pub pieces: Vec<Range<u64>>,
-    /// Whether the end of the last range is known: a descriptor without limit leaves it to the file.
+    /// True if the end of the last range is known: a descriptor without limit leaves it to the file.
     pub bounded: bool,
 }
 
@@ -190,7 +190,7 @@ impl<'a> PlannedVolume<'a> {
         self.kind().is_fat()
     }
 
-    /// Whether a file of this path is there, or may be.
+    /// Returns whether a file of this path is there, or may be.
     pub fn holds(&self, path: &str) -> bool {
         self.files.hold(path, self.folds_case())
     }
@@ -231,7 +231,7 @@ impl<'a> PlannedBlob<'a> {
     }
 }
 
-/// What is left of `piece` without `hole`.
+/// Returns the rest of `piece` without `hole`.
 fn without(piece: Range<u64>, hole: Range<u64>) -> [Range<u64>; 2] {
     [
         piece.start..piece.end.min(hole.start).max(piece.start),
@@ -274,7 +274,7 @@ pub(super) fn empty_tree() -> Tree {
     Tree::new(Stat { mode: 0o755, uid: 0, gid: 0, mtime: 0 })
 }
 
-/// How a FAT on the partition is made, if it is one.
+/// Options of a FAT on the partition, if it is one.
 pub(super) fn fat_options(board: &Board, partition: &Partition) -> Option<fat::Options> {
     let fat_type = match partition.filesystem {
         Filesystem::Fat16 { .. } => fat::FatType::Fat16,

@@ -3,7 +3,7 @@
 //! A layout can be right in itself and still boot nothing: the ROM of a SoC looks for its loader at one place, a boot
 //! manager reads no ext4 with small blocks, a boot text names a file that nobody placed. [`RuleSet`](crate::board::RuleSet)s say such things
 //! as data, each with its source; a [`PlannedMedium`] is what they are about, of a descriptor alone (`boards check`) or of a
-//! plan with its contents (everything that composes); [`lint`] tells what is not kept.
+//! plan with its contents (everything that composes); [`lint`] reports what is not kept.
 
 mod check;
 mod ext4;
@@ -27,7 +27,7 @@ use crate::value::{Arch, ByteSize};
 /// (31116288 sectors), and 128 GB.
 const MEDIA: [ByteSize; 2] = [ByteSize(31_116_288 * 512), ByteSize(128_000_000_000)];
 
-/// What a layout does not keep of the rules of its board.
+/// Returns the violations of a layout against the rules of its board.
 pub fn lint(medium: &PlannedMedium<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for set in &medium.board.rules {
@@ -39,7 +39,7 @@ pub fn lint(medium: &PlannedMedium<'_>) -> Vec<Finding> {
     found
 }
 
-/// What a descriptor does not keep, whatever is put on the medium: for each of its architectures, on media of
+/// Returns the violations of a descriptor, whatever is put on the medium: for each of its architectures, on media of
 /// several sizes.
 pub fn lint_board(board: &Board) -> Result<Vec<Finding>> {
     let mut found: Vec<Finding> = Vec::new();

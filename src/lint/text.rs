@@ -1,4 +1,4 @@
-//! What boot texts name: files and kernel command lines.
+//! Names in boot texts: of files, and on kernel command lines.
 
 use crate::board::{Board, ContentSource, TextRules};
 
@@ -7,11 +7,11 @@ use crate::board::{Board, ContentSource, TextRules};
 pub struct BootText {
     /// The artifact.
     pub name: String,
-    /// What reads it.
+    /// Rules of the program that reads it.
     pub rules: TextRules,
     /// The text.
     pub text: String,
-    /// Where it is placed: index of the partition, and path.
+    /// Places of the text: index of the partition, and path.
     pub placed: Vec<(usize, String)>,
 }
 
@@ -81,18 +81,18 @@ impl BootText {
     }
 }
 
-/// Whether a name is what it is, without a variable of the boot loader or a pattern.
+/// Returns whether a name stands for itself, without a variable of the boot loader or a pattern.
 fn is_literal(name: &str) -> bool {
     !name.is_empty() && !name.contains(['$', '{', '}', '*', '%'])
 }
 
-/// What a U-Boot script gives the kernel.
+/// Returns the words that a U-Boot script gives the kernel.
 fn bootargs(line: &str) -> Option<&str> {
     let value = line.trim().strip_prefix("setenv bootargs ")?;
     Some(value.trim().trim_matches(['"', '\'']))
 }
 
-/// What GRUB (`linux FILE WORDS`) or rEFInd (`"title" "words"`) gives the kernel.
+/// Returns the words that GRUB (`linux FILE WORDS`) or rEFInd (`"title" "words"`) gives the kernel.
 fn boot_manager_words(line: &str) -> Option<&str> {
     let line = line.trim();
     if line.starts_with('"') {

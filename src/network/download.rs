@@ -152,7 +152,7 @@ impl Body {
         Ok(std::mem::take(&mut self.rest))
     }
 
-    /// Asks for the rest. That it is the rest of the same, the hash of all tells at the end.
+    /// Asks for the rest. That it is the rest of the same, the hash of all shows at the end.
     fn take_up(&mut self, broken: &reqwest::Error) -> Result<(), FetchError> {
         let mut error = self.download.explain(broken, self.at);
         let mut reason = root_cause(broken);

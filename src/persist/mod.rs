@@ -1,4 +1,4 @@
-//! What a new medium knows before its first boot: keys that may log in, its name, the wireless network it joins,
+//! Settings of a new medium for its first boot: keys that may log in, its name, the wireless network it joins,
 //! and any other file of the persist partition. Without one of the first three nobody may be able to reach a
 //! board that has no screen.
 //!

@@ -5,7 +5,7 @@ use super::{Action, Extent, PlanError};
 /// The content of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedContent {
-    /// What is written.
+    /// Bytes that are written.
     pub action: Action,
     /// Bytes that it needs.
     pub need: Need,

@@ -4,7 +4,7 @@ use super::Extent;
 use crate::error::Diagnostic;
 use crate::value::ByteSize;
 
-/// Why there is no plan: the numbers do not work.
+/// Reason why there is no plan: the numbers do not work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Fit)]
 pub enum PlanError {
@@ -42,7 +42,7 @@ pub enum PlanError {
         need: u64,
         /// Bytes there are.
         have: u64,
-        /// What follows.
+        /// Name of what follows.
         neighbour: String,
     },
     /// A partition is too small for its content.
@@ -104,9 +104,9 @@ pub enum PlanError {
     Unaligned {
         /// The partition or blob.
         name: String,
-        /// Where it starts.
+        /// First byte of it.
         start: u64,
-        /// What it must be a multiple of.
+        /// Number of bytes that the start must be a multiple of.
         align: u64,
     },
     /// The disk ends within a sector.
@@ -124,9 +124,9 @@ pub enum PlanError {
     SectorSize {
         /// The board.
         board: String,
-        /// What the board says.
+        /// Sector size of the board, in bytes.
         wanted: u32,
-        /// What the disk has.
+        /// Sector size of the disk, in bytes.
         disk: u32,
     },
 }

@@ -72,7 +72,7 @@ impl<'a> Ids<'a> {
         self.seed.uuid(&format!("ext4 hash seed {name}"))
     }
 
-    /// What `root=PARTUUID=` wants for a partition: the GPT GUID, or the MBR signature and number. Without a table
+    /// Value of `root=PARTUUID=` for a partition: the GPT GUID, or the MBR signature and number. Without a table
     /// it is the id that the partition has already.
     pub fn partuuid(&self, table: TableKind, number: u32, name: &str) -> Option<String> {
         match table {

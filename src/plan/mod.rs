@@ -32,7 +32,7 @@ pub use step::{Action, Step};
 use crate::board::TableKind;
 use crate::value::{Arch, ByteSize, Seed, Timestamp};
 
-/// What is written to a disk. Steps are sorted by offset, disjoint, inside the disk and named.
+/// Plan of the bytes of a disk. Steps are sorted by offset, disjoint, inside the disk and named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// Board name.
@@ -45,7 +45,7 @@ pub struct Plan {
     pub timestamp: Timestamp,
     /// The disk as a whole.
     pub disk: Disk,
-    /// What is written where.
+    /// Writes and their places.
     pub steps: Vec<Step>,
 }
 

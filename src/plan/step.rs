@@ -16,13 +16,13 @@ pub struct Step {
     pub len: ByteSize,
     /// Written only after everything else was read back and found right.
     pub critical: bool,
-    /// What an update may touch.
+    /// Scope of an update.
     pub update: Update,
-    /// What is written.
+    /// Bytes that are written.
     pub action: Action,
 }
 
-/// What is written to the range of a [`Step`].
+/// Bytes that are written to the range of a [`Step`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Action {
@@ -30,7 +30,7 @@ pub enum Action {
     Table,
     /// A piece of a raw blob.
     Blob {
-        /// Which blob, as index into the board's list.
+        /// Index into the board's list of blobs.
         blob: usize,
         /// Its file.
         file: String,

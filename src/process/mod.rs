@@ -43,7 +43,7 @@ pub struct Ended {
     pub time: Duration,
 }
 
-/// Why a program did not end by itself.
+/// Reason why a program did not end by itself.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Io)]
 pub enum ProcessError {

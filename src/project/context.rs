@@ -1,4 +1,4 @@
-//! What make and the programs of layers find in their environment.
+//! Environment of make and of the programs of layers.
 
 use std::ffi::OsString;
 

@@ -17,7 +17,7 @@ use crate::value::{Arch, Seed, Timestamp};
 /// Time of all timestamps when none is given: 1980-01-01, the earliest that FAT can hold.
 const DEFAULT_TIMESTAMP: Timestamp = 315_532_800;
 
-/// What the user gives of what is composed; each field that is none has a default.
+/// Choices of the user for a composition; each field that is none has a default.
 #[derive(Clone, Debug)]
 pub struct InputSelection {
     /// Layers and workspace.
@@ -42,15 +42,15 @@ pub struct InputSelection {
 
 /// Inputs, and what the user should know about them.
 pub struct PreparedInputs {
-    /// What is composed.
+    /// Inputs of the composition.
     pub inputs: Inputs,
-    /// Where the timestamp is from.
+    /// Origin of the timestamp.
     pub timestamp: TimestampFrom,
     /// Board that the chain is for, if another is composed for.
     pub chain_for: Option<String>,
 }
 
-/// Where the timestamp of all files is from.
+/// Origin of the timestamp of all files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampFrom {
     /// The user gives it.

@@ -63,7 +63,7 @@ pub struct GivenChain {
     pub asked_by: String,
 }
 
-/// What the user gives of a project; the rest is what its workspace remembers of the last configure.
+/// Choices of the user for a project; the rest comes from its workspace, which remembers the last configure.
 #[derive(Clone, Debug)]
 pub struct LayerSelection {
     /// The chain, if one is given.

@@ -190,7 +190,7 @@ impl Diagnosis {
         Diagnosis { code: Code::MisplacedWrite, at, text }
     }
 
-    /// What is written to byte `home` appears at byte `at` as well, which has an address of its own; `all` says whether
+    /// Bytes written to `home` appear at byte `at` as well, which has an address of its own; `all` says whether
     /// the bytes around them are the same places, too.
     pub fn same_place(at: u64, home: u64, all: bool) -> Diagnosis {
         let (low, high) = (at.min(home), at.max(home));
@@ -206,7 +206,7 @@ impl Diagnosis {
         }
     }
 
-    /// What is written to byte `at` appears at byte `other` instead.
+    /// Bytes written to `at` appear at byte `other` instead.
     pub fn diverted(at: u64, other: u64) -> Diagnosis {
         let text = format!("what is written to byte {at} appears at byte {other}");
         Diagnosis { code: Code::MisplacedWrite, at, text }

@@ -17,7 +17,7 @@ pub const HEAD: u64 = 68 << 10;
 /// Tables with more partitions are damaged, or somebody's joke.
 const MOST_PARTS: usize = 128;
 
-/// What a disk says about itself.
+/// Structure of a disk, from its own table and filesystems.
 #[derive(Clone, Debug)]
 pub struct Outline {
     /// The partition table, in the sectors that it was made for.
@@ -197,7 +197,7 @@ fn table_of(disk: &dyn Target) -> Result<(Option<Table>, Option<u32>), TargetErr
     })
 }
 
-/// What is for it that the partitions are where a table says: filesystems that begin there, and that none ends behind
+/// Evidence that the partitions are where a table says: filesystems that begin there, and that none ends behind
 /// the disk.
 fn evidence(disk: &dyn Target, table: &Table) -> (usize, bool) {
     let parts = table.partitions.iter().take(MOST_PARTS);

@@ -1,4 +1,4 @@
-//! What happens, as JSON Lines for programs: `flash --events FILE`, `compile --events FILE`.
+//! Events as JSON Lines for programs: `flash --events FILE`, `compile --events FILE`.
 //!
 //! Each line is an object that was written at once, with `schema` (`skiff-image.events/1`; a field may be added to
 //! it, and what changes its meaning changes the number), `event`, `seconds` since the stream began and, where it is
@@ -43,7 +43,7 @@ pub struct Events {
     /// None for stdout.
     path: Option<PathBuf>,
     begun: Instant,
-    /// Where an error of stdout is noted.
+    /// First error of stdout.
     lost: Arc<OnceLock<io::Error>>,
 }
 

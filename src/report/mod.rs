@@ -186,7 +186,7 @@ impl Report {
             error: said.trim_start_matches("error: ").into(),
             code: None,
             causes: Vec::new(),
-            hint: Some("`--help` tells what can be given".into()),
+            hint: Some("`--help` lists what can be given".into()),
             exit_code: 2,
         };
         print_line(&mut io::stderr().lock(), &to_json(&document));

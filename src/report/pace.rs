@@ -1,4 +1,4 @@
-//! How fast a phase is and when it will end. Times are inputs, as the time since the phase began.
+//! Speed of a phase and its expected end. Times are inputs, as the time since the phase began.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -179,7 +179,7 @@ impl Listener for Progress {
         match event {
             Event::Phase { phase, total } => self.begin(phase, total),
             Event::Advance { bytes } => self.advance(bytes),
-            // It is told at the end.
+            // It is reported at the end.
             Event::Discard { .. } => {}
             Event::Stall { verb, offset, len, seconds } => {
                 self.emit(Emitted::Stall { verb, offset, len, waited: seconds });

@@ -3,7 +3,7 @@
 use crate::error::Diagnostic;
 use crate::tree::{Body, Content, ContentError, LastLink, LookupError, NodeId, Tree};
 
-/// Why an account file of the tree cannot be used.
+/// Reason why an account file of the tree cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input, hint = "build the root filesystem with Buildroot's default skeleton")]
 pub enum AccountsError {

@@ -54,7 +54,7 @@ pub const NAMES: [&str; 41] = [
     "cap_checkpoint_restore",
 ];
 
-/// Why a text is not a set of file capabilities.
+/// Reason why a text is not a set of file capabilities.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CapabilityError {
     /// No such capability.

@@ -22,7 +22,7 @@ const DEVICES: &str = "build/buildroot-fs/full_devices_table.txt";
 /// Used when `.config` does not name a password method: Buildroot's own default.
 const DEFAULT_METHOD: &str = "sha-256";
 
-/// Why an output directory cannot be used.
+/// Reason why an output directory cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum OutputError {

@@ -1,7 +1,7 @@
 //! Unpacks an image while it is read: what it is packed with, its own first bytes say, not its name.
 //!
 //! Several members, streams or frames one behind the other are one image, as the tools of these formats have it;
-//! zeros behind the last are padding. What else stands there is told, not unpacked.
+//! zeros behind the last are padding. Anything else there is reported, not unpacked.
 //!
 //! Formats: gzip RFC 1952, xz `xz-file-format` 1.2, zstd RFC 8878, `lz4_Frame_format.md` 1.6, zip APPNOTE 6.3 by
 //! way of [`super::zip`]; bzip2 is described by its source only.
@@ -401,7 +401,7 @@ impl Unpack for lz4::Decoder<Input> {
 
     fn rest(self: Box<Self>) -> io::Result<Input> {
         let (input, ended) = self.finish();
-        // The decoder does not tell a frame that ends too early from one that ends.
+        // The decoder does not distinguish a frame that ends too early from one that ends.
         ended.map(|()| input).map_err(|_| io::ErrorKind::UnexpectedEof.into())
     }
 }

@@ -107,7 +107,7 @@ pub enum ImageError {
     Zip {
         /// The zip file.
         image: String,
-        /// Why.
+        /// Reason.
         error: ZipError,
     },
     /// Something stands behind the image, and nobody says that it belongs there.
@@ -150,7 +150,7 @@ pub enum ImageError {
     Damaged {
         /// The image.
         image: String,
-        /// Where.
+        /// Range of the image.
         bytes: Range<u64>,
         /// Checksum of the block map.
         expected: String,
@@ -193,7 +193,7 @@ pub enum ImageError {
     Refused {
         /// The image.
         image: String,
-        /// Why.
+        /// Objection.
         objection: Objection,
     },
     /// Somebody writes to it.

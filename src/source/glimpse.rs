@@ -9,7 +9,7 @@ use crate::storage::{Sparse, Target as _, TargetError};
 /// Length of a stream of which nobody knows how long it is: more than any image has.
 const UNKNOWN: u64 = 1 << 62;
 
-/// What is known of the bytes of an image.
+/// Known bytes of an image.
 pub(super) struct Glimpse {
     disk: Sparse,
     /// Ranges in which the parts of the image say what they are, as far as what is known leads to them.

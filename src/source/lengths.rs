@@ -1,4 +1,4 @@
-//! The unpacked length of a file, where its format tells it without being unpacked. What is found here is only a
+//! The unpacked length of a file, where its format has it without being unpacked. What is found here is only a
 //! promise: it lets an image that is too large be refused early, and the decoder compares the bytes themselves.
 //!
 //! xz: `xz-file-format` 1.2, sections 2.1.2 (stream footer) and 4 (index). zstd: RFC 8878, section 3.1.1.
@@ -86,7 +86,7 @@ fn variable(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// The sum over all frames, if each tells its content's length: blocks are jumped over, not unpacked.
+/// The sum over all frames, if each has its content's length: blocks are jumped over, not unpacked.
 fn zstd_len(file: &File, len: u64) -> Option<u64> {
     let (mut at, mut total) = (0, 0_u64);
     for _ in 0..MOST_PARTS {

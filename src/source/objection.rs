@@ -32,7 +32,7 @@ pub enum Objection {
     CutOff {
         /// Bytes it has.
         len: u64,
-        /// What of it is missing.
+        /// Missing parts.
         missing: Vec<Shortfall>,
     },
     /// The block map leaves out all of it.
@@ -161,7 +161,7 @@ impl Objection {
 pub struct Comparison {
     /// Objections, the most serious first.
     pub objections: Vec<Objection>,
-    /// What a person should know, and what is no reason not to write the image.
+    /// Remarks for a person that are no reason not to write the image.
     pub remarks: Vec<String>,
 }
 
@@ -216,8 +216,8 @@ fn table(image: &Glimpse, outline: &Outline) -> Option<String> {
     }
 }
 
-/// What ends behind the image. A partition may hold a filesystem that does not, which its first bytes say when they
-/// come: before that only one that begins behind the image is missing for sure.
+/// Objection to an image with parts that end behind it. A partition may hold a filesystem that does not, which its
+/// first bytes say when they come: before that only one that begins behind the image is missing for sure.
 fn cut_off(image: &Glimpse, outline: &Outline, len: u64) -> Option<Objection> {
     let begins_inside =
         |number: u32| outline.parts.iter().any(|part| part.number == number && part.range.start < len);

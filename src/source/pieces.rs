@@ -79,7 +79,7 @@ pub(crate) fn in_threads(threads: usize, work: impl Fn() -> Result<()> + Sync) -
         let join = |thread: std::thread::ScopedJoinHandle<'_, Result<()>>| {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
-        // All have to end before one tells.
+        // All have to end before one reports.
         others.into_iter().map(join).fold(own, |first, other| first.and(other))
     })
 }

@@ -78,7 +78,7 @@ impl Raw {
         Ok(head)
     }
 
-    /// What the image says about itself; `head` is its first MiB.
+    /// Returns what the image says about itself; `head` is its first MiB.
     pub(super) fn glimpse(&self, head: &[u8]) -> Result<Glimpse> {
         let read = |bytes: &mut [u8], at| {
             self.file.read_exact_at(bytes, at).map_err(Io::on("read", &self.path))?;

@@ -42,7 +42,7 @@ pub(super) struct Stream {
     /// The first MiB, or all.
     head: Vec<u8>,
     format: Format,
-    /// Length, if something that comes before the bytes tells it, or when they were all there.
+    /// Length, if something that comes before the bytes has it, or when they were all there.
     len: OnceLock<u64>,
     /// Reader that was opened to see the head of a stream that cannot be opened again.
     begun: Mutex<Option<Begun>>,
@@ -64,7 +64,7 @@ struct Chunk {
 }
 
 impl Stream {
-    /// Unpacks the first MiB. `len` is the length of the image if its container tells it.
+    /// Unpacks the first MiB. `len` is the length of the image if its container has it.
     pub(super) fn open(
         origin: Box<dyn Origin>,
         claims: Claims,
@@ -242,7 +242,7 @@ impl Stream {
             glimpse.offer(chunk.at, chunk.buffer.slice(chunk.len))?;
             held.push_back(chunk);
             while held.front().is_some_and(|first| len - (first.at + first.len as u64) >= ENDS) {
-                // Whoever writes has failed, and tells why.
+                // Whoever writes has failed, and reports why.
                 drop(held.pop_front().map(|first| ordered.send(first)));
             }
         }

@@ -8,7 +8,7 @@ use liblzma::stream::{Action, Error, Status, Stream};
 use super::input::Input;
 use super::memory::{NotKnown, TooMuch};
 
-/// Accuracy of the memory that is told.
+/// Accuracy of the memory in messages.
 const STEP: u64 = 1 << 20;
 
 /// Unpacks one stream.

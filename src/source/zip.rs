@@ -53,7 +53,7 @@ pub enum ZipError {
         method: u16,
     },
     /// A stream does not say how long a member is.
-    #[error("the length of `{0}` stands behind it, which a stream cannot tell")]
+    #[error("the length of `{0}` stands behind it, where a stream cannot look")]
     #[diagnostic(hint = "save the zip file and give that")]
     UnknownLength(String),
     /// The bytes are not those that were packed.
@@ -329,7 +329,7 @@ fn zip64_packed_len(mut extra: &[u8]) -> Option<u64> {
 }
 
 /// The checksum in a data descriptor, which has a signature or not, and lengths of four or eight bytes: what follows
-/// tells which.
+/// says which.
 fn read_descriptor(input: &mut Input) -> io::Result<u32> {
     if input.peek(4)? == DESCRIPTOR {
         input.skip(4)?;

@@ -1,5 +1,5 @@
-//! What a root filesystem needs to be started from an initramfs: the kernel runs `/init`, which no package installs
-//! (Linux, `Documentation/filesystems/ramfs-rootfs-initramfs.rst`).
+//! Additions to a root filesystem that is started from an initramfs: the kernel runs `/init`, which no package
+//! installs (Linux, `Documentation/filesystems/ramfs-rootfs-initramfs.rst`).
 
 use std::borrow::Cow;
 

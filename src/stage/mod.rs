@@ -34,7 +34,7 @@ const GROW_TO: u64 = 1 << 41;
 pub struct Inputs {
     /// The board, with the variables in its names filled in.
     pub board: Board,
-    /// What boot texts are filled with.
+    /// Values for the variables of boot texts.
     pub variables: TemplateVariables,
     /// Architecture, one of the board's.
     pub arch: Arch,
@@ -50,16 +50,16 @@ pub struct Inputs {
     pub partuuid: Option<String>,
     /// Time of all timestamps.
     pub timestamp: Timestamp,
-    /// What a new medium knows before its first boot.
+    /// Settings of a new medium for its first boot.
     pub preseed: PreSeed,
-    /// What the work is done with; does not change the bytes.
+    /// Resources of the work; they do not change the bytes.
     pub resources: squashfs::Resources,
 }
 
-/// What the plan is about.
+/// Contents that a plan places.
 #[derive(Debug)]
 pub struct Staged {
-    /// What is left of the root tree after artifacts took their parts.
+    /// Rest of the root tree after artifacts took their parts.
     pub root: Tree,
     /// Composed artifacts.
     pub artifacts: Artifacts,
@@ -67,13 +67,13 @@ pub struct Staged {
     pub partitions: BTreeMap<u32, PartitionTree>,
     /// The blobs of the board that there are, by their index in it.
     pub blobs: BTreeMap<usize, StagedBlob>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
-    /// What the images cannot hold, by name.
+    /// Attributes that the images cannot hold, by name.
     pub left_out: Vec<String>,
 }
 
-/// Why the parts of an image cannot be put together.
+/// Reason why the parts of an image cannot be put together.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum StageError {
@@ -83,13 +83,13 @@ pub enum StageError {
         hint = hint.clone().or_else(|| Some("build it, or give the directory that has it with `--images`".into()))
     )]
     MissingImage {
-        /// What needs it.
+        /// User of the image.
         wanted: String,
         /// Names that were tried.
         candidates: Vec<String>,
-        /// Where.
+        /// Directory in which it was looked for.
         directory: PathBuf,
-        /// What the board says about it.
+        /// Advice in the descriptor of the board.
         hint: Option<String>,
     },
     /// A file is not what a blob should be.
@@ -102,9 +102,9 @@ pub enum StageError {
         file: String,
         /// Offset in the file.
         at: u64,
-        /// What should be there.
+        /// Expected bytes.
         expected: String,
-        /// What is there.
+        /// Found bytes.
         found: String,
     },
     /// Two sources for one path.
@@ -128,11 +128,11 @@ pub enum StageError {
         what: String,
         /// One path.
         first: String,
-        /// Where it comes from.
+        /// Origin of the first.
         first_origin: String,
         /// The other path.
         second: String,
-        /// Where it comes from.
+        /// Origin of the second.
         second_origin: String,
     },
     /// A path of the root filesystem that is placed is not there.
@@ -150,11 +150,11 @@ pub enum StageError {
     BelowFile {
         /// The directory that is wanted.
         path: String,
-        /// What is in the way.
+        /// Path of the entry in the way.
         file: String,
-        /// What that is.
+        /// Kind of that entry.
         kind: &'static str,
-        /// Where it comes from.
+        /// Origin of that entry.
         origin: String,
     },
     /// The id of a partition of another disk is not known.
@@ -186,7 +186,7 @@ pub enum StageError {
     #[error("{user} needs `@{{version}}`, but `{path}` with a line `VERSION=...` is not there", path = path.display())]
     #[diagnostic(hint = "SkiffOS builds write it; for another build write the line there")]
     NoVersion {
-        /// What needs it.
+        /// Text that needs it.
         user: String,
         /// The file that would say.
         path: PathBuf,
@@ -199,9 +199,9 @@ pub enum StageError {
     StaleArtifact {
         /// The file.
         path: PathBuf,
-        /// What the configuration says.
+        /// Reason in the configuration.
         reason: String,
-        /// Where it lies.
+        /// Directory that has it.
         images: PathBuf,
     },
 }
@@ -239,7 +239,7 @@ impl Inputs {
 
     /// Composes the artifacts and gathers what goes where.
     pub fn stage(&self) -> Result<Staged, Error> {
-        // What is missing is told before anything is composed.
+        // Missing parts are reported before anything is composed.
         self.ensure_images()?;
         self.ensure_preseed_has_a_place()?;
         let mut blobs = self.blobs_of_images()?;

@@ -11,14 +11,14 @@ use crate::error::{Error, Io};
 use crate::tree::overlay::Overlay;
 use crate::tree::{self, Body, Content, Name, Node, NodeId, Stamp, Stat, Tree};
 
-/// What goes onto one partition, and where each path comes from.
+/// Content of one partition, and the origin of each path.
 #[derive(Clone, Debug)]
 pub struct PartitionTree {
     /// The tree.
     pub tree: Tree,
-    /// What a raw partition holds: file below the images directory and its bytes.
+    /// Content of a raw partition: file below the images directory and its bytes.
     pub raw: Option<(String, Content)>,
-    /// What the user should know.
+    /// Notes for the user.
     pub notes: Vec<String>,
     /// Paths that an update leaves alone where they are there.
     pub kept: BTreeSet<Vec<u8>>,
@@ -31,14 +31,14 @@ pub struct Placer<'a> {
     /// Directory that `image` and `tree` places are relative to, architecture, and time of all nodes that do not
     /// come from the root filesystem.
     pub inputs: &'a Inputs,
-    /// What was composed so far.
+    /// Artifacts that were composed so far.
     pub artifacts: &'a Artifacts,
     /// The root filesystem.
     pub root: &'a Tree,
 }
 
 impl Placer<'_> {
-    /// What goes onto `partition`.
+    /// Gathers the content of `partition`.
     pub fn partition(&self, partition: &Partition) -> Result<PartitionTree, Error> {
         let mut placed =
             self.files(&named(partition), &partition.files, partition.filesystem.kind().is_fat())?;
@@ -410,7 +410,7 @@ fn named(partition: &Partition) -> String {
     format!("partition `{}`", partition.name)
 }
 
-/// Whether a path is one of `exclude` or below one.
+/// Returns whether a path is one of `exclude` or below one.
 fn is_excluded(path: &[u8], exclude: &[String]) -> bool {
     exclude.iter().any(|pattern| {
         let pattern = pattern.trim_matches('/').as_bytes();

@@ -21,7 +21,7 @@ pub struct TemplateVariables {
     disk_signature: u32,
     /// Ids that the medium has already.
     known: KnownIds,
-    /// Whether the image goes to a partition that is there already.
+    /// True if the image goes to a partition that is there already.
     no_table: bool,
     images: PathBuf,
 }

@@ -16,7 +16,7 @@ pub struct Lock {
     _file: File,
 }
 
-/// Why a workspace cannot be had for oneself.
+/// Reason why a workspace cannot be locked.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Refused)]
 pub enum LockError {

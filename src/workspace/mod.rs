@@ -33,7 +33,7 @@ pub struct Workspace {
     name: String,
 }
 
-/// Why there can be no workspace.
+/// Reason why there can be no workspace.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum WorkspaceError {

@@ -27,7 +27,7 @@ pub struct Part {
     pub bytes: u64,
 }
 
-/// Why a workspace is not removed.
+/// Reason why a workspace is not removed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Refused)]
 pub enum RemovalError {

@@ -68,7 +68,7 @@ pub struct Used {
     pub source_date_epoch: Option<i64>,
 }
 
-/// Why what is remembered cannot be read.
+/// Reason why the remembered choices cannot be read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum SelectionError {

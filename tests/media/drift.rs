@@ -287,7 +287,7 @@ fn what_boards_find_a_filesystem_by_must_stay() {
     image.write_all_at(&[0; 4096], offset).expect("written");
     let (text, code) = told(&project);
     let reason = "there is no ext4 filesystem at offset 0: the magic number is 0x0000, not 0xef53";
-    assert!(text.contains(&format!("    its files cannot be told: {reason}\n")) && code == 3, "{text}");
+    assert!(text.contains(&format!("    its files are not known: {reason}\n")) && code == 3, "{text}");
     let (_, stderr, _) = run(&mut verify(&project, &["--used"]));
     assert!(stderr.starts_with("error: `out/disk.img` differs from its manifest in `persist`\n"), "{stderr}");
 }

@@ -471,7 +471,7 @@ fn zip_files_with_no_image_or_two_are_refused_with_their_names() {
     assert_eq!(refusal(streamed(&secret, None, None)), format!("`a pipe` cannot be unpacked: {why}; {hint}"));
 
     let stored = zipped(&["-0", "-fd"], &[("disk.img", &disk)]);
-    let why = "the length of `disk.img` stands behind it, which a stream cannot tell";
+    let why = "the length of `disk.img` stands behind it, where a stream cannot look";
     assert_eq!(
         refusal(streamed(&stored, None, None)),
         format!("`a pipe` cannot be unpacked: {why}; save the zip file and give that")

@@ -1,4 +1,4 @@
-//! What the parts of a descriptor have to do with each other.
+//! Relations between the parts of a descriptor.
 
 use std::collections::BTreeSet;
 

@@ -41,17 +41,17 @@ const LZMA_WINDOW: u32 = 1 << 16;
 const LZMA_LITERAL_CONTEXT_BITS: u32 = 3;
 const LZMA_LITERAL_POSITION_BITS: u32 = 0;
 const LZMA_POSITION_BITS: u32 = 2;
-/// How hard it looks for matches; decides the size only.
+/// Effort of the search for matches; decides the size only.
 const LZMA_PRESET: u32 = 9;
 
-/// What goes into a core image.
+/// Parts of a core image.
 #[derive(Clone, Copy, Debug)]
 pub struct Core<'a> {
     /// The files of GRUB's build for `i386-pc`.
     pub directory: &'a Path,
     /// Modules, without what they need.
     pub modules: &'a [String],
-    /// Where GRUB looks for `grub.cfg` and further modules; `(,msdos1)/grub` is a directory of the first partition
+    /// Directory of `grub.cfg` and further modules; `(,msdos1)/grub` is a directory of the first partition
     /// of the disk that the BIOS started from.
     pub prefix: &'a str,
     /// Commands that run before `grub.cfg` is looked for.
@@ -78,7 +78,7 @@ pub fn core(options: &Core) -> Result<Vec<u8>, Error> {
     Ok(loader)
 }
 
-/// What is unpacked to [`LINK_ADDRESS`]: the kernel, and behind it the objects.
+/// Returns the bytes that are unpacked to [`LINK_ADDRESS`]: the kernel, and behind it the objects.
 fn payload(options: &Core) -> Result<Vec<u8>, Error> {
     let mut payload = memory_image(&read(options.directory, "kernel.img")?)?;
     let objects = objects(options)?;

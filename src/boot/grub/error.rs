@@ -1,11 +1,11 @@
-//! Why GRUB cannot be put together.
+//! Reasons why GRUB cannot be put together.
 
 use std::path::PathBuf;
 
 use crate::error::Diagnostic;
 use crate::value::ByteSize;
 
-/// Why GRUB cannot be put together.
+/// Reason why GRUB cannot be put together.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Corrupt, hint = "build GRUB for `i386-pc` again; all its files are of one build")]
 pub enum GrubError {
@@ -19,7 +19,7 @@ pub enum GrubError {
     Missing {
         /// Its name.
         name: String,
-        /// Where it was looked for.
+        /// Directory in which it was looked for.
         directory: PathBuf,
         /// A module of nearly that name.
         suggestion: Option<String>,
@@ -55,7 +55,7 @@ pub enum GrubError {
     /// `kernel.img` is for another machine, or broken.
     #[error("`kernel.img` of GRUB is not for `i386-pc`: {problem}")]
     Kernel {
-        /// What is wrong.
+        /// Fault.
         problem: String,
     },
     /// `lzma_decompress.img` is broken or for another GRUB.

@@ -2,7 +2,7 @@
 
 use super::GrubError;
 
-/// Where the kernel is linked to and unpacked to.
+/// Address to which the kernel is linked and unpacked.
 pub(super) const LINK_ADDRESS: u32 = 0x9000;
 /// The kernel, its zeroed variables and what is behind it end below this.
 const MEMORY_END: u32 = 0x68000;

@@ -14,7 +14,7 @@
 //! (what reads them); the order of everything is that of `util/mkimage.c` and `util/resolve.c`.
 //!
 //! The parity bytes of `grub-bios-setup --add-rs-codes` are left out: the field that counts them stays zero, which
-//! tells the decompressor that there are none. They repair sectors that other programs overwrite in the gap.
+//! says to the decompressor that there are none. They repair sectors that other programs overwrite in the gap.
 
 mod core;
 mod error;

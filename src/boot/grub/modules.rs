@@ -1,4 +1,4 @@
-//! Which modules a core image needs, and in which order the kernel has to meet them.
+//! Modules a core image needs, in the order in which the kernel has to meet them.
 
 use std::collections::BTreeMap;
 use std::path::Path;

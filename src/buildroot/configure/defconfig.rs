@@ -1,4 +1,4 @@
-//! When and how Buildroot's Kconfig makes `.config` of a request.
+//! Makes `.config` of a request with Buildroot's Kconfig, if it must be made.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -22,7 +22,7 @@ const KEPT: &str = "edited";
 /// Lines of make that an error shows.
 const SHOWN: usize = 5;
 
-/// Why `.config` is made anew.
+/// Reason why `.config` is made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {

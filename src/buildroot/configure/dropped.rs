@@ -1,4 +1,4 @@
-//! Which settings of the layers did not become effective, without those for which that is as it should be.
+//! Settings of the layers that did not become effective, without those for which that is as it should be.
 
 use super::Inputs;
 use super::closing::{IMAGES, WHO};

@@ -65,7 +65,7 @@ pub struct Inputs<'a> {
 pub struct Configured {
     /// Files that were written, as absolute paths.
     pub changed: Vec<PathBuf>,
-    /// Why `.config` was made anew, if it was.
+    /// Reason why `.config` was made anew, if it was.
     pub made: Option<Reason>,
     /// Request that Kconfig was given.
     pub request: Merged,

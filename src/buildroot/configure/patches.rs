@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::paths::Located;
 use crate::error::{Diagnostic, Io};
 
-/// Why patches cannot be applied.
+/// Reason why patches cannot be applied.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum PatchError {

@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 /// Below the configuration directory: links to layers whose paths Buildroot cannot take.
 const LINKS: &str = "layers";
 
-/// Why a path cannot be used.
+/// Reason why a path cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(
     kind = Input,

@@ -25,7 +25,7 @@ const OWN_LOGS: [&str; 7] = [
 const ERROR: &str = "error: ";
 const HINT: &str = "hint: ";
 
-/// Why a build failed.
+/// Reason why a build failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Subject of the failure, for example `` `broken` 0.1 failed at `Building` ``.

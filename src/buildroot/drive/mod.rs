@@ -78,7 +78,7 @@ pub struct Built {
     pub packages: Vec<(String, Duration)>,
 }
 
-/// Why a build did not succeed.
+/// Reason why a build did not succeed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Io)]
 pub enum DriveError {

@@ -1,4 +1,4 @@
-//! Which packages a build consists of, which of them are there, and how long the others will take.
+//! Packages of a build, those of them that are there, and how long the others will take.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -58,7 +58,7 @@ pub fn compare(request: &Merged, config: &Config, definitions: &Definitions) -> 
     request.settings().filter_map(|setting| comparison.dropped(setting)).collect()
 }
 
-/// Why one symbol that is asked for has another value, if it has.
+/// Reason why one symbol that is asked for has another value, if it has.
 pub fn explain(
     request: &Merged,
     symbol: &str,

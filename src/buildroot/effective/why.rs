@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::layer::merge::Assignment;
 use crate::value::did_you_mean;
 
-/// Why a setting is not effective.
+/// Reason why a setting is not effective.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Why {

@@ -19,7 +19,7 @@ pub enum Archive {
     Url(String),
 }
 
-/// Why an archive was not unpacked.
+/// Reason why an archive was not unpacked.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Corrupt, hint = "{RELEASE}")]
 pub enum ArchiveError {

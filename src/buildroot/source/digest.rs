@@ -5,7 +5,7 @@
 //! `l`, the length of its contents or its target as 8 bytes, and that. Numbers are little-endian. Directories count by
 //! what is in them. The digest of all is over the lines `NAME DIGEST`.
 //!
-//! What a checkout, a release and use add is left out: hidden entries of the top directory, `docs` (releases have the
+//! Left out are what a checkout, a release and use add: hidden entries of the top directory, `docs` (releases have the
 //! manual there), `dl`, `output`, and what Python compiles.
 
 use std::collections::BTreeMap;

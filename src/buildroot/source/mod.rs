@@ -71,7 +71,7 @@ pub struct Source {
     pub warnings: Vec<String>,
 }
 
-/// Why there is no source tree to build with.
+/// Reason why there is no source tree to build with.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input, hint = "give the directory that Buildroot was unpacked to")]
 pub enum SourceError {

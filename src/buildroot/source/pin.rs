@@ -1,4 +1,4 @@
-//! Which Buildroot a project is made for: `buildroot/release.toml` (version, address, digests, see [`TreeDigest`]).
+//! The Buildroot a project is made for: `buildroot/release.toml` (version, address, digests, see [`TreeDigest`]).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,7 +28,7 @@ pub struct Pin {
     pub entries: BTreeMap<String, String>,
 }
 
-/// Why it is not known which release is pinned.
+/// Reason why it is not known which release is pinned.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum PinError {

@@ -22,7 +22,7 @@ pub struct Series {
     digest: String,
 }
 
-/// Why the patches are not applied.
+/// Reason why the patches are not applied.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum SeriesError {
     /// The operating system failed.

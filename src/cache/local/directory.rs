@@ -40,7 +40,7 @@ pub(super) struct Directory {
     /// `DIR/v1`.
     path: PathBuf,
     fd: OwnedFd,
-    /// When it was opened, by the clock of its filesystem; unknown if it cannot be written.
+    /// Time at which it was opened, by the clock of its filesystem; unknown if it cannot be written.
     now: Option<Timespec>,
     unfinished: AtomicU64,
 }
@@ -78,7 +78,7 @@ impl Directory {
         &self.path
     }
 
-    /// When it was opened, by the clock of its filesystem, in seconds; unknown if it cannot be written.
+    /// Time at which it was opened, by the clock of its filesystem, in seconds; unknown if it cannot be written.
     pub(super) fn now(&self) -> Option<Timestamp> {
         self.now.map(|now| now.tv_sec)
     }

@@ -57,7 +57,7 @@ pub(super) struct Stored {
     pub path: PathBuf,
     /// Bytes of disk.
     pub bytes: u64,
-    /// When it was used last: seconds since 1970 and nanoseconds.
+    /// Time of the last use: seconds since 1970 and nanoseconds.
     pub used: (Timestamp, i64),
 }
 

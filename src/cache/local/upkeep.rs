@@ -19,7 +19,7 @@ pub struct Contents {
     pub entries: u64,
     /// Bytes of disk they take, counted in units of 4 KiB.
     pub bytes: u64,
-    /// When the block that was not used for longest was used, give or take an hour; none if there is no block.
+    /// Last use of the block that was not used for longest, give or take an hour; none if there is no block.
     pub oldest_use: Option<Timestamp>,
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Breaker {
 struct State {
     /// Failures since the last success.
     failures: u32,
-    /// Why it is open.
+    /// Reason why it is open.
     reason: Option<String>,
 }
 
@@ -29,7 +29,7 @@ impl Breaker {
         self.state().reason.is_some()
     }
 
-    /// Why it is open, if it is.
+    /// Reason why it is open, if it is.
     pub fn reason(&self) -> Option<String> {
         self.state().reason.clone()
     }

@@ -29,7 +29,7 @@ pub enum Found {
     TooLong,
 }
 
-/// Why a store gave no answer that is of use. The text is the reason in a warning; nothing secret is in it.
+/// Reason why a store gave no answer that is of use, as it stands in a warning; nothing secret is in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// No connection: nothing listens there, the name is unknown, the certificate is not trusted.

@@ -1,4 +1,4 @@
-//! Which image is started, and which one when that fails.
+//! Choice of the image that is started, and of the one that follows when that fails.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ impl Choice {
     }
 }
 
-/// The programs that are tried as process 1 of the system; `kernel` is what the kernel was told.
+/// The programs that are tried as process 1 of the system; `kernel` is the choice on the kernel's command line.
 pub fn inits(options: &Options, kernel: Option<&str>) -> Vec<PathBuf> {
     match &options.init {
         Some(init) => vec![init.clone()],

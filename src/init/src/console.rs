@@ -11,7 +11,7 @@ const CONSOLE: &str = "/dev/console";
 const RATE_LIMIT: &str = "/proc/sys/kernel/printk_devkmsg";
 const LEVELS: &str = "/proc/sys/kernel/printk";
 
-/// How important a message is, as `syslog(3)` numbers it.
+/// Importance of a message, as `syslog(3)` numbers it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     Error = 3,
@@ -38,7 +38,7 @@ pub fn failure(failure: &Failure) {
 /// Writes a line where a person at the device sees it, whatever the log shows.
 pub fn say(message: impl Display) {
     if let Ok(mut console) = OpenOptions::new().write(true).open(CONSOLE) {
-        // There is nowhere left to tell that it failed.
+        // There is nowhere left to report that it failed.
         let _ = console.write_all(format!("skiff-init: {message}\n").as_bytes());
     }
 }
@@ -52,7 +52,7 @@ fn log(level: Level, message: &str) {
     }
 }
 
-/// Whether the kernel shows messages of this level on its consoles.
+/// Returns whether the kernel shows messages of this level on its consoles.
 fn shown(level: Level) -> bool {
     let levels = fs::read_to_string(LEVELS).unwrap_or_default();
     let threshold = levels.split_whitespace().next().and_then(|word| word.parse::<u8>().ok());

@@ -62,7 +62,7 @@ fn node(name: &str) -> PathBuf {
     Path::new("/dev").join(name.replace('!', "/"))
 }
 
-/// What is on a device, from its first bytes.
+/// Returns the filesystem on a device, from its first bytes.
 pub fn filesystem(device: &Path) -> Option<Filesystem> {
     probe::filesystem(&start(device)?)
 }
@@ -116,7 +116,7 @@ fn uevent(name: &str, key: &str) -> Option<String> {
     text.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix('=')?.to_owned()))
 }
 
-/// What there is instead, for a person who looks for what there is not.
+/// Lists the devices that are there, for a person who looks for one that is not.
 fn seen() -> String {
     let described = |name: String| match filesystem(&node(&name)) {
         Some(found) if found.label.is_empty() => format!("{name} ({})", found.kind),

@@ -1,4 +1,4 @@
-//! What can go wrong on the way to the system, and what to do about it.
+//! Failures on the way to the system, and the advice for each.
 
 use std::io;
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ pub enum Failure {
 pub type Result<T> = std::result::Result<T, Failure>;
 
 impl Failure {
-    /// What a person at the console can do.
+    /// Advice for a person at the console.
     pub fn hint(&self) -> &'static str {
         match self {
             Failure::NoImage { .. } => {

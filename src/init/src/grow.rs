@@ -18,7 +18,7 @@ use super::mounts::{make_directory, mount, unmount};
 
 const ELSEWHERE: &str = "/skiff-overlays/grow";
 
-/// Grows the root and what `conf` lists; failures are told and cost nothing but space.
+/// Grows the root and what `conf` lists; failures are reported and cost nothing but space.
 pub fn grow_all(conf: Option<&str>) {
     let root = fs::metadata("/").ok().and_then(|root| device::of_number(root.dev()));
     let listed = conf.map(devices_to_grow).unwrap_or_default();

@@ -17,7 +17,7 @@ const RAMFS: u64 = 0x8584_58f6;
 const TMPFS: u64 = 0x0102_1994;
 const FAT: u64 = 0x4d44;
 
-/// What `/` was when this program started.
+/// State of `/` when this program started.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum OldRoot {
     /// An initramfs: nothing that lasts, and memory that can be had back.

@@ -85,14 +85,15 @@ impl Root {
         inits.iter().find(|init| self.can_start(init)).cloned()
     }
 
-    /// Whether a program is there and its first bytes can be read; links lead where they will once this is `/`.
+    /// Returns whether a program is there and its first bytes can be read; links lead where they will once this is
+    /// `/`.
     fn can_start(&self, program: &Path) -> bool {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let open = |root| rustix::fs::openat2(root, program, flags, Mode::empty(), ResolveFlags::IN_ROOT);
         let root = rustix::fs::openat(CWD, self.at, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         match root.and_then(open) {
             Ok(file) => File::from(file).read_exact(&mut [0; 2]).is_ok(),
-            // Before Linux 5.6 links cannot be followed this way; the start of the program will tell.
+            // Before Linux 5.6 links cannot be followed this way; the start of the program will show it.
             Err(Errno::NOSYS) => fs::symlink_metadata(self.at.join(relative(program))).is_ok(),
             Err(_) => false,
         }

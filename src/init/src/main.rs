@@ -56,13 +56,13 @@ const BOOT: &str = "/mnt/boot";
 const OPTIONS: &str = "skiff-init.conf";
 const RESIZE: &str = "resize2fs.conf";
 
-/// Where the C library starts this program.
+/// Entry point that the C library calls.
 // SAFETY: no other function of this name is linked: the standard library defines none under `no_main`.
 #[unsafe(no_mangle)]
 extern "C" fn main() -> c_int {
     if std::process::id() != 1 {
         let text = b"skiff-init: this is for process 1: name it as `init=` on the kernel command line\n";
-        // There is nowhere else to tell that it failed.
+        // There is nowhere else to report that it failed.
         let _ = rustix::io::write(rustix::stdio::stderr(), text);
         return 2;
     }
@@ -151,7 +151,7 @@ fn mount_boot(spec: &Spec, options: &Options) -> Result<()> {
     mounts::mount_at(&device.to_string_lossy(), Path::new(BOOT), &kind)
 }
 
-/// What is started as process 1. An initramfs may be told the init of the system in the kernel's own way.
+/// Programs that are started as process 1. An initramfs can name the init of the system in the kernel's own way.
 fn inits(options: &Options, cmdline: &[Argument], old: OldRoot) -> Vec<PathBuf> {
     let ours = |init: &&str| init.rsplit('/').next().is_some_and(|name| name.starts_with("skiff-init"));
     let kernel = cmdline::last(cmdline, "init").filter(|init| !ours(init));
@@ -173,7 +173,7 @@ fn root(options: &Options, inits: &[PathBuf]) -> Result<Root> {
     Root::new(&previous, options, inits)
 }
 
-/// What the kernel passed on beside our name.
+/// Returns the arguments that the kernel passed on beside our name.
 fn arguments() -> Vec<OsString> {
     let bytes = fs::read("/proc/self/cmdline").unwrap_or_default();
     let words = bytes.strip_suffix(b"\0").unwrap_or(&bytes).split(|byte| *byte == 0);

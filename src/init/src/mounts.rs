@@ -106,7 +106,7 @@ pub fn unmount(at: &Path) {
     let _ = rustix::mount::unmount(at, UnmountFlags::DETACH);
 }
 
-/// Whether an error of the standard library is this one of the kernel.
+/// Returns whether an error of the standard library is this one of the kernel.
 pub fn is(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno.raw_os_error())
 }

@@ -1,4 +1,4 @@
-//! What `skiff-init` is told to do: `skiffos.NAME=VALUE` on the kernel's command line before `NAME = VALUE` in
+//! Options of `skiff-init`: `skiffos.NAME=VALUE` on the kernel's command line before `NAME = VALUE` in
 //! `skiff-init.conf`, before the defaults. A value that makes no sense is reported and ignored: a typing mistake must
 //! not keep a device from starting.
 //!
@@ -23,19 +23,19 @@ use std::time::Duration;
 use super::cmdline::Argument;
 use super::spec::Spec;
 
-/// Where images are, in the order in which they are looked for.
+/// Paths of images, in the order in which they are looked for.
 pub const IMAGES: [&str; 3] = ["/boot/rootfs.squashfs", "/rootfs.squashfs", "/mnt/boot/rootfs.squashfs"];
 
 /// The programs that may be process 1 of the system.
 pub const INITS: [&str; 2] = ["/lib/systemd/systemd", "/sbin/init"];
 
-/// What the names on the kernel's command line begin with.
+/// Beginning of the names on the kernel's command line.
 const PREFIX: &str = "skiffos.";
 
 /// Waiting longer for a disk than an hour is a mistake.
 const MAX_SECONDS: u64 = 3600;
 
-/// Where the old root is seen in the new one.
+/// Place of the old root in the new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootAs {
     Auto,
@@ -62,7 +62,7 @@ pub struct Options {
     pub panic: Duration,
 }
 
-/// Why a setting was ignored.
+/// Reason why a setting was ignored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ignored {
     #[error("{place}: there is no setting `{name}`; it is ignored")]
@@ -174,7 +174,7 @@ fn filesystem_type(text: &str) -> Option<String> {
     (!text.is_empty() && text.chars().all(plain)).then(|| text.into())
 }
 
-/// What tmpfs takes as its `size`; the text ends up between commas there.
+/// Returns the value if tmpfs takes it as its `size`; the text ends up between commas there.
 fn size(text: &str) -> Option<String> {
     let digits = text.trim_end_matches(['k', 'm', 'g', 'K', 'M', 'G', '%']);
     let number: u64 = digits.parse().ok()?;

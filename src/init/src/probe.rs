@@ -1,4 +1,4 @@
-//! What filesystem begins with these bytes: type, label and id, as `LABEL=` and `UUID=` name them.
+//! Recognizes the filesystem that begins with given bytes: type, label and id, as `LABEL=` and `UUID=` name them.
 //!
 //! Without udev nobody has read the superblocks before. Formats: Linux' `Documentation/filesystems/ext4/super.rst`,
 //! and Microsoft's FAT specification (2000), whose label and serial number are read from the boot sector.
@@ -19,7 +19,7 @@ pub struct Filesystem {
     pub uuid: String,
 }
 
-/// How large an ext4 filesystem is.
+/// Size of an ext4 filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtSize {
     pub blocks: u64,

@@ -1,4 +1,4 @@
-//! How a device is named in settings.
+//! Names of devices in settings.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `PARTUUID=` of a partition, read from the table on its disk: Linux tells it in sysfs only since version 6.9.
+//! `PARTUUID=` of a partition, read from the table on its disk: Linux shows it in sysfs only since version 6.9.
 //!
 //! MBR: the disk id in lower-case hexadecimal, a dash and the number in two digits. GPT (UEFI specification, chapter 5):
 //! the entry's unique id, whose first three fields are little-endian.

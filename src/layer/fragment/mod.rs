@@ -185,7 +185,7 @@ impl fmt::Display for Ignored {
     }
 }
 
-/// Why fragments cannot be read.
+/// Reason why fragments cannot be read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum FragmentError {

@@ -197,7 +197,7 @@ fn read_if_there(path: &Path) -> Result<Option<String>, SymbolError> {
     }
 }
 
-/// Why symbols are not all right, or could not be looked up.
+/// Reason why symbols are not all right, or could not be looked up.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum SymbolError {

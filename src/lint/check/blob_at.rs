@@ -14,7 +14,7 @@ pub(super) struct Place<'r> {
     /// Whatever the SoC is.
     pub(super) offsets: &'r [ByteSize],
     pub(super) of_socs: &'r [SocOffsets],
-    /// Where the magic stands in the file.
+    /// Offset of the magic in the file.
     pub(super) magic_at: ByteSize,
 }
 

@@ -1,4 +1,4 @@
-//! What each [`Check`] looks at. A check gives what it found wrong, as clauses with both numbers.
+//! Implementation of each [`Check`]. A check gives what it found wrong, as clauses with both numbers.
 
 mod blob;
 mod blob_at;
@@ -12,11 +12,11 @@ use super::medium::{PlannedBlob, PlannedMedium, PlannedVolume};
 use crate::board::{Blob, BlobSelector, Check, Partition, PartitionSelector, TableKind};
 use crate::value::to_hex;
 
-/// What is wrong with a layout.
+/// Violation of a rule by a layout.
 pub(super) struct Violation {
     /// As a clause with both numbers.
     pub(super) found: String,
-    /// What to change, where the check knows it better than its rule.
+    /// Advice, where the check knows it better than its rule.
     pub(super) hint: Option<String>,
 }
 
@@ -26,7 +26,7 @@ impl From<String> for Violation {
     }
 }
 
-/// What is wrong, one for each violation.
+/// Returns the violations of one check.
 pub(super) fn violations(check: &Check, medium: &PlannedMedium<'_>) -> Vec<Violation> {
     match check {
         Check::BlobAt { blob, offset, soc, magic_at, required } => {
@@ -89,7 +89,7 @@ impl BlobSelector {
         }
     }
 
-    /// How messages call it.
+    /// Name in messages.
     fn describe(&self) -> String {
         match self {
             BlobSelector::Magic(text) => format!("with the magic `{text}`"),
@@ -116,7 +116,7 @@ impl PartitionSelector {
         medium.volumes.iter().filter(|volume| matches(volume.partition)).collect()
     }
 
-    /// How messages call it.
+    /// Name in messages.
     fn describe(&self) -> String {
         match self {
             PartitionSelector::Type { gpt, mbr } => format!("of type {gpt} (in an MBR {mbr:#04x})"),

@@ -82,7 +82,7 @@ pub fn named(
     found
 }
 
-/// Whether a file named in the text at `path` is there: from the root of the partition, or beside the text.
+/// Returns whether a file named in the text at `path` is there: from the root of the partition, or beside the text.
 fn beside(volume: &PlannedVolume<'_>, path: &str, name: &str) -> bool {
     let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
     volume.holds(name) || volume.holds(&format!("{directory}/{name}"))

@@ -59,7 +59,7 @@ pub fn environment_apart(medium: &PlannedMedium<'_>) -> Vec<String> {
     found
 }
 
-/// What the bytes belong to.
+/// Owners of the bytes.
 fn owners(medium: &PlannedMedium<'_>, range: &Range<u64>) -> Vec<String> {
     let meets = |other: &Range<u64>| other.start < range.end && range.start < other.end;
     let extent = |other: &Range<u64>| format!("{} to {}", ByteSize(other.start), ByteSize(other.end));

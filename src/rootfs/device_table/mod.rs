@@ -20,7 +20,7 @@ use super::capability::CapabilityError;
 use crate::error::Diagnostic;
 use crate::tree::LookupError;
 
-/// Why a device table cannot be read or applied.
+/// Reason why a device table cannot be read or applied.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum DeviceTableError {

@@ -22,7 +22,7 @@ use crate::value::Timestamp;
 /// There if systemd is the init system of the tree.
 const SYSTEMD: &str = "usr/lib/systemd/systemd";
 
-/// Why presets cannot be applied.
+/// Reason why presets cannot be applied.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum PresetError {

@@ -22,7 +22,7 @@ use crate::error::Diagnostic;
 use crate::tree::LookupError;
 use crate::value::{Seed, Timestamp};
 
-/// Why a users table cannot be read or applied.
+/// Reason why a users table cannot be read or applied.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum UsersTableError {

@@ -1,4 +1,4 @@
-//! Superblock of ext2, ext3 and ext4: what tells the filesystem and its features.
+//! Superblock of ext2, ext3 and ext4: the fields that name the filesystem and its features.
 //!
 //! Source: kernel, `Documentation/filesystems/ext4/super.rst`; the names of features are those of `mke2fs -O`.
 
@@ -72,5 +72,5 @@ features! {
 pub const DIR_PREALLOC: u32 = 0x1;
 /// Bit of `s_feature_ro_compat` that is out of use and has no name in lists: `btree_dir`.
 pub const BTREE_DIR: u32 = 0x4;
-/// Bit of `s_feature_ro_compat` that tells tools to leave the filesystem alone: `read-only`.
+/// Bit of `s_feature_ro_compat` by which tools leave the filesystem alone: `read-only`.
 pub const READONLY: u32 = 0x1000;

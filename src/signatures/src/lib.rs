@@ -157,19 +157,19 @@ impl Format {
         formats.find(|format| format.begins(head))
     }
 
-    /// Whether its signature is in the first bytes.
+    /// Returns whether its signature is in the first bytes.
     pub fn begins(self, head: &[u8]) -> bool {
         self.signatures().iter().any(|marks| marks.iter().all(|mark| is_there(head, *mark)))
             && (self != Format::Sun || is_sun_label(head))
     }
 }
 
-/// Whether the bytes of a mark are there.
+/// Returns whether the bytes of a mark are there.
 pub fn is_there(head: &[u8], (offset, bytes): (usize, &[u8])) -> bool {
     head.get(offset..).is_some_and(|rest| rest.starts_with(bytes))
 }
 
-/// Whether the checksum of a Sun label is right, the exclusive or of its big-endian halfwords (kernel,
+/// Returns whether the checksum of a Sun label is right, the exclusive or of its big-endian halfwords (kernel,
 /// `block/partitions/sun.c`): its signature has two bytes only.
 fn is_sun_label(head: &[u8]) -> bool {
     let label = head.get(..512).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a filesystem has no place for, so that nothing goes missing in silence.
+//! Attributes for which a filesystem has no place, so that nothing goes missing in silence.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use crate::value::Timestamp;
 pub struct Loss {
     /// The first path of the node, see [`tree::display`].
     pub path: String,
-    /// What it loses.
+    /// Attributes that it loses.
     pub what: Lost,
 }
 
@@ -23,7 +23,7 @@ pub enum Lost {
     Xattr(String),
     /// The access list; without it, the node has this mode.
     AccessList {
-        /// What the list gave the owner, the owning group and the others.
+        /// Mode that the list gave the owner, the owning group and the others.
         mode: u32,
     },
     /// The time of the last modification, which becomes another.

@@ -71,7 +71,7 @@ impl Limits {
     }
 }
 
-/// Why a device cannot be opened.
+/// Reason why a device cannot be opened.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Refused)]
 pub enum DeviceError {

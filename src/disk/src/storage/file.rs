@@ -23,7 +23,7 @@ pub struct ImageFile {
     geometry: Geometry,
 }
 
-/// Why an image file cannot be made.
+/// Reason why an image file cannot be made.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Refused)]
 pub enum ImageFileError {

@@ -20,7 +20,7 @@ pub struct InPlace {
     geometry: Geometry,
 }
 
-/// Why an image file cannot be changed.
+/// Reason why an image file cannot be changed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Refused)]
 pub enum InPlaceError {

@@ -208,7 +208,7 @@ impl fmt::Display for Verb {
     }
 }
 
-/// Why a target cannot be read or written.
+/// Reason why a target cannot be read or written.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Io)]
 pub enum TargetError {

@@ -20,7 +20,7 @@ pub enum ReadOnlyError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Io(#[from] Io),
-    /// What others have written does not reach the medium.
+    /// Writes of others could not be synced to the medium.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Sync(#[from] TargetError),

@@ -1,7 +1,7 @@
 //! Makes the table of an image fit a larger disk: the backup of a GPT goes to the disk's end, and the last partition
 //! takes the space behind it.
 //!
-//! What is in the table stays byte for byte as it was but for the numbers that must change: entries of unknown size,
+//! The table stays byte for byte as it was but for the numbers that must change: entries of unknown size,
 //! attributes, names and the other entries of a hybrid MBR are not decoded and encoded again.
 
 use std::ops::Range;

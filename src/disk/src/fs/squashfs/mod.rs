@@ -13,7 +13,7 @@
 //! files), by the batch (small files) and by the fragment block, and put back into the order of the layout, so
 //! that bytes do not depend on the number of threads and memory not on the size of the tree.
 //!
-//! What differs from `mksquashfs`, all of it within the format: a file of zeros smaller than a block is a hole rather
+//! Differences from `mksquashfs`, all of them within the format: a file of zeros smaller than a block is a hole rather
 //! than a part of a fragment; small files are packed by kind and in runs (see `data/order.rs`), so that after a change
 //! most fragment blocks are what they were; libdeflate makes the gzip blocks; the superblock (with the first 4 KiB) is
 //! written last, so that an interrupted image never mounts.

@@ -158,7 +158,7 @@ impl Target for PowerCut {
         self.record(Verb::Zero, offset, len, |view| view.zero(offset..offset + len))
     }
 
-    /// What was discarded reads as zero, and until the next sync perhaps as before.
+    /// Notes a discard: the range reads as zero, and until the next sync perhaps as before.
     fn discard(&self, offset: u64, len: u64) -> Result<bool, TargetError> {
         self.record(Verb::Discard, offset, len, |view| view.zero(offset..offset + len))?;
         Ok(true)

@@ -1,4 +1,4 @@
-//! Which moments and orders are looked at.
+//! Moments and orders that are looked at.
 
 use std::ops::Range;
 
@@ -30,7 +30,7 @@ pub enum Cut {
     Torn {
         /// The operation.
         operation: usize,
-        /// Which of its sectors.
+        /// Its sectors that reach the medium.
         sectors: Sectors,
         /// Set if nothing else since the last sync has reached the medium.
         alone: bool,

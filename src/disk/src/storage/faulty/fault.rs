@@ -19,7 +19,7 @@ pub enum Fault {
     Flip {
         /// The write it happens to, counted from 0.
         write: u64,
-        /// Which bit of it, taken modulo its length in bits.
+        /// Bit of the write, taken modulo its length in bits.
         bit: u64,
     },
     /// A write reaches the cache but not the medium.
@@ -69,7 +69,8 @@ pub enum FaultLocation {
         len: u64,
     },
     /// In the sector that this byte of all that are written goes to, counted from 0, or the first one behind it that is
-    /// not all zero: it could not be told from one that was never written. [`MARK`](super::super::MARK)s do not count.
+    /// not all zero: it could not be distinguished from one that was never written. [`MARK`](super::super::MARK)s do
+    /// not count.
     Written(u64),
     /// The range of this write, counted from 0.
     Write(u64),
@@ -106,7 +107,7 @@ pub enum FaultKind {
     ReadError,
 }
 
-/// Which sectors of a write reach the medium.
+/// Sectors of a write that reach the medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tear {
     /// Those before the place; if that is the whole write, the first half of it.

@@ -141,7 +141,7 @@ impl<M: Target> Faulty<M> {
         self.hits.load(Ordering::SeqCst)
     }
 
-    /// Returns what tells whether the fault has had an effect, also later.
+    /// Returns a handle that shows whether the fault has had an effect, also later.
     pub fn strikes(&self) -> Strikes {
         self.strikes.clone()
     }

@@ -86,7 +86,7 @@ struct Options {
     read: Option<u64>,
 }
 
-/// Why a medium cannot be simulated.
+/// Reason why a medium cannot be simulated.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum SimulationError {
@@ -264,7 +264,7 @@ impl Simulation {
         Ok(self.open_watched()?.0)
     }
 
-    /// The medium, and what tells whether its fault has had an effect; none for a sound one.
+    /// The medium, and the counter of its fault's effects; none for a sound one.
     pub fn open_watched(&self) -> Result<(Box<dyn Target>, Option<Strikes>), SimulationError> {
         let store = self.store()?;
         let len = store.geometry().len;

@@ -41,7 +41,7 @@ const WITHOUT_LOSS: [&[u8]; 29] = [
     b"uname",
 ];
 
-/// What the records of a member say about it.
+/// Attributes of a member, from its extended records.
 #[derive(Debug, Default)]
 pub(super) struct Attributes {
     pub xattrs: Xattrs,

@@ -28,7 +28,8 @@
 //! anything else is. Orphans, files that were deleted while open, stay for the kernel, which deletes them when it
 //! mounts. What the features of a filesystem would have kept right and this module does not know, it refuses.
 //!
-//! When [`Volume::commit`] or [`Volume::stage`] fail, the volume must be opened again before it is used further.
+//! After a failure of [`Volume::commit`] or [`Volume::stage`] the volume must be opened again before it is used
+//! further.
 //!
 //! ```
 //! # use skiff_disk::fs::ext4::{self, Journal};
