@@ -1,0 +1,22 @@
+//! Updates of a system that has two slots: what stands on its medium, and how one slot takes over from the other.
+//!
+//! ```text
+//! idle -> staging -> staged -> armed (3 attempts) -> trial -> confirmed
+//!                                                        \-> rejected
+//! ```
+//!
+//! A slot is a directory, `a` or `b`, with the files of one whole system. The running system writes a new one into the
+//! other slot, reads it back and arms it. The boot loader starts an armed slot a limited number of times; it counts
+//! only then. The new system confirms itself when it is healthy. Until that moment the old system is the good one, and
+//! is started again when the attempts are spent.
+//!
+//! - [`state`]: the record that says which slot is good and which one is tried, in two copies of one sector each.
+
+#![warn(unreachable_pub)]
+
+#[cfg(test)]
+mod oracle;
+mod slot;
+pub mod state;
+
+pub use slot::Slot;

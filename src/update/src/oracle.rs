@@ -1,0 +1,15 @@
+//! Programs that own a format and are asked for a second opinion in tests.
+
+#[allow(dead_code)] // tests of the composer leave things out, those here do not
+#[path = "../../../tests/harness/skip.rs"]
+mod skip;
+
+/// Whether `tool` can be run; where it is missing, `test` is skipped and says so.
+pub(crate) fn oracle(test: &str, tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|directory| directory.join(tool).is_file());
+    if !found {
+        skip::skip(test, &format!("`{tool}` is missing; run fixtures/install-oracles"));
+    }
+    found
+}
