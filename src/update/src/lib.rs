@@ -11,12 +11,21 @@
 //! is started again when the attempts are spent.
 //!
 //! - [`state`]: the record that says which slot is good and which one is tried, in two copies of one sector each.
+//! - [`statement`]: what a bundle is and for which devices; the text that is signed.
+//! - [`keys`]: who may sign, and how that changes.
+//! - [`bundle`]: one file with a whole system.
 
 #![warn(unreachable_pub)]
 
+pub mod bundle;
+pub mod keys;
 #[cfg(test)]
 mod oracle;
 mod slot;
 pub mod state;
+pub mod statement;
+mod text;
+mod wire;
 
 pub use slot::Slot;
+pub use text::TextError;

@@ -1,6 +1,6 @@
 //! Programs that own a format and are asked for a second opinion in tests.
 
-#[allow(dead_code)] // tests of the composer leave things out, those here do not
+#[allow(dead_code, unreachable_pub)] // tests of the composer leave things out, those here do not
 #[path = "../../../tests/harness/skip.rs"]
 mod skip;
 
