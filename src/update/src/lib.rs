@@ -14,10 +14,14 @@
 //! - [`statement`]: what a bundle is and for which devices; the text that is signed.
 //! - [`keys`]: who may sign, and how that changes.
 //! - [`bundle`]: one file with a whole system.
+//! - [`delta`]: what a device needs to make a new system from the one it has.
+//! - [`apply`]: the agent on the device.
 
 #![warn(unreachable_pub)]
 
+pub mod apply;
 pub mod bundle;
+pub mod delta;
 pub mod keys;
 #[cfg(test)]
 mod oracle;

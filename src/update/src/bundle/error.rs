@@ -5,6 +5,7 @@ use std::io;
 use skiff_disk::error::Diagnostic;
 use skiff_disk::value::ByteSize;
 
+use super::BlockId;
 use crate::keys::TrustError;
 use crate::statement::FitError;
 use crate::text::TextError;
@@ -96,6 +97,33 @@ pub enum BundleError {
     )]
     #[diagnostic(code = "other-block")]
     OtherBlock {
+        /// File that it belongs to.
+        file: String,
+        /// Place in the file.
+        offset: u64,
+    },
+    /// A delta is impossible.
+    #[error("the delta is damaged at byte {position} behind its head: {reason}")]
+    #[diagnostic(code = "bad-delta")]
+    Delta {
+        /// Bytes behind the head.
+        position: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A delta was made for a device with another system.
+    #[error("the delta needs the block {id}, which this device does not have")]
+    #[diagnostic(kind = Refused, hint = "make the delta from the system that runs here, or send the bundle", code = "missing-block")]
+    Missing {
+        /// Id of the block.
+        id: BlockId,
+    },
+    /// This program compresses otherwise.
+    #[error(
+        "the block at byte {offset} of `{file}` does not come out as it was signed: this agent compresses otherwise"
+    )]
+    #[diagnostic(kind = Unsupported, hint = "send the bundle", code = "not-exact")]
+    NotExact {
         /// File that it belongs to.
         file: String,
         /// Place in the file.

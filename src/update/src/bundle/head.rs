@@ -152,7 +152,7 @@ fn read_part(stream: &mut dyn Read, part: &'static str, len: u32) -> Result<Vec<
 }
 
 /// Fills `buf`, or as much of it as the stream has.
-pub(super) fn read_full(stream: &mut dyn Read, buf: &mut [u8]) -> Result<usize, BundleError> {
+pub(crate) fn read_full(stream: &mut dyn Read, buf: &mut [u8]) -> Result<usize, BundleError> {
     let mut have = 0;
     while have < buf.len() {
         match stream.read(&mut buf[have..]) {

@@ -23,7 +23,9 @@ mod source;
 pub(crate) mod tests;
 
 pub use error::BundleError;
+pub(crate) use head::read_full;
 pub use head::{Head, Parts};
 pub use index::{BLOCK_MAX, Block, BlockId, Index};
 pub use prefix::{Kind, PREFIX_LEN, Prefix};
 pub use source::{BlockSource, Payload};
+pub(crate) use source::{ensure_ended, ensure_signed};

@@ -20,6 +20,8 @@ pub(crate) struct Sample {
     pub(crate) contents: Vec<Vec<u8>>,
     /// Bytes of its blocks, the last one of a file being shorter.
     pub(crate) block: usize,
+    /// Bytes of the blocks of each file; empty for blocks of equal length.
+    pub(crate) cuts: Vec<Vec<usize>>,
     pub(crate) roots: Vec<SignedRoot>,
     pub(crate) signers: Vec<u8>,
 }
@@ -40,16 +42,13 @@ impl Sample {
             index: Sum::default(),
             files: Vec::new(),
         };
-        Sample { statement, contents, block: 4096, roots: Vec::new(), signers: vec![1] }
+        Sample { statement, contents, block: 4096, cuts: Vec::new(), roots: Vec::new(), signers: vec![1] }
     }
 
     /// The statement, with sums of what there is, and the index.
     fn stated(&self) -> (Statement, Vec<u8>) {
-        let blocks: Vec<(usize, BlockId)> = self
-            .contents
-            .iter()
-            .flat_map(|contents| contents.chunks(self.block).map(|block| (block.len(), BlockId::of(block))))
-            .collect();
+        let blocks: Vec<(usize, BlockId)> =
+            (0..self.contents.len()).flat_map(|file| self.blocks(file)).collect();
         let index = Index::encode(blocks.iter().map(|(len, id)| (*len, id)));
         let mut statement = self.statement.clone();
         statement.index = Sum::of(&index);
@@ -58,6 +57,23 @@ impl Sample {
         statement.files =
             names.map(|(name, bytes)| File { name: name.into(), sum: Sum::of(bytes) }).collect();
         (statement, index)
+    }
+
+    fn blocks(&self, file: usize) -> Vec<(usize, BlockId)> {
+        let mut rest = &self.contents[file][..];
+        let mut cuts = self.cuts.get(file).map(Vec::as_slice).unwrap_or_default().iter();
+        let mut blocks = Vec::new();
+        while !rest.is_empty() {
+            let len = cuts.next().copied().unwrap_or(self.block).min(rest.len());
+            let (block, behind) = rest.split_at(len);
+            blocks.push((len, BlockId::of(block)));
+            rest = behind;
+        }
+        blocks
+    }
+
+    pub(crate) fn with_contents(self, contents: Vec<Vec<u8>>) -> Sample {
+        Sample { contents, ..self }
     }
 
     pub(crate) fn parts(&self) -> Parts {

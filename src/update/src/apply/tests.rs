@@ -1,0 +1,4 @@
+pub(crate) mod flat;
+mod power;
+mod real;
+pub(crate) mod steps;
