@@ -16,6 +16,7 @@
 //! - [`bundle`]: one file with a whole system.
 //! - [`delta`]: what a device needs to make a new system from the one it has.
 //! - [`apply`]: the agent on the device.
+//! - [`serve`]: the agent at the other end of a link.
 
 #![warn(unreachable_pub)]
 
@@ -25,6 +26,7 @@ pub mod delta;
 pub mod keys;
 #[cfg(test)]
 mod oracle;
+pub mod serve;
 mod slot;
 pub mod state;
 pub mod statement;

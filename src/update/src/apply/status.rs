@@ -1,5 +1,7 @@
 //! Looking at a device, and the end of a trial.
 
+use std::fmt;
+
 use super::{ApplyError, Store, Updater};
 use crate::Slot;
 use crate::state::{Contents, Found, Phase, StepError, SystemId, Trial};
@@ -47,6 +49,35 @@ pub enum Undone {
         /// The system.
         system: SystemId,
     },
+}
+
+impl fmt::Display for Status {
+    /// A line for each fact.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = &self.found.state;
+        writeln!(f, "phase     {}", self.phase)?;
+        writeln!(f, "running   {}", self.running)?;
+        writeln!(f, "good      {}", state.good)?;
+        for status in &self.slots {
+            write!(f, "slot {}    ", status.slot)?;
+            match (&status.version, status.contents) {
+                (Some((version, sequence)), Contents::Whole(system)) => {
+                    writeln!(f, "version {version}, sequence {sequence}, system {system}")?;
+                }
+                (_, Contents::Nothing) => writeln!(f, "empty")?,
+                _ => writeln!(f, "no whole system")?,
+            }
+        }
+        writeln!(f, "floor     sequence {}", state.floor)?;
+        writeln!(f, "root      {}", self.epoch)?;
+        for system in &state.rejected {
+            writeln!(f, "rejected  system {system}")?;
+        }
+        match &self.found.damage {
+            Some(damage) => writeln!(f, "record    the second copy is used: the first is damaged: {damage}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl<S: Store> Updater<S> {
