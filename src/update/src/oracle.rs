@@ -4,6 +4,15 @@
 #[path = "../../../tests/harness/skip.rs"]
 mod skip;
 
+use std::process::{Command, Stdio};
+
+/// A command that reads nothing.
+pub(crate) fn command(tool: &str) -> Command {
+    let mut command = Command::new(tool);
+    command.stdin(Stdio::null());
+    command
+}
+
 /// Whether `tool` can be run; where it is missing, `test` is skipped and says so.
 pub(crate) fn oracle(test: &str, tool: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -31,7 +31,7 @@ impl Sample {
     pub(crate) fn new(seed: u64, sequence: u64) -> Sample {
         let contents = vec![noise(seed, 5000), noise(seed + 1000, 20_000)];
         let statement = Statement {
-            boards: vec!["virt/qemu".into()],
+            boards: vec!["maker/small".into()],
             arch: Arch::Arm64,
             loaders: vec!["uboot-fat".into()],
             version: format!("{sequence}.0"),

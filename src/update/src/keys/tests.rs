@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 use skiff_disk::error::Diagnostic as _;
 
 use super::*;
-use crate::oracle::oracle;
+use crate::oracle::{command, oracle};
 
 const NAMESPACE: &str = "skiff-update-statement";
 
@@ -41,9 +41,7 @@ fn run(command: &mut Command) {
 }
 
 fn ssh_keygen() -> Command {
-    let mut command = Command::new("ssh-keygen");
-    command.stdin(Stdio::null());
-    command
+    command("ssh-keygen")
 }
 
 fn make_key(path: &Path) -> Key {
@@ -80,7 +78,7 @@ fn signatures_of_ssh_keygen_are_understood() {
     }
     // The key is in an agent only.
     let in_agent = r#"ssh-add -q "$0" && rm "$0" && exec ssh-keygen -Y sign -n "$1" -f "$0.pub" "$2""#;
-    run(Command::new("ssh-agent").args(["sh", "-c", in_agent]).arg(&path).arg(NAMESPACE).arg(&message));
+    run(command("ssh-agent").args(["sh", "-c", in_agent]).arg(&path).arg(NAMESPACE).arg(&message));
     assert_eq!(signature().verify(NAMESPACE, b"a statement"), Ok(()));
 }
 
@@ -98,7 +96,7 @@ fn ssh_keygen_understands_our_signatures() {
         assert_eq!(Key::parse(&signature.key().to_string()).as_ref(), Ok(signature.key()));
         fs::write(&allowed, format!("me {}\n", signature.key())).expect("a file");
         fs::write(&armored, signature.to_armored()).expect("a file");
-        let mut verify = Command::new("ssh-keygen");
+        let mut verify = ssh_keygen();
         verify
             .args(["-Y", "verify", "-I", "me", "-n", NAMESPACE, "-f"])
             .arg(&allowed)

@@ -1,13 +1,12 @@
 use std::fs;
 use std::io;
-use std::process::Command;
 
 use skiff_disk::error::Diagnostic as _;
 use skiff_disk::storage::{PowerCut, Target};
 
 use super::record::{self, Form, RecordError};
 use super::*;
-use crate::oracle::oracle;
+use crate::oracle::{command, oracle};
 
 const SYSTEM: SystemId = SystemId([0x11; 8]);
 const OTHER: SystemId = SystemId([0x22; 8]);
@@ -133,7 +132,7 @@ fn records_are_environments_of_u_boot() {
         let lines =
             String::from_utf8(list.to_vec()).expect("text").trim_end_matches('\0').replace('\0', "\n");
         fs::write(&text, lines + "\n").expect("a file");
-        let mut tool = Command::new("mkenvimage");
+        let mut tool = command("mkenvimage");
         tool.args(flag).args(["-p", "0", "-s", "512", "-o"]).args([&image, &text]);
         assert!(tool.status().expect("it runs").success());
         assert_eq!(fs::read(&image).expect("an image"), record, "{form}");

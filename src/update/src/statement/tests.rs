@@ -6,7 +6,7 @@ fn statement() -> Statement {
     let files = ["kernel", "rootfs.squashfs"]
         .map(|name| File { name: name.into(), sum: Sum { len: 1000, blake3: Digest::of(name.as_bytes()) } });
     Statement {
-        boards: vec!["odroid/xu".into(), "virt/qemu".into()],
+        boards: vec!["maker/large".into(), "maker/small".into()],
         arch: Arch::Arm,
         loaders: vec!["uboot-fat".into()],
         version: "2026.11 rc1".into(),
@@ -21,7 +21,7 @@ fn statement() -> Statement {
 
 fn machine() -> Machine {
     let files = vec!["rootfs.squashfs".into(), "kernel".into()];
-    Machine { board: "virt/qemu".into(), arch: Arch::Arm, loader: "uboot-fat".into(), files }
+    Machine { board: "maker/small".into(), arch: Arch::Arm, loader: "uboot-fat".into(), files }
 }
 
 #[test]
@@ -65,12 +65,15 @@ fn wrong_texts_say_what_is_wrong() {
         Statement::parse(text.replace(from, to).as_bytes()).unwrap_err().to_string()
     };
     assert_eq!(
-        message("board odroid", "board ../odroid"),
-        "line 2: `board` is `../odroid/xu`, not the name of a board"
+        message("board maker/large", "board ../maker/large"),
+        "line 2: `board` is `../maker/large`, not the name of a board"
     );
-    assert_eq!(message("board virt/qemu", "board odroid/xu"), "line 3: `board odroid/xu` is there twice");
     assert_eq!(
-        message("board odroid/xu\nboard virt/qemu\n", ""),
+        message("board maker/small", "board maker/large"),
+        "line 3: `board maker/large` is there twice"
+    );
+    assert_eq!(
+        message("board maker/large\nboard maker/small\n", ""),
         "there are 0 lines with `board`, 1 to 64 are possible"
     );
     assert_eq!(message("arch arm", "arch armhf"), "line 4: `arch` is `armhf`, not an architecture");
@@ -110,8 +113,8 @@ fn systems_for_other_devices_are_refused() {
         format!("{error}; {}", error.hint().expect("a hint"))
     };
     assert_eq!(
-        message(Machine { board: "pi/4".into(), ..machine() }),
-        "the bundle is for the boards `odroid/xu`, `virt/qemu`, this is `pi/4`; make a bundle for `pi/4`"
+        message(Machine { board: "maker/other".into(), ..machine() }),
+        "the bundle is for the boards `maker/large`, `maker/small`, this is `maker/other`; make a bundle for `maker/other`"
     );
     assert_eq!(
         message(Machine { arch: Arch::Arm64, ..machine() }),

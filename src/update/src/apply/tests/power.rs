@@ -94,7 +94,6 @@ fn cut(before: &[u8], step: Step, also: &dyn Fn(&dyn Target) -> Result<(), Strin
 
 fn ensure(name: &str, before: &[u8], step: Step, also: &dyn Fn(&dyn Target) -> Result<(), String>) {
     let (count, wrong) = cut(before, step, also);
-    println!("{name}: {count} states");
     assert!(wrong.is_empty(), "{name}: {} of {count} states: {}", wrong.len(), wrong[0]);
     assert!(count > 4, "{name}: {count} states");
 }
@@ -162,7 +161,6 @@ fn ensure_old_or_new(name: &str, before: &[u8], third: &Sample) {
         // Five starts have spent the attempts, so that the good slot runs, from which the update is finished.
         finish_after_failure(&copy).unwrap_or_else(|error| panic!("{name}: {state}: {error}"));
     }
-    println!("{name}: {count} states");
     assert!(count > 4);
 }
 

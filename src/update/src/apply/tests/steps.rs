@@ -16,7 +16,7 @@ use crate::statement::Machine;
 
 pub(crate) fn machine() -> Machine {
     let files = vec!["kernel".into(), "rootfs.squashfs".into()];
-    Machine { board: "virt/qemu".into(), arch: Arch::Arm64, loader: "uboot-fat".into(), files }
+    Machine { board: "maker/small".into(), arch: Arch::Arm64, loader: "uboot-fat".into(), files }
 }
 
 /// A system of a few sectors; most of it is the same whatever `seed` is.
@@ -203,8 +203,8 @@ fn wrong_bundles_change_nothing() {
         refusal(&memory, Slot::A, &sample)
     };
     assert_eq!(
-        with(|sample| sample.statement.boards = vec!["pi/4".into()]),
-        "the bundle is for the boards `pi/4`, this is `virt/qemu`"
+        with(|sample| sample.statement.boards = vec!["maker/other".into()]),
+        "the bundle is for the boards `maker/other`, this is `maker/small`"
     );
     assert_eq!(with(|sample| sample.statement.arch = Arch::Arm), "the bundle is for `arm`, this is `arm64`");
     assert_eq!(
