@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::preseed_args::PreSeedArgs;
 use super::shell_word::quoted;
@@ -18,6 +18,7 @@ use crate::project::{
 use crate::report::Report;
 use crate::rootfs::RootTree;
 use crate::stage::Inputs;
+use crate::tree::scan::HostXattrs;
 use crate::value::{Arch, Timestamp};
 
 /// Flag that has the chain.
@@ -63,10 +64,25 @@ pub struct InputArgs {
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", value_parser = timestamp)]
     timestamp: Option<MaybeTimestamp>,
 
+    /// Labels and measurements of the build host on the files of target/, such as security.selinux and security.ima, and
+    /// other attributes: `keep` takes all into the image; `drop` leaves those of the host out without a word. Without this
+    /// none is taken, with a warning for each kind, and an error with --strict. A rootfs.tar has those of its system.
+    #[arg(long, value_name = "HOW")]
+    host_xattrs: Option<HostXattrsArg>,
+
     /// Threads that compress, hash and read back, in all; without it one for each core. One more for each
     /// filesystem waits for the disk. The bytes do not depend on it.
     #[arg(long, value_name = "N", value_parser = thread_count())]
     threads: Option<u16>,
+}
+
+/// Treatment of what a build host attaches to files.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum HostXattrsArg {
+    /// In the image.
+    Keep,
+    /// Not in the image, and nobody asks for it.
+    Drop,
 }
 
 /// Directories of boards.
@@ -259,6 +275,11 @@ impl InputArgs {
             seed: self.seed.clone(),
             partuuid: self.partuuid.clone(),
             timestamp: self.timestamp.and_then(|MaybeTimestamp(timestamp)| timestamp),
+            host_xattrs: match self.host_xattrs {
+                Some(HostXattrsArg::Keep) => HostXattrs::KeepHost,
+                Some(HostXattrsArg::Drop) => HostXattrs::OmitPortable,
+                None => HostXattrs::Omit,
+            },
             threads: threads(self.threads),
         }
     }

@@ -21,6 +21,7 @@ use crate::report::Report;
 use crate::rootfs::{Handoff, Output};
 use crate::stage::{Inputs, TemplateVariables};
 use crate::storage::{Geometry, ImageFile, ReadOnly};
+use crate::tree::scan::HostXattrs;
 use crate::value::{ByteSize, Seed};
 
 /// Time of all timestamps of the demo: 2024-01-01.
@@ -122,6 +123,7 @@ fn inputs(directory: &Path) -> Result<Inputs> {
         seed: Seed("demo".into()),
         partuuid: None,
         timestamp: TIMESTAMP,
+        host_xattrs: HostXattrs::OmitPortable,
         preseed: PreSeed::default(),
         resources: Resources { threads: threads(None), ..Default::default() },
     })

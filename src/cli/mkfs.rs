@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::args::{MaybeTimestamp, thread_count, threads, timestamp};
+use super::args::{HostXattrsArg, MaybeTimestamp, thread_count, threads, timestamp};
 use super::cache_args::CacheArgs;
 use super::proof::{ProofArgs, StrictArgs};
 use crate::cache::Summary;
@@ -57,12 +57,6 @@ struct Common {
     /// Set all times to this, in seconds since 1970; without it, times are kept and the filesystem is made at 0.
     #[arg(long, value_name = "SECONDS", env = "SOURCE_DATE_EPOCH", value_parser = timestamp)]
     timestamp: Option<MaybeTimestamp>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum HostXattrsArg {
-    Keep,
-    Drop,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ use crate::persist::PreSeed;
 use crate::plan::KnownIds;
 use crate::rootfs::{Output, RootInputs, RootTree, root_tree};
 use crate::stage::{Inputs, TemplateVariables};
+use crate::tree::scan::HostXattrs;
 use crate::value::{Arch, Seed, Timestamp};
 
 /// Time of all timestamps when none is given: 1980-01-01, the earliest that FAT can hold.
@@ -36,6 +37,8 @@ pub struct InputSelection {
     pub partuuid: Option<String>,
     /// Seconds since 1970 of every timestamp; else the time of the last configure.
     pub timestamp: Option<Timestamp>,
+    /// Extended attributes that are taken from `target/`.
+    pub host_xattrs: HostXattrs,
     /// Threads that compress.
     pub threads: usize,
 }
@@ -128,6 +131,7 @@ impl InputSelection {
             seed,
             partuuid: self.partuuid.clone(),
             timestamp,
+            host_xattrs: self.host_xattrs,
             preseed,
             resources: Resources { threads: self.threads, ..Default::default() },
             board: variables.fill(board)?,
@@ -145,6 +149,7 @@ impl InputSelection {
             layers: &layers,
             seed: &Seed(self.seed.clone().unwrap_or_default()),
             epoch: self.timestamp()?.0,
+            host_xattrs: self.host_xattrs,
         })
     }
 

@@ -39,6 +39,8 @@ pub struct RootInputs<'a> {
     pub seed: &'a Seed,
     /// Time of every node (`SOURCE_DATE_EPOCH`).
     pub epoch: Timestamp,
+    /// Extended attributes that are taken from `target/`. An archive has those of its system.
+    pub host_xattrs: HostXattrs,
 }
 
 /// A root filesystem, ready to be formatted.
@@ -56,7 +58,7 @@ pub struct RootTree {
 
 /// Makes the root filesystem. The same inputs give the same tree, wherever the checkout is and whoever runs this.
 pub fn root_tree(inputs: &RootInputs) -> Result<RootTree> {
-    let mut root = read_source(inputs.output)?;
+    let mut root = read_source(inputs)?;
     root.lay_overlays(inputs.layers)?;
     root.apply_tables(inputs)?;
     root.apply_presets(inputs)?;
@@ -65,9 +67,10 @@ pub fn root_tree(inputs: &RootInputs) -> Result<RootTree> {
     Ok(root)
 }
 
-fn read_source(output: &Output) -> Result<RootTree> {
+fn read_source(inputs: &RootInputs) -> Result<RootTree> {
+    let output = inputs.output;
     let (tree, path) = match &output.source {
-        RootSource::Target { dir, .. } => (scan_target(dir)?, dir),
+        RootSource::Target { dir, .. } => (scan_target(dir, inputs.host_xattrs)?, dir),
         RootSource::Tar { path } => (read_archive(path)?, path),
     };
     let left_out = tree.omitted().to_vec();
@@ -76,10 +79,10 @@ fn read_source(output: &Output) -> Result<RootTree> {
     Ok(root)
 }
 
-fn scan_target(dir: &Path) -> Result<Tree> {
+fn scan_target(dir: &Path, xattrs: HostXattrs) -> Result<Tree> {
     let options = ScanOptions {
         ownership: Ownership::Root,
-        xattrs: HostXattrs::Omit,
+        xattrs,
         hard_links: HardLinks::Keep,
         exclude: &|path| path == MARKER.as_bytes(),
     };

@@ -23,6 +23,7 @@ use crate::layer::Layer;
 use crate::persist::{PreSeed, PreSeedError};
 use crate::plan::{Ids, Subject};
 use crate::rootfs::{Output, RootInputs, RootTree, root_tree};
+use crate::tree::scan::HostXattrs;
 use crate::tree::{Stat, Tree};
 use crate::value::{Arch, ByteSize, Seed, Timestamp};
 
@@ -50,6 +51,8 @@ pub struct Inputs {
     pub partuuid: Option<String>,
     /// Time of all timestamps.
     pub timestamp: Timestamp,
+    /// Extended attributes that are taken from `target/`.
+    pub host_xattrs: HostXattrs,
     /// Settings of a new medium for its first boot.
     pub preseed: PreSeed,
     /// Resources of the work; they do not change the bytes.
@@ -234,6 +237,7 @@ impl Inputs {
             layers: &self.layers,
             seed: &self.seed,
             epoch: self.timestamp,
+            host_xattrs: self.host_xattrs,
         })
     }
 

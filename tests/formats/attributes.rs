@@ -83,6 +83,13 @@ fn a_list_that_is_left_out_is_reported_and_its_mask_is_not_the_groups() {
     }
 }
 
+/// Attaches what a host with an integrity policy does.
+fn label(file: &Path) {
+    let set = command("setfattr").args(["-n", "security.ima", "-v", "0x0302"]).arg(file).output();
+    let set = set.expect("setfattr runs");
+    assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+}
+
 #[test]
 fn labels_of_the_host_are_reported_kept_or_dropped() {
     let test = "labels_of_the_host_are_reported_kept_or_dropped";
@@ -92,9 +99,7 @@ fn labels_of_the_host_are_reported_kept_or_dropped() {
     let project = Project::new();
     for name in ["source/a", "source/b"] {
         project.write(name, "1");
-        let set = ["-n", "security.ima", "-v", "0x0302"];
-        let set = command("setfattr").args(set).arg(project.path(name)).output().expect("setfattr runs");
-        assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+        label(&project.path(name));
     }
     let mkfs = |flags: &[&'static str]| {
         let base = ["mkfs", "squashfs", "--cache", "off", "--force", "source", "out/fs"];
@@ -118,4 +123,26 @@ fn labels_of_the_host_are_reported_kept_or_dropped() {
     assert!(run.expect("unsquashfs runs").status.success());
     let value = rustix::fs::lgetxattr(unpacked.join("a"), "security.ima", &mut [0_u8; 8][..]);
     assert_eq!(value, Ok(2));
+}
+
+#[test]
+fn labels_of_the_host_on_a_target_are_reported_kept_or_dropped() {
+    let test = "labels_of_the_host_on_a_target_are_reported_kept_or_dropped";
+    if !privilege::root(test) || !oracle(test, "setfattr") {
+        return;
+    }
+    let project = Project::new();
+    label(&project.path("output/target/usr/bin/app"));
+    let lost = "`/usr/bin/app` loses the attribute `security.ima`, which belongs to the host";
+    assert_eq!(succeed(&mut project.assemble(&["--quiet"])).1, format!("warning: {lost}\n"));
+    let assemble = |flags: &[&'static str]| project.assemble(&[&["--quiet", "--force"], flags].concat());
+    let strict = format!(
+        "error: one thing would be left out of the image: {lost}\n\
+         hint: remove it from the source, or compose without `--strict`"
+    );
+    expect_failure(&mut assemble(&["--strict"]), 1, &strict);
+    assert_eq!(succeed(&mut assemble(&["--strict", "--host-xattrs", "drop"])).1, "");
+    // The initramfs of the demo is an archive without attributes; its squashfs has them.
+    let kept = succeed(&mut assemble(&["--host-xattrs", "keep"])).1;
+    assert_eq!(kept, "warning: `rootfs.cpio.lz4`: `/usr/bin/app` loses the attribute `security.ima`\n");
 }

@@ -231,7 +231,8 @@ fn compose_from(project: &Path, output: &Path, handoff: Handoff) -> RootTree {
     let layers = registry.resolve("a/top", "SKIFF_CONFIG").unwrap();
     let output = Output::read(output, handoff).unwrap();
     let seed = Seed("board".into());
-    root_tree(&RootInputs { output: &output, layers: &layers, seed: &seed, epoch: 1_700_000_000 }).unwrap()
+    let (epoch, host_xattrs) = (1_700_000_000, HostXattrs::Omit);
+    root_tree(&RootInputs { output: &output, layers: &layers, seed: &seed, epoch, host_xattrs }).unwrap()
 }
 
 #[test]

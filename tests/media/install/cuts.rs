@@ -22,6 +22,7 @@ use skiff_image::plan::KnownIds;
 use skiff_image::rootfs::{Handoff, Output};
 use skiff_image::stage::{Inputs, TemplateVariables};
 use skiff_image::storage::{CowMemory, Cursor, Layer, PowerCut, Target, TargetError, Verb, WriteOp};
+use skiff_image::tree::scan::HostXattrs;
 use skiff_image::tree::{self, Content, Stat};
 use skiff_image::value::{Digest, Seed};
 
@@ -134,6 +135,7 @@ impl System {
                 seed,
                 partuuid: None,
                 timestamp: TIME,
+                host_xattrs: HostXattrs::Omit,
                 preseed: PreSeed::default(),
                 resources: Resources { threads: 1, ..Resources::default() },
             }

@@ -14,6 +14,7 @@ use skiff_image::persist::PreSeed;
 use skiff_image::rootfs::{Handoff, Output};
 use skiff_image::stage::{Inputs, TemplateVariables};
 use skiff_image::storage::{CowMemory, Record, Target};
+use skiff_image::tree::scan::HostXattrs;
 use skiff_image::value::Seed;
 
 /// A table, and blobs before it, in it and behind it, as boot ROMs want them.
@@ -163,6 +164,7 @@ pub fn compose(board: &str, version: Version, len: u64) -> System {
         seed: Seed("demo".into()),
         partuuid: None,
         timestamp: 1_704_067_200,
+        host_xattrs: HostXattrs::Omit,
         preseed: PreSeed::default(),
         // One after the other, so that the recorded operations are the same each time.
         resources: Resources { threads: 1, ..Resources::default() },

@@ -32,8 +32,10 @@ pub enum HostXattrs {
     /// None, and nobody asks for them: those of a source checkout.
     Ignore,
     /// None: what a build host attaches to files does not belong into an image, and an unprivileged user cannot see all
-    /// of it. [`Tree::omitted`] names those that are not the host's (see [`is_host_xattr`]).
+    /// of it. [`Tree::omitted`] names them.
     Omit,
+    /// The same, but nobody asks for those of the running host (see [`is_host_xattr`]).
+    OmitPortable,
     /// Those of `user.`, `trusted.` and `security.`, and access lists, but not the ones that belong to the running host
     /// (see [`is_host_xattr`]), which [`Tree::omitted`] names.
     Keep,
@@ -176,12 +178,12 @@ impl Scanner<'_> {
         for name in names_of_xattrs(on_host).map_err(error)? {
             let shown = name.escape_ascii();
             match (self.options.xattrs, is_host_xattr(&name)) {
-                (HostXattrs::Omit | HostXattrs::KeepPortable, true) => continue,
-                (HostXattrs::Omit, false) => {
+                (HostXattrs::OmitPortable | HostXattrs::KeepPortable, true) => continue,
+                (HostXattrs::Omit | HostXattrs::OmitPortable, false) => {
                     self.omissions.add(path, format!("the attribute `{shown}`"));
                     continue;
                 }
-                (HostXattrs::Keep, true) => {
+                (HostXattrs::Omit | HostXattrs::Keep, true) => {
                     self.omissions.add(path, format!("the attribute `{shown}`, which belongs to the host"));
                     continue;
                 }
