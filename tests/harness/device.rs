@@ -8,33 +8,9 @@ use std::path::{Path, PathBuf};
 /// Applets that `package/busybox/busybox.config` of Buildroot 2026.05.1 enables.
 const APPLETS: &str = include_str!("busybox_applets.txt");
 
-/// Programs of packages (the help texts of Buildroot's `package/*/Config.in`), as far as scripts may want them.
-const PACKAGES: [(&str, &str); 17] = [
-    ("BR2_INIT_SYSTEMD", "hostnamectl journalctl systemctl systemd-tmpfiles timedatectl udevadm"),
-    ("BR2_PACKAGE_BASH", "bash"),
-    ("BR2_PACKAGE_DOSFSTOOLS_FSCK_FAT", "fsck.fat fsck.vfat"),
-    (
-        "BR2_PACKAGE_E2FSPROGS",
-        "badblocks chattr dumpe2fs e2fsck e2label fsck.ext4 lsattr mke2fs mkfs.ext4 tune2fs",
-    ),
-    ("BR2_PACKAGE_E2FSPROGS_RESIZE2FS", "resize2fs"),
-    ("BR2_PACKAGE_KMOD_TOOLS", "depmod insmod kmod lsmod modinfo modprobe rmmod"),
-    ("BR2_PACKAGE_NETWORK_MANAGER_CLI", "nmcli"),
-    ("BR2_PACKAGE_OPENSSH", "scp ssh ssh-keygen sshd"),
-    ("BR2_PACKAGE_RSYNC", "rsync"),
-    (
-        "BR2_PACKAGE_UTIL_LINUX_BINARIES",
-        "blkdiscard blkid blockdev dmesg fdisk findfs findmnt flock fsfreeze fstrim getopt hexdump lsblk lscpu mkswap \
-         setsid sfdisk swaplabel swapoff swapon uuidgen wipefs",
-    ),
-    ("BR2_PACKAGE_UTIL_LINUX_FALLOCATE", "fallocate"),
-    ("BR2_PACKAGE_UTIL_LINUX_LOSETUP", "losetup"),
-    ("BR2_PACKAGE_UTIL_LINUX_MOUNT", "mount umount"),
-    ("BR2_PACKAGE_UTIL_LINUX_MOUNTPOINT", "mountpoint"),
-    ("BR2_PACKAGE_UTIL_LINUX_PARTX", "addpart delpart partx"),
-    ("BR2_PACKAGE_UTIL_LINUX_RFKILL", "rfkill"),
-    ("BR2_PACKAGE_UTIL_LINUX_ZRAMCTL", "zramctl"),
-];
+/// Symbols and the programs of their packages (Buildroot's `package/*/Config.in` and `.mk`), as far as scripts and units
+/// may want them.
+const PACKAGES: &str = include_str!("programs.txt");
 
 /// Where the sandbox has the machine's own `/usr`.
 pub const HOST: &str = "/opt/host";
@@ -57,6 +33,14 @@ fn symbols(layer: &str, kind: &str) -> BTreeMap<String, bool> {
     symbols
 }
 
+/// Programs of packages, each with the symbol that selects it.
+fn packaged() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = PACKAGES.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split_once(' '))
+        .flat_map(|(symbol, names)| names.split_whitespace().map(move |name| (symbol, name)))
+}
+
 /// Names of the programs that a system of these layers has.
 fn programs(layers: &[&str]) -> Vec<String> {
     let (mut packages, mut applets) = (BTreeMap::new(), BTreeMap::new());
@@ -70,8 +54,8 @@ fn programs(layers: &[&str]) -> Vec<String> {
         programs.retain(|known| *known != name);
         programs.extend(set.then_some(name));
     }
-    let selected = PACKAGES.iter().filter(|(symbol, _)| packages.get(*symbol) == Some(&true));
-    programs.extend(selected.flat_map(|(_, names)| names.split_whitespace()).map(String::from));
+    let selected = packaged().filter(|(symbol, _)| packages.get(*symbol) == Some(&true));
+    programs.extend(selected.map(|(_, name)| name.to_owned()));
     programs
 }
 
@@ -84,7 +68,7 @@ pub fn install(root: &Path, layers: &[&str]) {
     let list = std::process::Command::new("busybox").arg("--list").output().expect("busybox runs");
     let list = String::from_utf8(list.stdout).unwrap();
     let in_busybox: Vec<&str> = list.lines().collect();
-    let packaged: Vec<&str> = PACKAGES.iter().flat_map(|(_, names)| names.split_whitespace()).collect();
+    let packaged: Vec<&str> = packaged().map(|(_, name)| name).collect();
     // Debian's busybox runs its own applets as a shell, without a look at PATH; Buildroot's does not.
     for name in ["sh", "ash"] {
         symlink(format!("{HOST}/bin/dash"), bin.join(name)).unwrap();
