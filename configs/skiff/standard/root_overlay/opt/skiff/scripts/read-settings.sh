@@ -85,7 +85,11 @@ for name; do
     else
         eval "value=\${$name-}"
     fi
-    printf "%s='%s'\n" "$name" "$(printf '%s' "$value" | sed "s/'/'\\\\''/g")"
+    # A program for each of them would take a second on a slow board.
+    case $value in
+        (*\'*) value=$(printf '%s' "$value" | sed "s/'/'\\\\''/g") ;;
+    esac
+    printf "%s='%s'\n" "$name" "$value"
 done
 TEXT
 )
