@@ -9,6 +9,7 @@ pub mod dump;
 pub mod ext4;
 pub mod fuse;
 pub mod golden;
+pub mod guest;
 pub mod lies;
 pub mod loopdev;
 pub mod machine;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
+use super::guest::Network;
 use super::machine::{self, Lease};
 use super::skip::leave_out;
 use super::tools::command;
@@ -31,6 +32,8 @@ pub fn full(test: &str) -> bool {
 pub struct Machine {
     qemu: String,
     args: Vec<String>,
+    /// Network namespace that it is in.
+    namespace: Option<String>,
 }
 
 impl Machine {
@@ -39,7 +42,7 @@ impl Machine {
         // Never KVM: a node /dev/kvm says nothing about whether guests run.
         let common = ["-accel", "tcg", "-nographic", "-no-reboot", "-nic", "none"];
         let args = common.iter().chain(args).map(|arg| (*arg).to_owned()).collect();
-        Machine { qemu: qemu.into(), args }
+        Machine { qemu: qemu.into(), args, namespace: None }
     }
 
     /// The same with more options.
@@ -59,10 +62,17 @@ impl Machine {
         self.with(["-drive", &drive, "-device", &format!("{device},drive=disk")])
     }
 
+    /// The same with a card in `network`.
+    pub fn within(mut self, network: &Network, device: &str) -> Machine {
+        self.namespace = Some(network.namespace());
+        self.with(network.card(device))
+    }
+
     /// Switches it on, as soon as there is a place.
     pub fn start(&self) -> Running {
         let place = machine::virtual_machine();
-        let mut child = program(&self.qemu)
+        let mut child = self
+            .program()
             .args(&self.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -71,6 +81,14 @@ impl Machine {
             .unwrap_or_else(|error| panic!("{}: {error}; run fixtures/install-oracles", self.qemu));
         let console = listen(child.stdout.take().expect("stdout is piped"));
         Running { child, console, text: String::new(), started: Instant::now(), _place: place }
+    }
+
+    fn program(&self) -> Command {
+        let program = program(&self.qemu);
+        let Some(namespace) = &self.namespace else { return program };
+        let mut inside = command("nsenter");
+        inside.arg(format!("--net={namespace}")).arg(program.get_program());
+        inside
     }
 
     /// Boots the same medium twice: the partition `persist` keeps between them what was written to it.
@@ -200,15 +218,29 @@ impl Running {
 
     /// Waits until the machine has switched itself off, and gives all that its console printed.
     pub fn finish(mut self) -> String {
+        let from = Instant::now();
         assert_eq!(self.line_with(&["Kernel panic"], PATIENCE), None, "the console {}", self.end());
         // The console also ends when the patience does.
-        assert!(self.started.elapsed() < PATIENCE, "the machine does not stop; the console {}", self.end());
+        assert!(from.elapsed() < PATIENCE, "the machine does not stop; the console {}", self.end());
         std::mem::take(&mut self.text)
     }
 
     /// Fails if a line with `banner` comes within `time`.
     pub fn expect_no(mut self, banner: &str, time: Duration) {
         assert_eq!(self.line_with(&[banner], time), None, "there must be no `{banner}`");
+    }
+
+    /// Since it was switched on.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The end of what the console printed so far, for messages.
+    pub fn so_far(&mut self) -> String {
+        while let Ok(bytes) = self.console.try_recv() {
+            self.text.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        self.end()
     }
 
     /// The end of what the console printed, for messages.

@@ -4,5 +4,6 @@ mod arm;
 mod pre_init;
 mod real_buildroot;
 mod skiff_init;
+mod system;
 mod virt;
 mod x86;
