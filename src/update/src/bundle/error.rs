@@ -16,7 +16,7 @@ use crate::text::TextError;
 pub enum BundleError {
     /// The first bytes are others.
     #[error("this is no bundle: it does not begin with `skiff-update`")]
-    #[diagnostic(kind = Input, hint = "make one with `skiff-image ota bundle`", code = "no-bundle")]
+    #[diagnostic(kind = Input, hint = "make one with `ota bundle` of skiff-image", code = "no-bundle")]
     NoBundle,
     /// The format is another one.
     #[error("the bundle has format {found}, this program reads format {known}")]
