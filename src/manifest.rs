@@ -199,7 +199,7 @@ pub enum ManifestError {
     },
     /// There is none.
     #[error("the manifest `{file}` does not exist")]
-    #[diagnostic(hint = "name it with `--manifest`; `assemble` and `flash` write one")]
+    #[diagnostic(hint = "`assemble` and `flash` write one", code = "no-manifest")]
     Missing {
         /// The file.
         file: String,

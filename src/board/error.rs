@@ -56,11 +56,11 @@ pub enum BoardError {
     },
     /// The board does not exist for the architecture of the source.
     #[error("board `{board}` has no architecture `{arch}`; it has {}", list(available))]
-    #[diagnostic(hint = "check the layer chain the source was built with, or give `--arch`")]
+    #[diagnostic(hint = "check the layer chain the source was built with", code = "no-such-arch")]
     NoSuchArch {
         /// Board.
         board: String,
-        /// Architecture of the source or `--arch`.
+        /// Architecture of the source, or the given one.
         arch: Arch,
         /// Architectures of the descriptor.
         available: Vec<Arch>,

@@ -40,7 +40,7 @@ use crate::value::{Arch, ByteSize};
 /// A board that can be composed for: valid by construction.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Board {
-    /// Name as in `--board`: `namespace/name`.
+    /// Name: `namespace/name`.
     pub name: String,
     /// Family it extends.
     pub extends: Option<String>,

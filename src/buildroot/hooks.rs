@@ -100,7 +100,7 @@ pub enum HookError {
     },
     /// It hangs.
     #[error("{hook} has not ended after {} seconds, and was ended", limit.as_secs())]
-    #[diagnostic(hint = "give it more time with `compile --hook-timeout SECONDS`")]
+    #[diagnostic(hint = "give it more time", code = "hook-timed-out")]
     TimedOut {
         /// The hook.
         hook: Hook,

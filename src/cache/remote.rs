@@ -73,7 +73,8 @@ pub enum RemoteError {
     #[error("this program was built without shared caches, so `{url}` cannot be used")]
     #[diagnostic(
         kind = Unsupported,
-        hint = "leave --cache-remote away, or build with the feature `object-store`"
+        hint = "build with the feature `object-store`",
+        code = "no-object-store"
     )]
     NotBuilt {
         /// Given URL.
@@ -349,7 +350,7 @@ mod tests {
         assert_eq!(
             format!("{error}; {}", error.hint().expect("it has one")),
             "this program was built without shared caches, so `s3://bucket/p` cannot be used; \
-             leave --cache-remote away, or build with the feature `object-store`"
+             build with the feature `object-store`"
         );
         assert_eq!(error.kind(), crate::error::ErrorKind::Unsupported);
     }

@@ -214,6 +214,12 @@ impl ConfigureArgs {
 
 /// Reports what a user should know about a configuration.
 fn report_configuration(configured: &Configured, workspace: &Workspace, report: &Report) {
+    if !configured.images_left_out.is_empty() {
+        let names = configured.images_left_out.join(", ");
+        report.note(format!(
+            "Buildroot's own images are left out ({names}): `assemble` composes them; `--keep-images` keeps them"
+        ));
+    }
     configured.notes.iter().for_each(|note| report.note(note));
     configured.warnings.iter().for_each(|warning| report.warn(warning));
     configured.dropped.iter().flatten().for_each(|dropped| report.warn(dropped));

@@ -5,6 +5,7 @@ use std::fmt;
 use clap::Args;
 use serde::Serialize;
 
+use super::hints;
 use super::session_args::health_directory;
 use crate::device::{Candidate, Disk, Host, Mount, Override, Reason};
 use crate::error::Result;
@@ -50,7 +51,7 @@ impl Listed {
         let Disk { candidate, reasons, mounts } = disk;
         let refusal = |reason: &Reason| Refusal {
             reason: reason.to_string(),
-            hint: reason.hint(&candidate.path),
+            hint: reason.hint(&candidate.path) + reason.code().and_then(hints::words).unwrap_or_default(),
             force: Override::for_reason(reason).map(Override::word),
         };
         let refusals: Vec<Refusal> = reasons.iter().map(refusal).collect();

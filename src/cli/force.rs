@@ -32,6 +32,10 @@ pub enum ForceError {
     /// The image is as it should be.
     #[error("`--force {0}` overrides nothing: nothing of the kind is wrong with the image")]
     Nothing(source::Override),
+    /// The device is not in the state that is overridden.
+    #[error("`--force {}` overrides nothing: no device that was given {}", .0, .0.condition())]
+    #[diagnostic(hint = "leave it out, if this is the right device")]
+    NothingOfDevice(device::Override),
 }
 
 fn images() -> String {
@@ -55,6 +59,29 @@ impl fmt::Display for Force {
         match self {
             Force::Device(word) => word.fmt(f),
             Force::Image(word) => word.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Diagnostic;
+
+    #[test]
+    fn a_word_that_overrides_nothing_names_the_state_that_it_is_for() {
+        let conditions = [
+            ("mounted", "is mounted"),
+            ("swap", "has a partition that is used as swap space"),
+            ("held", "is a part of something else"),
+            ("internal", "is internal"),
+            ("large", "is larger than usual"),
+        ];
+        for (word, condition) in conditions {
+            let error = ForceError::NothingOfDevice(word.parse().expect("a word"));
+            let message = format!("`--force {word}` overrides nothing: no device that was given {condition}");
+            assert_eq!(error.to_string(), message);
+            assert_eq!(error.hint().as_deref(), Some("leave it out, if this is the right device"));
         }
     }
 }

@@ -109,7 +109,9 @@ impl Install {
     fn update(&self, report: &Report) -> Result<()> {
         self.consent.reject_image_overrides()?;
         let session = self.open(report)?;
-        let survey = Survey::new(session.target())?;
+        // Looking at the medium and planning read as much of it as the session does.
+        let progress = report.progress_of(session.target().name());
+        let survey = Survey::new(&session.watched(self.timeout.watchdog(), progress))?;
         let mut medium = None;
         let mut inputs = self.inputs.load_onto(report, |board| {
             let found = survey.medium(&board)?;
@@ -133,6 +135,9 @@ impl Install {
             let installation = Installation::prepare(&survey, &medium, &inputs, staged, &options)?;
             installation.warnings.iter().for_each(|warning| report.warn(warning));
             report.note(&installation);
+            if installation.blobs.iter().any(|blob| blob.differs && !blob.written) {
+                report.note("  `--boot-loader` writes what differs");
+            }
             self.install(&installation, &inputs, &session, report)
         })?;
         Ok(())

@@ -32,8 +32,13 @@ pub struct HealthArgs {
 impl TimeoutArgs {
     /// A session that is watched and ends with `interrupt`.
     pub fn session(&self, interrupt: Interrupt) -> SessionOptions {
+        SessionOptions::new(interrupt).watched(self.watchdog())
+    }
+
+    /// Times that a medium is waited for.
+    pub fn watchdog(&self) -> WatchdogOptions {
         let timeout = Duration::from_secs(self.stall_timeout);
-        SessionOptions::new(interrupt).watched(WatchdogOptions { timeout, ..WatchdogOptions::default() })
+        WatchdogOptions { timeout, ..WatchdogOptions::default() }
     }
 }
 

@@ -227,7 +227,7 @@ impl ConsentArgs {
             }
         }
         match unused.into_iter().next() {
-            Some(word) => Err(Refused::NothingForced(word).into()),
+            Some(word) => Err(ForceError::NothingOfDevice(word).into()),
             None => Ok(()),
         }
     }

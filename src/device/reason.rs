@@ -126,7 +126,7 @@ pub struct Built {
 pub enum Refused {
     /// Writing could destroy something, or cannot work.
     #[error("`{}` is not written: {reason}", path.display())]
-    #[diagnostic(hint = reason.hint(path))]
+    #[diagnostic(hint = reason.hint(path), code = reason.code())]
     Because {
         /// The path that was given.
         path: PathBuf,
@@ -146,10 +146,6 @@ pub enum Refused {
         /// Path or word that was given.
         to: PathBuf,
     },
-    /// The override does not apply.
-    #[error("`--force {}` overrides nothing: no device that was given {}", .0, .0.condition())]
-    #[diagnostic(hint = "leave it out, if this is the right device")]
-    NothingForced(Override),
     /// The operating system failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -165,16 +161,16 @@ impl Reason {
         )
     }
 
-    /// Returns what to do about it for the device at `path`; with the word that overrides it, if there is one.
-    pub fn hint(&self, path: &Path) -> String {
-        let hint = self.remedy(path);
-        match Override::for_reason(self) {
-            Some(word) => format!("{hint}, or give `--force {word}`"),
-            None => hint,
+    /// Code of an error for this reason: the word that overrides it, if there is one.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Reason::OtherPartuuid { found: Some(_), .. } => Some("other-partuuid"),
+            reason => Override::for_reason(reason).map(Override::word),
         }
     }
 
-    fn remedy(&self, path: &Path) -> String {
+    /// Returns what to do about it for the device at `path`.
+    pub fn hint(&self, path: &Path) -> String {
         match self {
             Reason::NotABlockDevice("a file") => {
                 "`assemble` makes image files; `losetup --find --show FILE` makes a disk of one".into()
@@ -185,7 +181,7 @@ impl Reason {
             Reason::Archive => "unpack it, or load it with the program that it is for".into(),
             Reason::Esp => "give the partition that was made for the system".into(),
             Reason::OtherPartuuid { found: Some(found), .. } => {
-                format!("make the image with `--partuuid {found}` if this is the right partition")
+                format!("if this is the right partition, make the image for the PARTUUID `{found}`")
             }
             Reason::OtherPartuuid { found: None, .. } => "check that its disk has a partition table".into(),
             Reason::SystemDisk { .. } => "choose another disk; this one is never written".into(),

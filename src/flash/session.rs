@@ -7,7 +7,7 @@
 //! | verb | watchdog | journal | health record | interruption |
 //! |---|---|---|---|---|
 //! | `flash` | yes | yes | if wanted | until all is read back |
-//! | `install` | yes | no: the medium has its marker | if wanted | until the new system gets its names |
+//! | `install` | yes, also while it looks at the medium before | no: the medium has its marker | if wanted | until the new system gets its names |
 //! | `verify` | yes | no: nothing is written | no | always |
 //! | `assemble` | no: a file does not hang alone | no: the file has no name yet | no | until all is read back |
 
@@ -130,6 +130,17 @@ impl DeviceSession {
     /// The medium, neither watched nor measured.
     pub fn target(&self) -> &Arc<dyn Target> {
         &self.target
+    }
+
+    /// The medium for what is read before the session runs: each operation fails when it has taken too long. `listener`
+    /// receives those that take long.
+    pub fn watched(
+        &self,
+        timeouts: WatchdogOptions,
+        listener: impl Listener + Send + 'static,
+    ) -> Arc<dyn Target> {
+        let report = move |slow| listener.event(Event::from(slow));
+        Arc::new(Watchdog::new(Arc::clone(&self.target), timeouts, report))
     }
 
     /// The device, if it is one.

@@ -90,7 +90,7 @@ pub enum VerifyError {
     },
     /// There is something where nothing was written.
     #[error("`{target}` has {} in blocks to which nothing was written, and which were zero", ByteSize(*len))]
-    #[diagnostic(hint = "make the image again; one that was used since is compared with `--used`")]
+    #[diagnostic(hint = "make the image again", code = "stray-bytes")]
     Strays {
         /// Image.
         target: String,

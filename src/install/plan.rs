@@ -123,10 +123,7 @@ impl fmt::Display for BlobChange {
         let BlobChange { name, file, .. } = self;
         match self.written {
             true => write!(f, "  boot loader `{name}`: written from `{file}`"),
-            false => write!(
-                f,
-                "  boot loader `{name}`: differs from `{file}` and is left alone; `--boot-loader` writes it"
-            ),
+            false => write!(f, "  boot loader `{name}`: differs from `{file}` and is left alone"),
         }
     }
 }

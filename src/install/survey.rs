@@ -11,8 +11,8 @@ use super::marker::Marker;
 use crate::board::{Board, Filesystem, Partition, Size, TableKind, Update};
 use crate::device::marker;
 use crate::error::Result;
-use crate::fs::{ext4, fat, squashfs};
 use crate::plan::{Extent, FilesystemId, KnownIds, KnownPartition};
+use crate::recognize::{Superblock, superblock};
 use crate::storage::{Cursor, Target, TargetError};
 use crate::table::{self, PartitionKind, Scheme, Table};
 use crate::value::ByteSize;
@@ -313,7 +313,7 @@ fn found(target: &Arc<dyn Target>, entry: &table::Partition) -> Result<Found, Ta
     Ok(Found { number: entry.number, name, start: entry.start, len: entry.len, guid, holds })
 }
 
-/// Reads what the first blocks of a range say. Each reader looks for its own magic number.
+/// Reads the first blocks of a range.
 fn holds(target: &Arc<dyn Target>, start: u64, len: u64) -> Result<Holds, TargetError> {
     if start.saturating_add(len) > target.geometry().len || len < 4096 {
         return Ok(Holds::Unknown);
@@ -323,17 +323,12 @@ fn holds(target: &Arc<dyn Target>, start: u64, len: u64) -> Result<Holds, Target
     if let Some(marker) = Marker::parse(&head) {
         return Ok(Holds::Unfinished(marker));
     }
-    let stream = || Cursor::new(Arc::clone(target), start, len);
-    if squashfs::info(std::io::BufReader::new(stream())).is_ok() {
-        return Ok(Holds::Squashfs);
-    }
-    if let Ok(ext4::Summary { label, uuid, .. }) = ext4::Summary::read(&mut stream(), 0) {
-        return Ok(Holds::Ext4 { label, uuid });
-    }
-    match fat::Volume::from_reader("partition", stream()).and_then(|volume| volume.summary()) {
-        Ok(summary) => Ok(Holds::Fat { label: summary.label, serial: summary.volume_id }),
-        Err(_) => Ok(Holds::Unknown),
-    }
+    Ok(match superblock(|| Cursor::new(Arc::clone(target), start, len))? {
+        Some(Superblock::Squashfs(_)) => Holds::Squashfs,
+        Some(Superblock::Ext4(summary)) => Holds::Ext4 { label: summary.label, uuid: summary.uuid },
+        Some(Superblock::Fat(summary)) => Holds::Fat { label: summary.label, serial: summary.volume_id },
+        None => Holds::Unknown,
+    })
 }
 
 /// Describes what a board has in a partition.

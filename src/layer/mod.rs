@@ -274,7 +274,7 @@ pub enum LayerError {
     },
     /// A layer whose command is asked for has none.
     #[error("layer `{layer}` has no commands: there is no `{}`", path.display())]
-    #[diagnostic(hint = "`skiff-image cmd --all` lists the commands of all layers")]
+    #[diagnostic(hint = "choose a layer that has some", code = "no-commands")]
     NoCommands {
         /// The layer.
         layer: String,
@@ -324,7 +324,7 @@ pub enum LayerError {
     },
     /// Dependencies lead in a circle.
     #[error("layers depend on each other: {}", cycle.join(" -> "))]
-    #[diagnostic(hint = "remove the dependency in {asked_by}, or take SkiffOS' order with `--skiffos-order`")]
+    #[diagnostic(hint = "remove the dependency in {asked_by}", code = "layer-cycle")]
     Cycle {
         /// The names in order; the first is the last again.
         cycle: Vec<String>,

@@ -131,13 +131,7 @@ mod tests {
         let error = configs.resolve("a/a").unwrap_err();
         assert_eq!(error.to_string(), "layers depend on each other: a/b -> a/c -> a/b");
         let file = configs.dependencies("a/c");
-        assert_eq!(
-            error.hint().unwrap(),
-            format!(
-                "remove the dependency in `{}:2`, or take SkiffOS' order with `--skiffos-order`",
-                file.display()
-            )
-        );
+        assert_eq!(error.hint().unwrap(), format!("remove the dependency in `{}:2`", file.display()));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum FetchError {
     },
     /// Nothing would show that it is the right one.
     #[error("an image from an address needs its SHA-256, and there is none for `{url}`")]
-    #[diagnostic(kind = Input, hint = "give the one that is published with the image with `--sha256`")]
+    #[diagnostic(kind = Input, hint = "give the one that is published with the image", code = "no-sha256")]
     NoHash {
         /// The address.
         url: String,

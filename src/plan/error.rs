@@ -93,7 +93,7 @@ pub enum PlanError {
     },
     /// An archive is to be put on a disk.
     #[error("board `{board}` makes an archive, not a disk: it has no size to choose and goes to no device")]
-    #[diagnostic(hint = "use `assemble` without `--size`")]
+    #[diagnostic(hint = "use `assemble`", code = "archive-has-no-size")]
     Archive {
         /// The board.
         board: String,

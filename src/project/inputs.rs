@@ -69,20 +69,26 @@ pub enum TimestampFrom {
 #[diagnostic(kind = Input)]
 enum InputError {
     /// Neither the user nor the chain says which board.
-    #[error("no board: neither `--board` nor a layer of the chain `{chain}` names one")]
-    #[diagnostic(hint = "`skiff-image boards list` shows all boards")]
+    #[error("no board: none is given, and no layer of the chain `{chain}` names one")]
+    #[diagnostic(hint = "`skiff-image boards list` shows all boards", code = "no-board")]
     UnnamedBoard { chain: String },
     /// The board makes a table with ids of its own.
     #[error("board `{board}` makes a partition table, so the ids of its partitions follow from the seed")]
     #[diagnostic(code = "own-partuuids")]
     OwnPartuuids { board: String },
     /// Nothing says which board.
-    #[error("no board: neither `--board` nor a chain of layers is given")]
-    #[diagnostic(hint = "give `--board` or set SKIFF_CONFIG; `skiff-image boards list` shows all boards")]
+    #[error("no board: neither a board nor a chain of layers is given")]
+    #[diagnostic(
+        hint = "set SKIFF_CONFIG, or name a board: `skiff-image boards list` shows all boards",
+        code = "no-board"
+    )]
     NoBoard,
     /// Neither the user nor the workspace gives a source.
-    #[error("no source: `{}` does not exist and `--source` is not given", path.display())]
-    #[diagnostic(hint = "give the output directory of Buildroot (O=...), or set SKIFF_WORKSPACE")]
+    #[error("no source: `{}` does not exist and no other is given", path.display())]
+    #[diagnostic(
+        hint = "set SKIFF_WORKSPACE, or give the output directory of Buildroot (O=...)",
+        code = "no-source"
+    )]
     MissingSource { path: PathBuf },
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use skiff_signatures::{Class, Format};
 
 use super::outline::head;
+use super::superblock::{Superblock, superblock};
 use crate::fs::{ext4, fat, squashfs, tar};
 use crate::storage::{Cursor, ReadOnly};
 use crate::value::ByteSize;
@@ -36,21 +37,16 @@ pub enum Content {
 /// Formats whose name is said.
 const CLASSES: [Class; 3] = [Class::Filesystem, Class::Volume, Class::Label];
 
-/// Returns the content of a range of `medium`, if no reader has to read more than `most` bytes to know it. Each
-/// looks for its own magic number; the first that finds it is right.
+/// Returns the content of a range of `medium`, if no reader has to read more than `most` bytes to know it. A range that
+/// cannot be read is unknown.
 pub fn content(medium: &ReadOnly, start: u64, len: u64, most: u64) -> Content {
     let section = || Cursor::new(medium.clone(), start, len).at_most(most);
-    if let Ok(info) = squashfs::info(BufReader::new(section())) {
-        return Content::Squashfs(info);
-    }
-    if let Ok(reader) = ext4::Reader::open(section(), 0) {
-        return Content::Ext4(reader.summary().clone());
-    }
-    if let Ok(summary) = fat::Volume::from_reader("partition", section()).and_then(|volume| volume.summary())
-    {
-        return Content::Fat(summary);
-    }
-    // An archive is never a partition.
+    match superblock(section) {
+        Ok(Some(Superblock::Squashfs(info))) => return Content::Squashfs(info),
+        Ok(Some(Superblock::Ext4(summary))) => return Content::Ext4(summary),
+        Ok(Some(Superblock::Fat(summary))) => return Content::Fat(summary),
+        Ok(None) | Err(_) => {}
+    } // An archive is never a partition.
     if start == 0
         && let Ok(summary) = tar::summary(BufReader::new(section()))
     {

@@ -112,7 +112,7 @@ pub enum ImageError {
     },
     /// Something stands behind the image, and nobody says that it belongs there.
     #[error("behind the {format} stream of `{image}`, from byte {at} on, is something else")]
-    #[diagnostic(hint = "if it belongs there, give the SHA-256 of the file with `--sha256`")]
+    #[diagnostic(hint = "if it belongs there, give the SHA-256 of the file", code = "trailing-bytes")]
     Trailing {
         /// The image.
         image: String,

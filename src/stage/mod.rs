@@ -83,7 +83,8 @@ pub enum StageError {
     /// A file the board needs is not among the images.
     #[error("{wanted} needs {} in `{}`", one_of(candidates), directory.display())]
     #[diagnostic(
-        hint = hint.clone().or_else(|| Some("build it, or give the directory that has it with `--images`".into()))
+        hint = hint.clone().or_else(|| Some("build it, or give the directory that has it".into())),
+        code = hint.is_none().then_some("missing-image")
     )]
     MissingImage {
         /// User of the image.
@@ -162,7 +163,7 @@ pub enum StageError {
     },
     /// The id of a partition of another disk is not known.
     #[error("`@{{{word}}}` is the id of the partition that the image goes to, and that is not known")]
-    #[diagnostic(hint = "give `--partuuid`; `blkid -s PARTUUID -o value /dev/sdXN` prints it")]
+    #[diagnostic(hint = "`blkid -s PARTUUID -o value /dev/sdXN` prints it", code = "no-partuuid")]
     NoPartuuid {
         /// The word.
         word: String,

@@ -26,7 +26,7 @@ pub enum LockError {
     Io(#[from] Io),
     /// Another run has it.
     #[error("workspace `{workspace}` is in use by {holder}")]
-    #[diagnostic(hint = "wait for it to end, or give another workspace with `--workspace`")]
+    #[diagnostic(hint = "wait for it to end", code = "workspace-in-use")]
     Held {
         /// Its name.
         workspace: String,

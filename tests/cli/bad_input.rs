@@ -433,18 +433,18 @@ fn missing_flags_are_told() {
     };
     expect(
         &["--config", "demo/site"],
-        "error: no board: neither `--board` nor a layer of the chain `demo/site` names one\n\
-         hint: `skiff-image boards list` shows all boards",
+        "error: no board: none is given, and no layer of the chain `demo/site` names one\n\
+         hint: `skiff-image boards list` shows all boards; `--board` takes one",
     );
     expect(
         &[],
-        "error: no board: neither `--board` nor a chain of layers is given\n\
-         hint: give `--board` or set SKIFF_CONFIG; `skiff-image boards list` shows all boards",
+        "error: no board: neither a board nor a chain of layers is given\n\
+         hint: set SKIFF_CONFIG, or name a board: `skiff-image boards list` shows all boards; `--board` takes one",
     );
     expect(
         &["--board", "virt/qemu"],
-        "error: no source: `workspaces/default` does not exist and `--source` is not given\n\
-         hint: give the output directory of Buildroot (O=...), or set SKIFF_WORKSPACE",
+        "error: no source: `workspaces/default` does not exist and no other is given\n\
+         hint: set SKIFF_WORKSPACE, or give the output directory of Buildroot (O=...) with `--source`",
     );
     let buildroot = "hint: give the directory that is O= for Buildroot, workspaces/NAME in SkiffOS";
     expect(
@@ -528,7 +528,7 @@ fn a_manifest_that_is_missing_or_of_another_version_is_told() {
         &mut verify(),
         1,
         "error: the manifest `out/disk.img.manifest.json` does not exist\n\
-         hint: name it with `--manifest`; `assemble` and `flash` write one",
+         hint: `assemble` and `flash` write one; name it with `--manifest`",
     );
     project.write("out/disk.img.manifest.json", "{ \"manifest\": 2, \"new\": true }");
     expect_failure(

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::CommandFactory;
 use skiff_image::board::Registry;
+use skiff_image::cli::Cli;
 
 fn sources(directory: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
@@ -101,6 +103,60 @@ fn programs_are_started_in_one_place_and_no_clock_or_chance_is_asked() {
     ];
     lines.retain(|line| !waits.iter().any(|file| line.contains(file)) || !line.contains("Instant::now"));
     assert_eq!(lines, Vec::<String>::new());
+}
+
+/// Long names of the flags of a command and of its subcommands.
+fn flags(command: &clap::Command) -> BTreeSet<String> {
+    let own =
+        command.get_arguments().filter_map(|argument| argument.get_long()).map(|name| format!("--{name}"));
+    own.chain(command.get_subcommands().flat_map(flags)).collect()
+}
+
+/// Words of a line that begin with two hyphens, as far as they could be flags.
+fn hyphened(line: &str) -> impl Iterator<Item = &str> {
+    let is_part = |character: char| character == '-' || character.is_ascii_alphanumeric();
+    line.split(move |character| !is_part(character)).filter(|word| word.starts_with("--"))
+}
+
+#[test]
+fn flags_are_named_in_the_command_line_alone() {
+    let known = flags(&Cli::command());
+    assert!(known.contains("--partuuid") && known.contains("--stall-timeout"), "{known:?}");
+    let mut lines = lines_with("src", &["--"]);
+    lines.retain(|line| hyphened(line).any(|word| known.contains(word)));
+    // The program itself, the one of the device, and tests of packages.
+    let programs = ["/src/cli/", "/src/report/", "/src/main.rs", "/src/init/", "/tests/"];
+    lines.retain(|line| !programs.iter().any(|program| line.contains(program)));
+    // A sentence on the medium, for whoever finds it, and a script of Buildroot's, which calls this program.
+    let written = ["/src/device/marker.rs", "/src/buildroot/configure/files.rs"];
+    lines.retain(|line| !written.iter().any(|file| line.contains(file)));
+    assert_eq!(lines, Vec::<String>::new());
+}
+
+#[test]
+fn flags_are_found_in_messages() {
+    let words = |line| hyphened(line).collect::<Vec<_>>();
+    assert_eq!(words("hint = \"give `--arch`, or `fetch --from FILE`\""), ["--arch", "--from"]);
+    assert_eq!(words("a -> b, 1 - -2"), Vec::<&str>::new());
+}
+
+#[test]
+fn hints_with_flags_are_for_codes_that_errors_have() {
+    let table = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/hints.rs"));
+    let table = table.expect("the table can be read");
+    let (table, _) =
+        table.split_once("/// An error whose hint names flags.").expect("the tables stand first");
+    // Of a pair the code is the first text: `("code", "words")`, perhaps on lines of its own.
+    let pairs = table.split('(').filter_map(|pair| pair.trim_start().strip_prefix('"')?.split('"').next());
+    let codes: BTreeSet<&str> = pairs.collect();
+    assert!(codes.len() > 30 && codes.contains("foreign-files"), "{codes:?}");
+    let texts: Vec<(PathBuf, String)> =
+        sources("src").into_iter().filter(|(path, _)| !path.ends_with("cli/hints.rs")).collect();
+    let is_unknown = |code: &&&str| {
+        let quoted = format!("\"{code}\"");
+        !texts.iter().any(|(_, text)| text.contains(&quoted))
+    };
+    assert_eq!(codes.iter().filter(is_unknown).collect::<Vec<_>>(), Vec::<&&str>::new());
 }
 
 /// The lines of modules in the documentation of a crate, from the top down.

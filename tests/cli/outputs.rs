@@ -135,7 +135,7 @@ fn an_existing_partition_has_an_id_that_only_the_user_knows() {
         &mut about(&project, &["plan"], "demo/other"),
         1,
         "error: `@{partuuid.system}` is the id of the partition that the image goes to, and that is not known\n\
-         hint: give `--partuuid`; `blkid -s PARTUUID -o value /dev/sdXN` prints it",
+         hint: `blkid -s PARTUUID -o value /dev/sdXN` prints it; give it with `--partuuid`",
     );
     let upper = ID.to_uppercase();
     let image = assemble(&project, "demo/other", "out/system.img", &["--partuuid", &upper]);

@@ -239,7 +239,7 @@ fn commands_of_layers_are_listed_and_run() {
         &mut cmd(&["demo/site/say"]),
         1,
         "error: layer `demo/site` has no commands: there is no `configs/demo/site/extensions/Makefile`\nhint: \
-         `skiff-image cmd --all` lists the commands of all layers",
+         choose a layer that has some; `skiff-image cmd --all` lists the commands of all layers",
     );
     expect_failure(
         &mut cmd(&["demo/sight/say"]),

@@ -321,8 +321,8 @@ fn a_release_comes_from_its_address() {
     assert_eq!(digests(&project.path(fetched["path"].as_str().unwrap())), digests(&tree));
 
     fs::remove_dir_all(project.path("workspaces")).unwrap();
-    let hint = "hint: fetch the archive by other means and give it with `--from FILE`, or give an unpacked tree to \
-                `configure` with `--buildroot DIR`";
+    let hint = "hint: fetch the archive by other means, and give the file or the unpacked tree: `fetch --from FILE` takes \
+                a file, `configure --buildroot DIR` a tree";
     let missing = format!("{}/c.tar.xz", server.address);
     expect_failure(
         &mut project.command(&["fetch", "--from", &missing]),

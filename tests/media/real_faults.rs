@@ -1,17 +1,11 @@
 //! Media that lie, as real block devices under the real program: a success is only told when the medium holds
 //! what it should, and what is read back comes from the medium and not from a cache.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::Arc;
-
 use crate::harness::disk::oracles;
 use crate::harness::fuse;
 use crate::harness::fuse::{BlockDevice, CARD};
 use crate::harness::lies::{Lie, medium, over};
+use crate::harness::project::Project;
 use crate::harness::skip::skip;
 use crate::harness::tools::command;
 use crate::harness::tools::{skiff_image, temporary};
@@ -20,6 +14,13 @@ use skiff_image::event::Silent;
 use skiff_image::flash::{Commit, FlashOptions, Meter, Unwritten};
 use skiff_image::storage::{Device, Layer, Memory, ReadFrom, Simulation, Target, TargetError, WriteOp};
 use skiff_image::table::TableBytes;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 const SIZE: u64 = 16 << 20;
 
@@ -367,4 +368,57 @@ fn what_was_not_discarded_is_cleared() {
         assert!(rest[..1 << 20] == body && rest[1 << 20..].iter().all(|byte| *byte == 0), "{except}");
         assert_eq!(meter.finish().discarded, 0, "{except}: nothing was discarded as a whole");
     }
+}
+
+/// A medium that answers no reads while it is shut.
+struct Gated {
+    inner: Memory,
+    is_shut: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gated {
+    /// A program that waits for good would never end the test.
+    const PATIENCE: Duration = Duration::from_secs(120);
+
+    fn set_shut(&self, is_shut: bool) {
+        *self.is_shut.lock().expect("nobody panicked") = is_shut;
+        self.opened.notify_all();
+    }
+}
+
+impl Layer for Gated {
+    fn inner(&self) -> &(impl Target + ?Sized) {
+        &self.inner
+    }
+
+    fn on_read(&self, from: ReadFrom, buf: &mut [u8], offset: u64) -> Result<(), TargetError> {
+        let is_shut = self.is_shut.lock().expect("nobody panicked");
+        drop(self.opened.wait_timeout_while(is_shut, Gated::PATIENCE, |is_shut| *is_shut).expect("as above"));
+        from.read(&self.inner, buf, offset)
+    }
+}
+
+#[test]
+fn a_medium_that_hangs_is_not_waited_for_when_an_update_looks_at_it() {
+    if !ready("a_medium_that_hangs_is_not_waited_for_when_an_update_looks_at_it") {
+        return;
+    }
+    let (inner, is_shut, opened) = (Memory::new(SIZE), Mutex::new(false), Condvar::new());
+    let medium = Arc::new(Gated { inner, is_shut, opened });
+    let device = BlockDevice::new(medium.clone(), CARD);
+    let project = Project::new();
+    let path = device.path.display().to_string();
+    let mut install = project.with_inputs(&["install"], &["--dry-run", "--stall-timeout", "1", &path]);
+    medium.set_shut(true);
+    let mut child = install.stderr(Stdio::piped()).spawn().expect("skiff-image runs");
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut said = String::new();
+    while !said.contains("\nhint: ") && stderr.read_line(&mut said).expect("text") > 0 {}
+    // Until then the kernel does not let the program end.
+    medium.set_shut(false);
+    assert_eq!(child.wait().expect("it ends").code(), Some(1), "{said}");
+    assert!(said.starts_with(&format!("error: `{path}` does not answer: to read ")), "{said}");
+    let hint = "\nhint: try another reader, cable or port; `--stall-timeout` waits longer if the medium is only slow\n";
+    assert!(said.ends_with(hint), "{said}");
 }

@@ -237,7 +237,7 @@ fn the_esp_and_a_partition_that_is_not_meant_are_refused() {
                     "`/dev/given` is not written: the image is made for the partition with the PARTUUID \
                      `{first}`, and this one has `{second}`"
                 ),
-                format!("make the image with `--partuuid {second}` if this is the right partition")
+                format!("if this is the right partition, make the image for the PARTUUID `{second}`")
             )
         );
         assert_eq!(
@@ -315,7 +315,7 @@ fn swap_and_holders_are_named() {
     machine.write("proc/swaps", "Filename Type Size Used Priority\n/dev/sdb2 partition 1048572 0 -2\n");
     assert_eq!(machine.refusal("8:16"), "`/dev/given` is not written: `/dev/sdb2` is used as swap space");
     let (_, hint) = card_refusal(&machine);
-    assert_eq!(hint, "swapoff `/dev/sdb2` if this is the right disk, or give `--force swap`");
+    assert_eq!(hint, "swapoff `/dev/sdb2` if this is the right disk");
     machine.write("proc/swaps", "Filename Type Size Used Priority\n");
     let raid = machine.disk("virtual/block/md0", "9:0", 1 << 30);
     machine.link(&raid, "sys/devices/pci0/usb1/host6/block/sdb/sdb1/holders/md0");
@@ -424,10 +424,7 @@ fn what_is_built_on_a_disk_is_called_by_its_name() {
             told,
             format!("`/dev/given` is not written: `/dev/sdb1` is a part of `/dev/dm-7`, {what}")
         );
-        assert_eq!(
-            hint,
-            format!("close it with `{close}` if this is the right disk, or give `--force held`")
-        );
+        assert_eq!(hint, format!("close it with `{close}` if this is the right disk"));
     }
     let machine = Machine::with_two_disks();
     let raid = machine.disk("virtual/block/md127", "9:127", 1 << 30);
@@ -435,13 +432,13 @@ fn what_is_built_on_a_disk_is_called_by_its_name() {
     machine.link(&raid, "sys/devices/pci0/usb1/host6/block/sdb/holders/md127");
     let (told, hint) = card_refusal(&machine);
     assert_eq!(told, "`/dev/given` is not written: `/dev/sdb` is a part of `/dev/md127`, a RAID (raid1)");
-    let close = "close it with `mdadm --stop /dev/md127` if this is the right disk, or give `--force held`";
+    let close = "close it with `mdadm --stop /dev/md127` if this is the right disk";
     assert_eq!(hint, close);
     // A volume on the RAID is mounted: that is found through both.
     machine.mounts("40 27 9:127 / /srv/data rw - ext4 /dev/md127 rw\n");
     let (told, hint) = card_refusal(&machine);
     assert_eq!(told, "`/dev/given` is not written: `/dev/md127` is mounted on `/srv/data`");
-    assert_eq!(hint, "umount `/srv/data` if this is the right disk, or give `--force mounted`");
+    assert_eq!(hint, "umount `/srv/data` if this is the right disk");
 }
 
 #[test]
@@ -490,7 +487,7 @@ fn internal_and_large_disks_are_doubted() {
         error.to_string(),
         "`/dev/given` is not written: it is an internal disk (nvme, not removable)"
     );
-    assert_eq!(error.hint().expect("a hint"), "choose a card or stick, or give `--force internal`");
+    assert_eq!(error.hint().expect("a hint"), "choose a card or stick");
     // The same in a Thunderbolt case.
     machine.write("sys/devices/pci0/nvme/removable", "removable\n");
     machine.candidate("259:0", 0).expect("it can be unplugged");
@@ -511,7 +508,7 @@ fn internal_and_large_disks_are_doubted() {
         "`/dev/given` is not written: it has 256.0 GiB (274877907456 bytes), and what has more than 256 GiB is more \
          often a disk full of data than a card"
     );
-    assert_eq!(error.hint().expect("a hint"), "choose a card or stick, or give `--force large`");
+    assert_eq!(error.hint().expect("a hint"), "choose a card or stick");
     // Who names a partition has looked at what is on the disk.
     machine.partition("pci1/host2/block/sde/sde1", "8:65");
     partition(&machine, "8:65", 0).expect("a partition of an internal disk");
@@ -552,19 +549,6 @@ fn each_refusal_has_its_own_word_and_the_system_disk_has_none() {
         "no refusal is called `system`; those that can be overridden are `mounted`, `swap`, `held`, `internal`, \
          `large`"
     );
-    let conditions = [
-        "is mounted",
-        "has a partition that is used as swap space",
-        "is a part of something else",
-        "is internal",
-    ];
-    let conditions = conditions.into_iter().chain(["is larger than usual"]);
-    for (word, condition) in all.into_iter().zip(conditions) {
-        let error = Error::from(Refused::NothingForced(word.parse().expect("a word")));
-        let told = format!("`--force {word}` overrides nothing: no device that was given {condition}");
-        assert_eq!((error.to_string(), error.kind()), (told, ErrorKind::Refused));
-        assert_eq!(error.hint().expect("a hint"), "leave it out, if this is the right device");
-    }
 }
 
 #[test]

@@ -276,10 +276,7 @@ fn what_stands_behind_is_told_and_left_out_when_a_hash_vouches_for_it() {
         format!("behind the gzip stream of `a pipe`, from byte {} on, is something else", bytes.len());
     let error = written(&streamed(&signed, None, None).expect("opens")).expect_err("told");
     assert_eq!(error.to_string(), message);
-    assert_eq!(
-        error.hint().as_deref(),
-        Some("if it belongs there, give the SHA-256 of the file with `--sha256`")
-    );
+    assert_eq!(error.hint().as_deref(), Some("if it belongs there, give the SHA-256 of the file"));
     let image = streamed(&signed, None, Some(Expected::Given(sha256(&signed)))).expect("opens");
     assert!(written(&image).expect("written")[..LEN as usize] == disk);
     assert_eq!(image.remarks(), [format!("{message}; it was left out")]);
@@ -735,7 +732,7 @@ fn addresses_that_cannot_be_fetched_are_told() {
     assert_eq!(
         refusal("https://me:hush@example.org/disk.img?key=hush", None),
         "an image from an address needs its SHA-256, and there is none for `https://example.org/disk.img`; give the one \
-         that is published with the image with `--sha256`"
+         that is published with the image"
     );
     let server = Server::start(|_, request| match request.path.as_str() {
         "/round" => server::answer("302 Found", "Location: /round\r\n", b"", 0),

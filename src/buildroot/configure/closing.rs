@@ -110,16 +110,11 @@ fn instead(symbol: &str) -> &'static str {
     }
 }
 
-/// Images of Buildroot that are left out, as a sentence; nothing if layers ask for none.
-pub(super) fn left_out(request: &Merged) -> Option<String> {
+/// Names of the images of Buildroot that layers ask for and that are left out.
+pub(super) fn left_out(request: &Merged) -> Vec<String> {
     let asked = request.settings().filter(|setting| {
         let by_layer = setting.overridden.last().is_some_and(|last| last.value.as_str() == "y");
         setting.symbol.starts_with(IMAGES) && setting.winner.layer == WHO && by_layer
     });
-    let names: Vec<String> =
-        asked.map(|setting| setting.symbol[IMAGES.len()..].to_lowercase().replace('_', " ")).collect();
-    let names = (!names.is_empty()).then(|| names.join(", "))?;
-    Some(format!(
-        "Buildroot's own images are left out ({names}): `assemble` composes them; `--keep-images` keeps them"
-    ))
+    asked.map(|setting| setting.symbol[IMAGES.len()..].to_lowercase().replace('_', " ")).collect()
 }

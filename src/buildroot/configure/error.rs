@@ -16,7 +16,8 @@ pub enum ConfigureError {
     #[error("workspace `{workspace}` was built with Buildroot {built}, and `{}` is {found}", tree.display())]
     #[diagnostic(
         kind = Refused,
-        hint = "`skiff-image clean` removes what was built; or give another workspace with `--workspace`"
+        hint = "`skiff-image clean` removes what was built",
+        code = "built-by-other-version"
     )]
     OtherVersion {
         /// Its name.

@@ -33,6 +33,8 @@ pub struct Configuration {
     pub externals: Vec<External>,
     /// Directories of the layers.
     pub(super) located: Vec<Located>,
+    /// Names of Buildroot's own images that layers ask for and that are left out.
+    pub images_left_out: Vec<String>,
     /// Notes for the user.
     pub notes: Vec<String>,
     /// Changes that the user should make.
@@ -60,7 +62,8 @@ impl Configuration {
         request.append(WHO, &closing.text(&request));
         let mut configuration = Configuration {
             files: BTreeMap::new(),
-            notes: left_out(&request).into_iter().collect(),
+            images_left_out: left_out(&request),
+            notes: Vec::new(),
             warnings: replaced(&request),
             request,
             externals,

@@ -75,6 +75,8 @@ pub struct Configured {
     pub externals: Vec<External>,
     /// Changes that somebody had made to `.config`.
     pub edited: Option<Edited>,
+    /// Names of Buildroot's own images that layers ask for and that are left out.
+    pub images_left_out: Vec<String>,
     /// Notes for the user, as sentences without a full stop.
     pub notes: Vec<String>,
     /// Changes that the user should make, as sentences without a full stop.
@@ -119,6 +121,7 @@ pub fn configure(
         false if why.is_some() => State::new(request).write(workspace)?,
         false => {}
     }
-    let Configuration { request, externals, notes, warnings, .. } = configuration;
-    Ok(Configured { changed, made: why, request, dropped, externals, edited, notes, warnings })
+    let Configuration { request, externals, images_left_out, notes, warnings, .. } = configuration;
+    let made = why;
+    Ok(Configured { changed, made, request, dropped, externals, edited, images_left_out, notes, warnings })
 }

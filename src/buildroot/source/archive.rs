@@ -29,11 +29,14 @@ pub enum ArchiveError {
     Io(#[from] Io),
     /// It cannot be fetched.
     #[error(transparent)]
-    #[diagnostic(transparent, hint = "{OTHERWISE}")]
+    #[diagnostic(transparent, hint = "{OTHERWISE}", code = "not-fetched")]
     Fetch(#[from] FetchError),
     /// It cannot be read.
     #[error("`{archive}` cannot be unpacked: {source}")]
-    #[diagnostic(hint("{}", if is_address(archive) { OTHERWISE } else { RELEASE }))]
+    #[diagnostic(
+        hint("{}", if is_address(archive) { OTHERWISE } else { RELEASE }),
+        code = is_address(archive).then_some("not-fetched")
+    )]
     Unreadable {
         /// The archive.
         archive: String,
@@ -58,8 +61,7 @@ pub enum ArchiveError {
     },
 }
 
-const OTHERWISE: &str = "fetch the archive by other means and give it with `--from FILE`, or give an unpacked tree to \
-                         `configure` with `--buildroot DIR`";
+const OTHERWISE: &str = "fetch the archive by other means, and give the file or the unpacked tree";
 const RELEASE: &str = "give a release of Buildroot as it is published, buildroot-VERSION.tar.xz";
 
 fn is_address(text: &str) -> bool {

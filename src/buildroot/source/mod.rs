@@ -98,7 +98,8 @@ pub enum SourceError {
     /// None is there.
     #[error("there is no source tree of Buildroot {version}")]
     #[diagnostic(
-        hint("`skiff-image fetch` puts it into `{}`; or give one that is there with `--buildroot`", place.display())
+        hint("`skiff-image fetch` puts it into `{}`", place.display()),
+        code = "no-buildroot"
     )]
     None {
         /// The pinned version.
@@ -122,7 +123,7 @@ pub enum SourceError {
     },
     /// Its version is another one.
     #[error("`{}` is Buildroot {found}, the project is made for {pinned}", path.display())]
-    #[diagnostic(hint = "`skiff-image fetch` gets the pinned one; `--any-buildroot` takes this one as it is")]
+    #[diagnostic(hint = "`skiff-image fetch` gets the pinned one", code = "other-buildroot")]
     OtherVersion {
         /// The tree.
         path: PathBuf,
@@ -136,7 +137,7 @@ pub enum SourceError {
         "`{}` is not Buildroot {version} as it was released: {} of {entries} entries differ (`{}`)",
         path.display(), differing.len(), differing.join("`, `")
     )]
-    #[diagnostic(hint = "`skiff-image fetch` gets the pinned one; `--any-buildroot` takes this one as it is")]
+    #[diagnostic(hint = "`skiff-image fetch` gets the pinned one", code = "other-buildroot")]
     Altered {
         /// The tree.
         path: PathBuf,

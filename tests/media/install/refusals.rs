@@ -230,8 +230,8 @@ fn boot_loaders_are_compared_and_written_only_if_asked_for() {
         String::from_utf8(output.expect("skiff-image runs").stderr).expect("text")
     };
     let plan = told(&["--dry-run"]);
-    let left = "\n  boot loader `u-boot`: differs from `u-boot-dtb.bin` and is left alone; `--boot-loader` writes it";
-    assert!(plan.contains(left), "{plan}");
+    let left = "\n  boot loader `u-boot`: differs from `u-boot-dtb.bin` and is left alone\n";
+    assert!(plan.contains(left) && plan.ends_with("\n  `--boot-loader` writes what differs\n"), "{plan}");
     told(&[]);
     let u_boot = |image: &Path| {
         let mut bytes = vec![0; 100_000];

@@ -119,7 +119,7 @@ pub enum SquashfsError {
     },
     /// A file has the times and length of an earlier build and not its bytes.
     #[error("`{path}` changed since the last build, but its times and length are the same")]
-    #[diagnostic(kind = Io, hint = "build without `--trust-stat`")]
+    #[diagnostic(kind = Io, hint = "build without trust in times and lengths", code = "trusted-stat")]
     Untrue {
         /// Path of the file on the host.
         path: String,

@@ -1,300 +1,14 @@
-//! File contents by reference: in memory, or a range of a file on disk that is opened when it is read.
+//! A content that is open: reads at any offset, holes, and whether the file is still what it was.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use rustix::fs::{OFlags, SeekFrom};
 use rustix::io::Errno;
 
-use crate::error::Diagnostic;
-
-/// Bytes that are read at a time.
-const CHUNK: u64 = 1 << 20;
-/// Holes are looked for where at least this many bytes are left: asking costs as much as reading so few.
-const SPARSE_FROM: u64 = 128 << 10;
-
-/// Place of the bytes of a regular file.
-#[derive(Clone, Debug)]
-pub struct Content {
-    len: u64,
-    source: Source,
-    /// Ranges that a sparse member of an archive stores; without them all is in one piece.
-    extents: Option<Arc<[Extent]>>,
-}
-
-/// A range of a content and its place in the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
-    /// First byte in the content.
-    pub start: u64,
-    /// Number of bytes.
-    pub len: u64,
-    /// First byte in the source, counted from where the content begins there.
-    pub from: u64,
-}
-
-impl Extent {
-    fn end(&self) -> u64 {
-        self.start + self.len
-    }
-}
-
-/// The place the bytes are read from.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// In memory.
-    Bytes(Arc<[u8]>),
-    /// From `offset` in the file at `path`: a file of a scanned directory, or a member of a tar archive.
-    File {
-        /// The file on the host.
-        path: Arc<Path>,
-        /// First byte.
-        offset: u64,
-        /// Stamp of the file when it was found, if anybody looked.
-        stamp: Option<Stamp>,
-    },
-    /// From the start of an unnamed temporary file.
-    Temporary(Arc<File>),
-}
-
-/// State of a file on the host, to see that it has not been touched: two stamps are equal unless it was written,
-/// truncated or replaced in between, or its mode or owner changed.
-///
-/// Not seen are writes through a memory map before the system writes them back, and, on kernels before 6.13, a write
-/// in the same tick of the kernel's clock (4 ms) as the last one before the stamp was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// Length of the whole file in bytes.
-    pub len: u64,
-    /// Modification time in nanoseconds.
-    pub mtime: i64,
-    /// Time of the last change of content or metadata in nanoseconds, which nobody can set.
-    pub ctime: i64,
-}
-
-impl Stamp {
-    /// The stamp of a file. Inode numbers are no part of it: some network filesystems make them up.
-    pub fn from_metadata(metadata: &Metadata) -> Stamp {
-        let nanoseconds = |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
-        Stamp {
-            len: metadata.len(),
-            mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-            ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
-/// Reason why a content cannot be read.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[diagnostic(kind = Io, hint = "wait until the build that writes the tree has ended")]
-#[non_exhaustive]
-pub enum ContentError {
-    /// The operating system failed.
-    #[error("cannot {verb} `{}`: {source}", path.display())]
-    #[diagnostic(hint = hint_for(source, path))]
-    Io {
-        /// `open` or `read`.
-        verb: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Error of the operating system.
-        source: std::io::Error,
-    },
-    /// The file grew or shrank between scan and read.
-    #[error("`{}` changed while it was read: {expected} bytes were there when it was scanned, {found} now", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-        /// Length at scan time.
-        expected: u64,
-        /// Bytes that could be read.
-        found: u64,
-    },
-    /// The file was written again or replaced between scan and read.
-    #[error("`{}` changed while it was read: it has the same length, but was written or replaced after it was scanned", .0.display())]
-    Modified(PathBuf),
-    /// Something else took the place of the file between scan and read.
-    #[error("`{}` was a file when it was scanned and is {what} now", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-        /// Kind of the node, with its article.
-        what: &'static str,
-    },
-}
-
-/// Advice for what the system refused at `path`.
-fn hint_for(source: &std::io::Error, path: &Path) -> String {
-    match source.kind() {
-        std::io::ErrorKind::PermissionDenied => format!("make it readable: chmod u+r `{}`", path.display()),
-        _ => "run the build that makes this file again".into(),
-    }
-}
-
-impl Content {
-    /// Bytes in memory.
-    pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Content {
-        let bytes = bytes.into();
-        Content { len: bytes.len() as u64, source: Source::Bytes(bytes), extents: None }
-    }
-
-    /// `len` bytes from `offset` of a file on the host, which nobody changes meanwhile.
-    pub fn file(path: impl Into<Arc<Path>>, offset: u64, len: u64) -> Content {
-        Content { len, source: Source::File { path: path.into(), offset, stamp: None }, extents: None }
-    }
-
-    /// `len` bytes from `offset` of a file on the host that was looked at: if it is no longer what it was, reading
-    /// fails.
-    pub fn stamped(path: impl Into<Arc<Path>>, offset: u64, len: u64, stamp: Stamp) -> Content {
-        Content { len, source: Source::File { path: path.into(), offset, stamp: Some(stamp) }, extents: None }
-    }
-
-    /// `len` bytes of which only `extents`, ascending and apart, are stored in a file, from `offset` on. The rest is
-    /// zero.
-    pub fn sparse(
-        path: impl Into<Arc<Path>>,
-        offset: u64,
-        len: u64,
-        stamp: Stamp,
-        extents: impl Into<Arc<[Extent]>>,
-    ) -> Content {
-        Content { extents: Some(extents.into()), ..Content::stamped(path, offset, len, stamp) }
-    }
-
-    /// The first `len` bytes of an unnamed temporary file.
-    pub fn temporary(file: Arc<File>, len: u64) -> Content {
-        Content { len, source: Source::Temporary(file), extents: None }
-    }
-
-    /// Number of bytes.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Returns whether there are no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Place of the bytes.
-    pub fn source(&self) -> &Source {
-        &self.source
-    }
-
-    /// Ranges that the source stores, ascending and apart, if it stores less than all: of a sparse file of the host, or of
-    /// a sparse member of an archive. Opens a file only if it is large, and reads nothing of it; one that cannot be
-    /// looked at counts as stored, so that reading says what is wrong.
-    ///
-    /// A file whose blocks are all there has no holes, even if some of them were never written: a swap file is made so,
-    /// and must not get any.
-    pub fn stored_ranges(&self) -> Option<Vec<Range<u64>>> {
-        if let Some(extents) = &self.extents {
-            return Some(extents.iter().map(|extent| extent.start..extent.end()).collect());
-        }
-        if !matches!(self.source, Source::File { .. }) || self.len < SPARSE_FROM {
-            return None;
-        }
-        let opened = self.open().ok().filter(|opened| !opened.is_allocated())?;
-        let (mut ranges, mut at, mut stored) = (Vec::new(), 0, 0);
-        while let Some(data) = opened.next_data(at).ok()? {
-            at = data.end;
-            stored += data.end - data.start;
-            ranges.push(data);
-        }
-        Some(ranges).filter(|_| stored < self.len)
-    }
-
-    /// Opens the content for reads at any offset, from any number of threads.
-    pub fn open(&self) -> Result<Opened<'_>, ContentError> {
-        let handle = match &self.source {
-            Source::Bytes(bytes) => Handle::Bytes(bytes),
-            Source::File { path, offset, stamp } => {
-                Handle::File { file: open(path)?, path, offset: *offset, stamp: *stamp }
-            }
-            Source::Temporary(file) => Handle::Temporary(file),
-        };
-        Ok(Opened { len: self.len, handle, extents: self.extents.as_deref() })
-    }
-
-    /// Hands the bytes out in order, a MiB at a time; what a sparse file does not store comes as its length.
-    pub fn for_each_run<E: From<ContentError>>(
-        &self,
-        mut each: impl FnMut(Run<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        let opened = self.open()?;
-        let mut buffer = vec![0; CHUNK.min(self.len) as usize];
-        let mut at = 0;
-        while at < self.len {
-            let data = opened.next_data(at)?.unwrap_or(self.len..self.len);
-            if data.start > at {
-                each(Run::Hole(data.start - at))?;
-            }
-            at = data.end;
-            opened.read_in_chunks(data, &mut buffer, |part| each(Run::Data(part)))?;
-        }
-        Ok(())
-    }
-
-    /// Hands the bytes out in order, a MiB at a time.
-    pub fn for_each_chunk<E: From<ContentError>>(
-        &self,
-        each: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        let mut buffer = vec![0; CHUNK.min(self.len) as usize];
-        self.open()?.read_in_chunks(0..self.len, &mut buffer, each)
-    }
-
-    /// All bytes, for contents known to be small.
-    pub fn read_all(&self) -> Result<Vec<u8>, ContentError> {
-        let mut bytes = vec![0; usize::try_from(self.len).expect("a content read whole fits memory")];
-        self.open()?.read_at(&mut bytes, 0)?;
-        Ok(bytes)
-    }
-}
-
-/// Next part of a content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Run<'a> {
-    /// These bytes.
-    Data(&'a [u8]),
-    /// This many zeros that the file does not store.
-    Hole(u64),
-}
-
-/// Opens what was a file. If it is a pipe or a terminal now, nothing waits for it: neither this nor a read.
-fn open(path: &Path) -> Result<File, ContentError> {
-    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
-    OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|source| {
-        // A socket answers in riddles.
-        let now = path.metadata().ok().and_then(|metadata| other_kind(&metadata));
-        let path = path.to_path_buf();
-        match now {
-            Some(what) => ContentError::NotAFile { path, what },
-            None => ContentError::Io { verb: "open", path, source },
-        }
-    })
-}
-
-/// Kind of a node that is no regular file, with its article.
-fn other_kind(metadata: &Metadata) -> Option<&'static str> {
-    let kind = metadata.file_type();
-    match () {
-        () if kind.is_file() => None,
-        () if kind.is_dir() => Some("a directory"),
-        () if kind.is_fifo() => Some("a named pipe"),
-        () if kind.is_socket() => Some("a socket"),
-        () => Some("a device"),
-    }
-}
+use super::{Content, ContentError, Extent, SPARSE_FROM, Source, Stamp};
 
 /// A content that is open for reading.
 #[derive(Debug)]
@@ -311,6 +25,20 @@ enum Handle<'a> {
     Temporary(&'a File),
 }
 
+impl<'a> Opened<'a> {
+    /// Opens the source of a content.
+    pub(super) fn new(content: &'a Content) -> Result<Opened<'a>, ContentError> {
+        let handle = match &content.source {
+            Source::Bytes(bytes) => Handle::Bytes(bytes),
+            Source::File { path, offset, stamp } => {
+                Handle::File { file: open(path)?, path, offset: *offset, stamp: *stamp }
+            }
+            Source::Temporary(file) => Handle::Temporary(file),
+        };
+        Ok(Opened { len: content.len, handle, extents: content.extents.as_deref() })
+    }
+}
+
 impl Opened<'_> {
     /// Number of bytes.
     pub fn len(&self) -> u64 {
@@ -323,14 +51,14 @@ impl Opened<'_> {
     }
 
     /// Returns whether the host has a block for every byte of the file that the content is in.
-    fn is_allocated(&self) -> bool {
+    pub(super) fn is_allocated(&self) -> bool {
         let Handle::File { file, .. } = &self.handle else { return true };
         // `st_blocks` counts 512 bytes (inode(7)).
         file.metadata().is_ok_and(|metadata| metadata.blocks().saturating_mul(512) >= metadata.len())
     }
 
     /// Hands a range out in order, a buffer at a time.
-    fn read_in_chunks<E: From<ContentError>>(
+    pub(super) fn read_in_chunks<E: From<ContentError>>(
         &self,
         range: Range<u64>,
         buffer: &mut [u8],
@@ -493,8 +221,35 @@ impl Opened<'_> {
     }
 }
 
+/// Opens what was a file. If it is a pipe or a terminal now, nothing waits for it: neither this nor a read.
+fn open(path: &Path) -> Result<File, ContentError> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+    OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|source| {
+        // A socket answers in riddles.
+        let now = path.metadata().ok().and_then(|metadata| other_kind(&metadata));
+        let path = path.to_path_buf();
+        match now {
+            Some(what) => ContentError::NotAFile { path, what },
+            None => ContentError::Io { verb: "open", path, source },
+        }
+    })
+}
+
+/// Kind of a node that is no regular file, with its article.
+fn other_kind(metadata: &Metadata) -> Option<&'static str> {
+    let kind = metadata.file_type();
+    match () {
+        () if kind.is_file() => None,
+        () if kind.is_dir() => Some("a directory"),
+        () if kind.is_fifo() => Some("a named pipe"),
+        () if kind.is_socket() => Some("a socket"),
+        () => Some("a device"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::Run;
     use super::*;
 
     #[test]
