@@ -63,7 +63,7 @@ fn a_target_at_the_bottom_is_in_storage_and_the_others_are_layers() {
     let mut lines = lines_with("src", &["Target for "]);
     lines.retain(|line| !line.contains("/src/disk/src/storage/"));
     // All media of a broadcast as one, with none inside.
-    lines.retain(|line| !line.contains("/src/flash/broadcast.rs"));
+    lines.retain(|line| !line.contains("/src/flash/broadcast/hub.rs"));
     assert_eq!(lines, Vec::<String>::new());
 }
 
@@ -94,7 +94,7 @@ fn programs_are_started_in_one_place_and_no_clock_or_chance_is_asked() {
     lines.retain(|line| !line.contains("/src/flash/health.rs"));
     // How long a medium is waited for, and how long things took; what is written does not depend on it.
     let waits = [
-        "/src/flash/broadcast.rs",
+        "/src/flash/broadcast/hub.rs",
         "/src/flash/summary.rs",
         "/src/report/events.rs",
         "/src/report/progress.rs",

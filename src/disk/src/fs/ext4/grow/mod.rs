@@ -9,8 +9,8 @@
 
 mod error;
 mod groups;
+mod supported;
 mod volume;
-
 use std::ops::Range;
 
 pub use error::GrowError;

@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use super::super::raw::{EXTENTS_FL, INDEX_FL, RESIZE_INO, ROOT_INO, device_block};
 use super::super::xattr;
-use super::directory::{Directory, TYPE_DIRECTORY};
+use super::directory::Directory;
 use super::disk::Blocks;
+use super::entry::TYPE_DIRECTORY;
 use super::error::UpdateError;
 use super::group::Bitmap;
 use super::inode::{Inode, S_IFDIR};

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::super::raw::ROOT_INO;
-use super::directory::{Directory, Link, TYPE_DIRECTORY};
+use super::directory::Directory;
+use super::entry::{Link, TYPE_DIRECTORY};
 use super::error::UpdateError;
 use super::transaction::Transaction;
 use crate::tree;

@@ -1,112 +1,44 @@
-//! One source for several targets: it is read and unpacked once, and each target takes every piece at its own pace,
-//! within a few pieces of the others. The slowest sets the pace; one that fails, or takes nothing for too long, is
-//! left behind.
+//! The pieces on their way from the source to the targets.
 
 use std::collections::VecDeque;
-use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Diagnostic, Error, ErrorKind, Result};
-use crate::source::{ImageError, Source, in_threads};
+use crate::error::{Error, ErrorKind, Result};
+use crate::source::Source;
 use crate::storage::{AlignedBuffer, Geometry, Target, TargetError, Verb};
 use crate::table::TableBytes;
-use crate::value::Digest;
 
 /// Pieces that one target may be behind.
 const BEHIND: usize = 4;
 /// Pieces are cut to this length.
 const LARGEST_PIECE: usize = 4 << 20;
-/// One hashes while another writes.
-const WRITERS: usize = 2;
 
-/// Reason why a target got no more.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[diagnostic(kind = Io)]
-pub enum BroadcastError {
-    /// It took nothing while the others waited.
-    #[error("`{target}` took nothing for {} seconds and was left behind", patience.as_secs_f32())]
-    #[diagnostic(hint = "look at its cable or reader, or flash it alone: it may be worn out")]
-    LeftBehind {
-        /// The target.
-        target: String,
-        /// Time that was waited.
-        patience: Duration,
-    },
-    /// The source failed, for all targets alike.
-    #[error("{message}")]
-    #[diagnostic(kind = *kind, hint = hint.clone(), code = *code)]
-    Source {
-        /// Message of the error.
-        message: String,
-        /// Whose fault it is.
-        kind: ErrorKind,
-        /// Advice for the user.
-        hint: Option<String>,
-        /// See [`crate::Error::code`].
-        code: Option<&'static str>,
-    },
-}
-
-/// A source that is read once for several targets.
-pub struct Broadcast<'a> {
-    source: &'a dyn Source,
-    readers: usize,
-    patience: Duration,
-}
-
-impl<'a> Broadcast<'a> {
-    /// `source` for `readers` targets. One that takes nothing for `patience` while others wait is left behind.
-    pub fn new(source: &'a dyn Source, readers: usize, patience: Duration) -> Broadcast<'a> {
-        Broadcast { source, readers, patience }
-    }
-
-    /// Gives `body` a source for each target, each for a thread of its own. The reading begins when all have asked
-    /// ([`Source::write`]) or were dropped. Who asks a second time reads alone.
-    pub fn run<T>(&self, body: impl FnOnce(Vec<Reader<'_>>) -> T) -> T {
-        let hub = Hub {
-            source: self.source,
-            patience: self.patience,
-            state: Mutex::new(State::new(self.readers)),
-            changed: Condvar::new(),
-        };
-        std::thread::scope(|scope| {
-            scope.spawn(|| hub.read());
-            body((0..self.readers).map(|index| Reader { hub: &hub, index }).collect())
-        })
-    }
-}
-
-/// The source of one target.
-pub struct Reader<'h> {
-    hub: &'h Hub<'h>,
-    index: usize,
-}
-
-struct Hub<'a> {
-    source: &'a dyn Source,
-    patience: Duration,
+/// One source, and the queues of its targets.
+pub(super) struct Hub<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) patience: Duration,
     state: Mutex<State>,
-    changed: Condvar,
+    pub(super) changed: Condvar,
 }
 
-struct State {
-    slots: Vec<Slot>,
+pub(super) struct State {
+    pub(super) slots: Vec<Slot>,
     /// That of the first who asked: an image is written for sectors of one size.
-    sector_size: Option<u32>,
+    pub(super) sector_size: Option<u32>,
     /// Buffers that nobody needs now.
     spare: Vec<AlignedBuffer>,
     /// Result of the source.
-    ended: Option<Result<Vec<TableBytes>, Failure>>,
+    pub(super) ended: Option<Result<Vec<TableBytes>, Failure>>,
 }
 
-/// An error, which cannot be cloned, as [`BroadcastError::Source`] needs it.
+/// An error, which cannot be cloned, as [`super::BroadcastError::Source`] needs it.
 #[derive(Clone)]
-struct Failure {
-    message: String,
-    kind: ErrorKind,
-    hint: Option<String>,
-    code: Option<&'static str>,
+pub(super) struct Failure {
+    pub(super) message: String,
+    pub(super) kind: ErrorKind,
+    pub(super) hint: Option<String>,
+    pub(super) code: Option<&'static str>,
 }
 
 impl Failure {
@@ -115,15 +47,15 @@ impl Failure {
     }
 }
 
-struct Slot {
-    phase: Phase,
+pub(super) struct Slot {
+    pub(super) phase: Phase,
     queue: VecDeque<Arc<Piece>>,
     /// Time at which it took a piece last, or was given one after it had none.
     moved: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// Has not asked yet.
     Idle,
     /// Takes pieces for a target of this length.
@@ -134,7 +66,7 @@ enum Phase {
     Gone,
 }
 
-enum Piece {
+pub(super) enum Piece {
     Bytes { at: u64, len: usize, buffer: AlignedBuffer },
     Zero { at: u64, len: u64 },
 }
@@ -175,7 +107,7 @@ impl State {
         self.slots.iter().position(is_full)
     }
 
-    fn leave(&mut self, index: usize, phase: Phase) {
+    pub(super) fn leave(&mut self, index: usize, phase: Phase) {
         let slot = &mut self.slots[index];
         slot.phase = phase;
         let queue = std::mem::take(&mut slot.queue);
@@ -183,15 +115,21 @@ impl State {
     }
 
     /// Takes back the buffer of a piece that nobody else has.
-    fn reuse(&mut self, piece: Arc<Piece>) {
+    pub(super) fn reuse(&mut self, piece: Arc<Piece>) {
         if let Some(Piece::Bytes { buffer, .. }) = Arc::into_inner(piece) {
             self.spare.push(buffer);
         }
     }
 }
 
+impl<'a> Hub<'a> {
+    pub(super) fn new(source: &'a dyn Source, readers: usize, patience: Duration) -> Hub<'a> {
+        Hub { source, patience, state: Mutex::new(State::new(readers)), changed: Condvar::new() }
+    }
+}
+
 impl Hub<'_> {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -200,7 +138,7 @@ impl Hub<'_> {
     }
 
     /// Reads the source once, when all have asked.
-    fn read(&self) {
+    pub(super) fn read(&self) {
         let mut state = self.lock();
         while state.slots.iter().any(|slot| slot.phase == Phase::Idle) {
             state = self.wait(state);
@@ -235,7 +173,7 @@ impl Hub<'_> {
     }
 
     /// The next piece for a target; none at the end, or when it was left behind.
-    fn next(&self, index: usize) -> Option<Arc<Piece>> {
+    pub(super) fn next(&self, index: usize) -> Option<Arc<Piece>> {
         let mut state = self.lock();
         loop {
             let slot = &mut state.slots[index];
@@ -256,7 +194,7 @@ impl Hub<'_> {
 }
 
 /// Error that the source gets when no target takes anything any more; each of them knows why.
-fn nobody(target: String) -> TargetError {
+pub(super) fn nobody(target: String) -> TargetError {
     let source = std::io::ErrorKind::BrokenPipe.into();
     TargetError::Io { verb: Verb::Write, target, offset: 0, len: 0, source }
 }
@@ -324,97 +262,5 @@ impl Target for All<'_> {
     /// Each target is synced by whoever reads it back.
     fn sync(&self) -> Result<(), TargetError> {
         Ok(())
-    }
-}
-
-impl Reader<'_> {
-    /// Takes part; false if this is not the first time, or the target has other sectors than those before.
-    fn join(&self, geometry: Geometry) -> bool {
-        let mut state = self.hub.lock();
-        let sector_size = *state.sector_size.get_or_insert(geometry.sector_size);
-        let first = state.slots[self.index].phase == Phase::Idle;
-        let joins = first && sector_size == geometry.sector_size;
-        if first {
-            let phase = if joins { Phase::Taking { len: geometry.len } } else { Phase::Gone };
-            state.slots[self.index].phase = phase;
-        }
-        self.hub.changed.notify_all();
-        joins
-    }
-
-    fn leave(&self) {
-        self.hub.lock().leave(self.index, Phase::Gone);
-        self.hub.changed.notify_all();
-    }
-
-    /// Writes pieces until there are no more.
-    fn take_all(&self, target: &dyn Target) -> Result<()> {
-        while let Some(piece) = self.hub.next(self.index) {
-            let written = match piece.deref() {
-                Piece::Bytes { at, len, buffer } => target.write_at(buffer.bytes(*len), *at),
-                Piece::Zero { at, len } => target.zero(*at, *len),
-            };
-            self.hub.lock().reuse(piece);
-            written.inspect_err(|_| self.leave())?;
-        }
-        Ok(())
-    }
-
-    /// Returns the result of the source, or the reason why this target did not get all.
-    fn result(&self, target: &dyn Target) -> Result<Vec<TableBytes>> {
-        let state = self.hub.lock();
-        if state.slots[self.index].phase == Phase::LeftBehind {
-            let (target, patience) = (target.name().into(), self.hub.patience);
-            return Err(BroadcastError::LeftBehind { target, patience }.into());
-        }
-        match &state.ended {
-            Some(Ok(critical)) => Ok(critical.clone()),
-            Some(Err(failure)) => {
-                let Failure { message, kind, hint, code } = failure.clone();
-                Err(BroadcastError::Source { message, kind, hint, code }.into())
-            }
-            None => Err(Error::from(nobody(self.hub.source.name()))),
-        }
-    }
-}
-
-impl Drop for Reader<'_> {
-    fn drop(&mut self) {
-        self.leave();
-    }
-}
-
-impl Source for Reader<'_> {
-    fn name(&self) -> String {
-        self.hub.source.name()
-    }
-
-    fn len(&self) -> Option<u64> {
-        self.hub.source.len()
-    }
-
-    fn planned(&self) -> Option<u64> {
-        self.hub.source.planned()
-    }
-
-    fn identity(&self) -> Option<Digest> {
-        self.hub.source.identity()
-    }
-
-    fn replays(&self) -> bool {
-        self.hub.source.replays()
-    }
-
-    fn write(&self, target: &dyn Target) -> Result<Vec<TableBytes>> {
-        if !self.join(target.geometry()) {
-            return match self.replays() {
-                true => self.hub.source.write(target),
-                false => Err(ImageError::Once(self.name()).into()),
-            };
-        }
-        let written = in_threads(WRITERS, || self.take_all(target));
-        let result = written.and_then(|()| self.result(target));
-        self.leave();
-        result
     }
 }

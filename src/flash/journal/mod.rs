@@ -2,6 +2,9 @@
 //! the first names the run, each further one the extents that were on stable storage when it was written. Nothing in it
 //! is trusted: a resumed run leaves out writing what the journal has, and reads back everything.
 
+mod error;
+mod medium;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -9,12 +12,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use error::JournalError;
+pub use medium::MediumId;
 use serde::{Deserialize, Serialize};
 
-use crate::device::{Candidate, marker};
-use crate::error::{Diagnostic, Io};
+use crate::device::marker;
+use crate::error::Io;
 use crate::storage::{Extent, Log, Target, TargetError};
-use crate::value::{ByteSize, Digest};
+use crate::value::Digest;
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -33,46 +38,6 @@ pub struct Header {
     pub source: String,
     /// [`crate::source::Source::identity`].
     pub identity: Digest,
-}
-
-/// Model, serial number and length: what distinguishes a medium from others.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MediumId {
-    /// Vendor and model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// Serial number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub serial: Option<String>,
-    /// Size in bytes.
-    pub len: u64,
-}
-
-impl std::fmt::Display for MediumId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.model.as_deref().unwrap_or("unknown model"))?;
-        self.serial.as_ref().map_or(Ok(()), |serial| write!(f, ", serial {serial}"))?;
-        write!(f, ", {}", ByteSize(self.len))
-    }
-}
-
-impl MediumId {
-    /// The medium in a device.
-    pub fn for_candidate(candidate: &Candidate) -> MediumId {
-        MediumId { model: candidate.model.clone(), serial: candidate.serial.clone(), len: candidate.len }
-    }
-
-    /// A name for this medium.
-    pub fn id(&self) -> String {
-        let id = Digest::of(&serde_json::to_vec(self).expect("a medium is JSON"));
-        id.to_string()[..16].to_owned()
-    }
-
-    /// Name of the journal of this medium.
-    pub fn file_name(&self) -> String {
-        format!("flash-{}.journal", self.id())
-    }
 }
 
 impl Header {
@@ -97,65 +62,6 @@ enum Entry {
     Changed(Vec<Range<u64>>),
     /// All is read back; from now on the medium may be bootable.
     Commit,
-}
-
-/// Reason why a run cannot go on.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[diagnostic(kind = Input, hint = "start again", code = "not-resumable")]
-pub enum JournalError {
-    /// Nothing to go on with.
-    #[error("no unfinished run on this medium is known: there is no `{}`", .0.display())]
-    Missing(PathBuf),
-    /// Not a journal.
-    #[error("`{}:{line}`: this is not a journal of a run: {message}", path.display())]
-    Format {
-        /// The journal.
-        path: PathBuf,
-        /// Line from 1.
-        line: usize,
-        /// Message of the parser.
-        message: String,
-    },
-    /// Another image.
-    #[error("the unfinished run on this medium wrote {found}, and this is another image: {now}")]
-    #[diagnostic(
-        kind = Refused,
-        hint = "give the image that was being written, or start again"
-    )]
-    OtherSource {
-        /// Source of the earlier run.
-        found: String,
-        /// Source of this run.
-        now: String,
-    },
-    /// Another medium.
-    #[error("the unfinished run was on another medium: {found}, not {now}")]
-    #[diagnostic(
-        kind = Refused,
-        hint = "plug in the medium that was being written, or start again"
-    )]
-    OtherMedium {
-        /// Medium of the run.
-        found: MediumId,
-        /// Medium of this run.
-        now: MediumId,
-    },
-    /// Something else has written to it.
-    #[error(
-        "`{target}` does not say that it is unfinished: something else was written to it since the run stopped"
-    )]
-    #[diagnostic(kind = Refused)]
-    NotMarked {
-        /// The medium.
-        target: String,
-    },
-    /// The source cannot be named.
-    #[error("{0} cannot be resumed: it cannot be known to be the same")]
-    NoIdentity(String),
-    /// The operating system failed.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Io(#[from] Io),
 }
 
 /// The journal of one run.
