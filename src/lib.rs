@@ -73,7 +73,8 @@
 //!
 //! More packages live below `src/`. `skiff-disk` (`src/disk`) has the filesystems, partition tables, trees and targets, for
 //! anyone who writes disk images; this crate re-exports it. `skiff-init` (`src/init`) is a program for the device: the first
-//! process of boards whose root is a squashfs. `skiff-signatures` (`src/signatures`) has the first bytes of formats, one line
+//! process of boards whose root is a squashfs. `skiff-update` (`src/update`) has signed bundles, deltas, and the agent that
+//! applies them to a device with two slots. `skiff-signatures` (`src/signatures`) has the first bytes of formats, one line
 //! each, for all of them. `skiff-diagnostic-derive` (`src/diagnostic-derive`) states kind, hint and code of an error beside its
 //! message.
 //!
