@@ -16,10 +16,10 @@ const BOOT: usize = 1;
 const ROOTFS: usize = 2;
 const PERSIST: usize = 3;
 
-const ARM64_U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
+pub(super) const ARM64_U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
 const ARM64_UEFI: &str = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd";
 
-fn virt_arm64(firmware: &str, image: &Path) -> Machine {
+pub(super) fn virt_arm64(firmware: &str, image: &Path) -> Machine {
     Machine::new(
         "qemu-system-aarch64",
         &["-M", "virt", "-cpu", "cortex-a57", "-m", "1024", "-bios", firmware],

@@ -4,6 +4,7 @@
 //! the kernel has to mount its root itself, an initramfs of the fixture lies on the medium and loads them; it then
 //! starts what `init=` names on the medium, as the kernel would. A layer brings the command line that names it.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,7 +32,7 @@ fn bios(image: &Path) -> Machine {
 }
 
 /// A PC with UEFI that knows of no boot entry.
-fn uefi(image: &Path) -> Machine {
+pub(super) fn uefi(image: &Path) -> Machine {
     let code = "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd";
     let vars = "if=pflash,unit=1,format=raw,snapshot=on,file=/usr/share/OVMF/OVMF_VARS_4M.fd";
     Machine::new("qemu-system-x86_64", &["-M", "q35", "-m", "1024", "-drive", code, "-drive", vars])
@@ -67,15 +68,23 @@ fn x64_boots_through_uefi_and_grub_and_not_without_its_modules() {
 }
 
 /// A medium of the `intel-desktop` family: what it is composed of besides the fixture.
-struct Desktop {
+pub(super) struct Desktop {
     directory: tempfile::TempDir,
+    fixture: PathBuf,
+    /// Layers, in order.
+    config: &'static str,
+    /// Directories with more layers, as the program wants to be told.
+    layers: OsString,
 }
 
 impl Desktop {
-    /// The images of the fixture with `skiff-init` and the initramfs, and an empty layer.
     fn new() -> Desktop {
-        let desktop = Desktop { directory: temporary() };
-        let fixture = output("amd64");
+        Desktop::of(output("amd64"), "test/pc", OsString::new())
+    }
+
+    /// The images of the fixture with `skiff-init` and the initramfs, and an empty layer `test/pc`.
+    pub(super) fn of(fixture: PathBuf, config: &'static str, layers: OsString) -> Desktop {
+        let desktop = Desktop { directory: temporary(), fixture: fixture.clone(), config, layers };
         run(Command::new("cp").arg("-rl").arg(fixture.join("images")).arg(desktop.path("images")));
         let early = fs::read(fixture.join("early.cpio.gz")).expect("the fixture");
         put(&desktop.path("images/skiff-init/early.cpio.gz"), early, 0o644);
@@ -90,7 +99,7 @@ impl Desktop {
     }
 
     /// The layer names the initramfs, and this partition as the root.
-    fn name_root(&self, partuuid: &str) {
+    pub(super) fn name_root(&self, partuuid: &str) {
         let text = format!(
             "\"Boot SkiffOS\" \"root=PARTUUID={partuuid} skiffos.squashfs=/boot/init-skiffos-%v.squashfs rootwait rw \
              console=ttyS0,115200 init=/boot/skiff-init/skiff-init-squashfs initrd=/boot/skiff-init/early.cpio.gz \
@@ -99,14 +108,15 @@ impl Desktop {
         put(&self.path("configs/test/pc/resources/refind_linux.conf"), text, 0o644);
     }
 
-    fn assemble(&self, board: &str, name: &str, options: &[&str]) -> PathBuf {
+    pub(super) fn assemble(&self, board: &str, name: &str, options: &[&str]) -> PathBuf {
         let image = self.path(name);
         run(skiff_image()
-            .args(["--quiet", "assemble", "--board", board, "--config", "test/pc", "--seed", "test"])
+            .args(["--quiet", "assemble", "--board", board, "--config", self.config, "--seed", "test"])
+            .env("SKIFF_EXTRA_CONFIGS_PATH", &self.layers)
             .arg("--root")
             .arg(self.directory.path())
             .arg("--source")
-            .arg(output("amd64"))
+            .arg(&self.fixture)
             .arg("--images")
             .arg(self.path("images"))
             .args(options)
@@ -117,7 +127,7 @@ impl Desktop {
 }
 
 /// The GUID of a partition, as the kernel has it.
-fn partuuid(image: &Path, number: &str) -> String {
+pub(super) fn partuuid(image: &Path, number: &str) -> String {
     run(command("sfdisk").arg("--part-uuid").arg(image).arg(number)).trim().to_lowercase()
 }
 
