@@ -3,14 +3,24 @@
 //! ```text
 //! config    images, containers, users; strict, with line and column
 //! accounts  users of the host, made first and without the engine
+//! engine    podman's API over its socket
+//! plan      what a container needs, and what would be lost
+//! apply     images and containers made so; the old one kept, and back if the new one does not work
 //! ```
 //!
 //! The composer checks a configuration with the same code as the device, before it is on a medium.
 
 pub mod accounts;
+pub mod apply;
 pub mod config;
+pub mod engine;
 pub mod failure;
+mod held;
+pub mod images;
+pub mod places;
+pub mod plan;
 mod replace;
+pub mod status;
 
 /// Start of the labels that mark what belongs to this program, for the engine.
 pub const LABELS: &str = "skiff.core.";

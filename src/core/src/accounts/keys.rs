@@ -69,6 +69,14 @@ pub(super) fn write(home: &Path, keys: &[String], uid: u32, gid: u32) -> Result<
     Ok(true)
 }
 
+/// Whether these keys are below a home already.
+pub(super) fn are(home: &Path, keys: &[String], uid: u32) -> bool {
+    let text: String = keys.iter().map(|key| format!("{key}\n")).collect();
+    let home = directory(rustix::fs::CWD, home, None);
+    let ssh = home.and_then(|home| directory(&home, Path::new(".ssh"), None));
+    ssh.is_ok_and(|ssh| is_same(&ssh, &text, uid))
+}
+
 /// A directory that is no link; made with mode 0700 for an owner if one is given.
 fn directory(
     at: impl std::os::fd::AsFd,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 
-use crate::config::{Config, Login, User};
+use crate::config::{Config, Login, Password, User};
 use crate::failure::{Failure, Result, read_if_there};
 use crate::replace::replace;
 use record::Record;
@@ -95,30 +95,38 @@ pub struct Report {
 pub fn apply(config: &Config, places: &Places) -> Result<Report> {
     let _lock = lock(&places.etc)?;
     let mut files = Files::load(places)?;
-    let mut report = Report::default();
-    let mut made = Vec::new();
-    for user in &config.users {
-        let name = &user.name.value;
-        match files.enter(user, places) {
-            Ok(account) => made.push((user, account)),
-            Err(failure) => report.failures.push(failure.context(format_args!("user `{name}`"))),
-        }
-    }
-    // An account that could not be made keeps what it had.
-    let wanted = |name: &str| config.users.iter().any(|user| user.name.value == name);
-    report.removed = files.leave(&wanted);
+    let (mut report, made) = files.arrange(config, places);
     if let Err(failure) = files.uids.save(&places.uids) {
         let hint = "without it users may have other numbers after the next start";
         report.failures.push(failure.hint(hint));
     }
-    let entered = files.save(places)?;
+    let entered = files.changed();
+    files.save(places)?;
     for (user, account) in made {
         let name = user.name.value.clone();
-        report.uids.push((name.clone(), account.uid));
-        match account.furnish(user, places, &mut report.unreachable) {
+        match account.furnish(user, places) {
             Ok(keys) if keys || entered.contains(&name) => report.changed.push(name),
             Ok(_) => {}
             Err(failure) => report.failures.push(failure.context(format_args!("user `{name}`"))),
+        }
+    }
+    Ok(report)
+}
+
+/// Reports what [`apply`] would do.
+///
+/// # Errors
+///
+/// The files of accounts cannot be read.
+pub fn plan(config: &Config, places: &Places) -> Result<Report> {
+    let mut files = Files::load(places)?;
+    let (mut report, made) = files.arrange(config, places);
+    let entered = files.changed();
+    for (user, account) in made {
+        let keys = account.keys(user, places);
+        let same = keys::are(&places.real(&account.home), &keys, account.uid);
+        if !same || entered.contains(&user.name.value) {
+            report.changed.push(user.name.value.clone());
         }
     }
     Ok(report)
@@ -179,6 +187,32 @@ impl Files {
             passwd,
             shadow,
         })
+    }
+
+    /// Writes all accounts into the tables, and takes out those that nothing wants.
+    fn arrange<'config>(
+        &mut self,
+        config: &'config Config,
+        places: &Places,
+    ) -> (Report, Vec<(&'config User, Account)>) {
+        let (mut report, mut made) = (Report::default(), Vec::new());
+        for user in &config.users {
+            let name = &user.name.value;
+            match self.enter(user, places) {
+                Ok(account) => {
+                    report.uids.push((name.clone(), account.uid));
+                    if user.auth.password == Password::None && account.keys(user, places).is_empty() {
+                        report.unreachable.push(name.clone());
+                    }
+                    made.push((user, account));
+                }
+                Err(failure) => report.failures.push(failure.context(format_args!("user `{name}`"))),
+            }
+        }
+        // An account that could not be made keeps what it had.
+        let wanted = |name: &str| config.users.iter().any(|user| user.name.value == name);
+        report.removed = self.leave(&wanted);
+        (report, made)
     }
 
     /// Writes the account of a user into the tables.
@@ -285,9 +319,18 @@ impl Files {
         unwanted
     }
 
+    /// Names whose entries are others than before.
+    fn changed(&self) -> Vec<String> {
+        let [passwd, shadow] = &self.old;
+        let same = |name: &str| {
+            passwd.get(name) == self.passwd.get(name) && shadow.get(name) == self.shadow.get(name)
+        };
+        self.record.names().filter(|name| !same(name)).collect()
+    }
+
     /// Writes all files: first the record, so that a next run knows what is ours; last `passwd`, which makes an account
-    /// one. Returns the names whose entries are others than before.
-    fn save(&mut self, places: &Places) -> Result<Vec<String>> {
+    /// one.
+    fn save(&mut self, places: &Places) -> Result<()> {
         self.record.save(&places.etc)?;
         let write = |name: &str, table: &Table, mode| replace(&places.etc.join(name), &table.bytes(), mode);
         write("shadow", &self.shadow, 0o600)?;
@@ -296,27 +339,23 @@ impl Files {
             write("shells", &self.shells, 0o644)?;
         }
         write("passwd", &self.passwd, 0o644)?;
-        let names: Vec<String> = self.record.names().collect();
         self.record.forget(&self.left);
-        self.record.save(&places.etc)?;
-        let [passwd, shadow] = &self.old;
-        let same = |name: &str| {
-            passwd.get(name) == self.passwd.get(name) && shadow.get(name) == self.shadow.get(name)
-        };
-        Ok(names.into_iter().filter(|name| !same(name)).collect())
+        self.record.save(&places.etc)
     }
 }
 
 impl Account {
-    /// Makes home and keys. Reports whether keys changed.
-    fn furnish(&self, user: &User, places: &Places, unreachable: &mut Vec<String>) -> Result<bool> {
+    /// Keys that open it.
+    fn keys(&self, user: &User, places: &Places) -> Vec<String> {
         let mut auth = user.auth.clone();
         // Root would lose the keys that the image gave it.
         auth.copy_root_keys |= self.uid == 0;
-        let keys = keys::lines(&auth, places);
-        if keys.is_empty() && auth.password == crate::config::Password::None {
-            unreachable.push(user.name.value.clone());
-        }
+        keys::lines(&auth, places)
+    }
+
+    /// Makes home and keys. Reports whether keys changed.
+    fn furnish(&self, user: &User, places: &Places) -> Result<bool> {
+        let keys = self.keys(user, places);
         let home = places.real(&self.home);
         let fail = |error| Failure::file("make the directory", &home, error);
         match fs::symlink_metadata(&home) {

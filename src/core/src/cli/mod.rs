@@ -1,27 +1,36 @@
 //! The command line.
 
+mod containers;
 mod options;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use skiff_core::accounts::{self, Places};
+use skiff_core::accounts::{self, Report};
 use skiff_core::config::Config;
 use skiff_core::failure::{Failure, Result};
+use skiff_core::places::Places;
 
 use options::Options;
 
 const HELP: &str = "\
-usage: skiff-core COMMAND [--config FILE] [--root DIR]
+usage: skiff-core COMMAND [--config FILE] [--root DIR] [--engine SOCKET]
 
 Users of the host in containers, as a configuration has them.
 
   check [FILE]   reads a configuration, and reports each error with its line
   accounts       makes the accounts of the users; needs no engine
+  plan           what `apply` would do with each image, container and user, and what would be lost
+  apply          makes accounts, images and containers what the configuration says
+  apply --recreate [NAME]
+                 replaces containers although something in them is left behind, and tries again what was
+                 rolled back; the old one stays as `NAME.previous`
+  rollback NAME  makes `NAME.previous` the container in use, and the other way round
 
 The configuration is `/mnt/persist/skiff/core/config.yaml`, or, if there is none, that of the image,
-`/opt/skiff/coreenv/defconfig.yaml`. `--root` is for a system whose root is not `/`.
+`/opt/skiff/coreenv/defconfig.yaml`. `--root` is for a system whose root is not `/`. The engine
+is podman, at `/run/podman/podman.sock`.
 
 Exit codes: 0 done, 1 failed, 2 usage.
 ";
@@ -41,6 +50,9 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         "check" => check(&options),
+        "plan" => containers::plan(&options),
+        "apply" => containers::apply(&options),
+        "rollback" => containers::rollback(&options),
         _ => make_accounts(&options),
     };
     match done {
@@ -52,13 +64,17 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// The file that counts: the user's, else the image's.
-fn config_path(options: &Options) -> PathBuf {
-    if let Some(path) = &options.config {
-        return path.clone();
+/// Places of the system, as the options have them.
+fn places(options: &Options) -> Places {
+    let mut places = Places::below(&options.root);
+    if let Some(engine) = &options.engine {
+        places.engine.clone_from(engine);
     }
-    let user = options.root.join("mnt/persist/skiff/core/config.yaml");
-    if user.exists() { user } else { options.root.join("opt/skiff/coreenv/defconfig.yaml") }
+    places
+}
+
+fn config_path(options: &Options) -> PathBuf {
+    options.config.clone().unwrap_or_else(|| places(options).config())
 }
 
 /// The configuration, and its notes on standard error.
@@ -83,12 +99,23 @@ fn check(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn make_accounts(options: &Options) -> Result<ExitCode> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Failure::new("accounts are made by root").hint("run this as root"));
+/// What only root may do.
+fn need_root(what: &str) -> Result<()> {
+    match rustix::process::geteuid().is_root() {
+        true => Ok(()),
+        false => Err(Failure::new(format!("{what} by root")).hint("run this as root")),
     }
+}
+
+fn make_accounts(options: &Options) -> Result<ExitCode> {
+    need_root("accounts are made")?;
     let config = load(&config_path(options))?;
-    let report = accounts::apply(&config, &Places::below(&options.root))?;
+    let report = accounts::apply(&config, &accounts::Places::below(&options.root))?;
+    Ok(if tell(&report) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints what happened to accounts. Reports whether all is well.
+fn tell(report: &Report) -> bool {
     for (names, what) in [(&report.changed, "set up"), (&report.removed, "removed")] {
         names.iter().for_each(|name| println!("user `{name}`: {what}"));
     }
@@ -98,5 +125,5 @@ fn make_accounts(options: &Options) -> Result<ExitCode> {
     for failure in &report.failures {
         eprintln!("error: {failure}");
     }
-    Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    report.failures.is_empty()
 }

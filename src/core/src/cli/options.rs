@@ -6,7 +6,14 @@ use std::path::PathBuf;
 use skiff_core::failure::{Failure, Result};
 
 /// Commands, and whether each takes an operand.
-const COMMANDS: [(&str, bool); 3] = [("help", false), ("check", true), ("accounts", false)];
+const COMMANDS: [(&str, bool); 6] = [
+    ("help", false),
+    ("check", true),
+    ("accounts", false),
+    ("plan", false),
+    ("apply", true),
+    ("rollback", true),
+];
 
 /// What the arguments say.
 #[derive(Debug)]
@@ -15,13 +22,21 @@ pub(crate) struct Options {
     pub(crate) operand: Option<PathBuf>,
     pub(crate) config: Option<PathBuf>,
     pub(crate) root: PathBuf,
+    pub(crate) engine: Option<PathBuf>,
+    pub(crate) recreate: bool,
 }
 
 impl Options {
     /// Reads arguments, without the name of the program.
     pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Self> {
-        let mut options =
-            Self { command: String::new(), operand: None, config: None, root: PathBuf::from("/") };
+        let mut options = Self {
+            command: String::new(),
+            operand: None,
+            config: None,
+            root: PathBuf::from("/"),
+            engine: None,
+            recreate: false,
+        };
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
             let text = argument.to_string_lossy().into_owned();
@@ -39,20 +54,35 @@ impl Options {
                 "--help" | "-h" => options.command = "help".into(),
                 "--config" => options.config = Some(value()?),
                 "--root" => options.root = value()?,
+                "--engine" => options.engine = Some(value()?),
+                "--recreate" => options.recreate = true,
                 _ if name.starts_with('-') => return Err(usage(format!("unknown option `{name}`"))),
                 _ if options.command.is_empty() => options.command = name,
                 _ if options.operand.is_none() => options.operand = Some(argument.into()),
                 _ => return Err(usage(format!("`{text}` is one argument too many"))),
             }
         }
-        let known = COMMANDS.iter().find(|(name, _)| *name == options.command);
-        match known {
-            _ if options.command.is_empty() => Err(usage("there is no command")),
-            None => Err(usage(format!("unknown command `{}`", options.command))),
-            Some((name, false)) if options.operand.is_some() && *name != "help" => {
-                Err(usage(format!("`{name}` takes no argument")))
+        options.check()?;
+        Ok(options)
+    }
+
+    fn check(&self) -> Result<()> {
+        let command = self.command.as_str();
+        let Some((_, operand)) = COMMANDS.iter().find(|(name, _)| *name == command) else {
+            let message = match command {
+                "" => "there is no command".into(),
+                _ => format!("unknown command `{command}`"),
+            };
+            return Err(usage(message));
+        };
+        match &self.operand {
+            None if command == "rollback" => Err(usage("`rollback` needs the name of a container")),
+            Some(_) if !operand => Err(usage(format!("`{command}` takes no argument"))),
+            Some(_) if command == "apply" && !self.recreate => {
+                Err(usage("`apply` takes the name of a container only with `--recreate`"))
             }
-            Some(_) => Ok(options),
+            _ if self.recreate && command != "apply" => Err(usage("`--recreate` is for `apply`")),
+            _ => Ok(()),
         }
     }
 }

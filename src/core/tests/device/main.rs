@@ -2,6 +2,8 @@
 
 mod accounts;
 mod config;
+mod engine;
+mod sandbox;
 
 #[path = "../../../../tests/harness/privilege.rs"]
 pub mod privilege;

@@ -1,0 +1,121 @@
+//! `plan`, `apply` and `rollback`.
+
+use std::process::ExitCode;
+
+use skiff_core::apply::{self, Outcome, Permission, Recreate};
+use skiff_core::config::Config;
+use skiff_core::engine::Engine;
+use skiff_core::failure::Result;
+use skiff_core::places::Places;
+use skiff_core::plan::{self, Action};
+use skiff_core::status::Lock;
+use skiff_core::{accounts, images};
+
+use super::options::Options;
+use super::{config_path, load, need_root, places, tell};
+
+/// Prints what `apply` would do.
+pub(super) fn plan(options: &Options) -> Result<ExitCode> {
+    need_root("containers are looked at")?;
+    let config = load(&config_path(options))?;
+    let places = places(options);
+    let engine = Engine::connect(&places.engine)?;
+    for image in &config.images {
+        let (action, _) = images::action(image, &engine, &places)?;
+        println!("image `{}`: {}", image.reference.value, action.words());
+    }
+    for container in &config.containers {
+        let image = engine.image(&container.image.value)?;
+        let action = plan::action(container, image.as_deref(), &engine, &places)?;
+        println!("container `{}`: {}", container.name.value, describe(&action));
+    }
+    plan_users(&config, options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plan_users(config: &Config, options: &Options) -> Result<()> {
+    let report = accounts::plan(config, &accounts::Places::below(&options.root))?;
+    for user in &config.users {
+        let name = &user.name.value;
+        let what = if report.changed.contains(name) { "is set up, in place" } else { "nothing" };
+        println!("user `{name}`: {what}");
+    }
+    for name in &report.removed {
+        println!("user `{name}`: is removed");
+    }
+    report.failures.iter().for_each(|failure| eprintln!("error: {failure}"));
+    Ok(())
+}
+
+fn describe(action: &Action) -> String {
+    match action {
+        Action::Nothing => "nothing".into(),
+        Action::Start => "is started, in place".into(),
+        Action::Create => "is made".into(),
+        Action::Held { reason } => format!("stays, it was rolled back from this: {reason}"),
+        Action::Recreate { differences, lost } => {
+            let mut text = String::from("is made anew");
+            differences.iter().for_each(|difference| text.push_str(&format!("\n    {difference}")));
+            match lost.len() {
+                0 => text.push_str("\n    nothing would be lost"),
+                count => text.push_str(&format!(
+                    "\n    {count} paths in it would be left behind, so only with `--recreate`:"
+                )),
+            }
+            lost.iter().take(20).for_each(|path| text.push_str(&format!("\n      {path}")));
+            if lost.len() > 20 {
+                text.push_str(&format!("\n      and {} more", lost.len() - 20));
+            }
+            text
+        }
+    }
+}
+
+/// Makes everything what the configuration says.
+pub(super) fn apply(options: &Options) -> Result<ExitCode> {
+    need_root("containers are changed")?;
+    let config = load(&config_path(options))?;
+    let places = places(options);
+    let _lock = Lock::take(&places)?;
+    // First, and without the engine: whoever logs in then sees what the containers do.
+    let accounts_are_right = tell(&accounts::apply(&config, &accounts::Places::below(&options.root))?);
+    let containers_are_right = apply_containers(&config, &places, options)?;
+    Ok(if accounts_are_right && containers_are_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn apply_containers(config: &Config, places: &Places, options: &Options) -> Result<bool> {
+    if config.containers.is_empty() {
+        return Ok(true);
+    }
+    let recreate = match (&options.operand, options.recreate) {
+        (Some(name), _) => Some(Recreate::One(name.to_string_lossy().into_owned())),
+        (None, true) => Some(Recreate::All),
+        (None, false) => None,
+    };
+    let permission = Permission { recreate };
+    let mut right = true;
+    let mut report = |name: &str, outcome: &Outcome| match outcome {
+        Outcome::Nothing => println!("container `{name}`: is as it should be"),
+        Outcome::Started => println!("container `{name}`: runs"),
+        Outcome::Created => println!("container `{name}`: was made"),
+        Outcome::Recreated => println!("container `{name}`: was made anew; the old one is `{name}.previous`"),
+        Outcome::Kept(failure) | Outcome::Failed(failure) => {
+            right = false;
+            eprintln!("error: {failure}");
+        }
+    };
+    apply::apply(config, places, &permission, &mut report)?;
+    Ok(right)
+}
+
+/// Goes back to the previous container.
+pub(super) fn rollback(options: &Options) -> Result<ExitCode> {
+    need_root("containers are changed")?;
+    let places = places(options);
+    let _lock = Lock::take(&places)?;
+    let engine = Engine::connect(&places.engine)?;
+    let name = options.operand.as_deref().unwrap_or(std::path::Path::new("")).to_string_lossy();
+    apply::rollback(&name, &engine, &places)?;
+    println!("container `{name}`: the previous one is back");
+    Ok(ExitCode::SUCCESS)
+}
