@@ -216,6 +216,21 @@ impl Running {
         stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("QEMU reads what is typed");
     }
 
+    /// Types at the console, and waits until it prints `words` once more than it had.
+    pub fn answer(&mut self, text: &str, words: &str) {
+        self.drain();
+        let before = self.text.matches(words).count();
+        self.type_in(text);
+        let end = Instant::now() + PATIENCE;
+        while self.text.matches(words).count() == before {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.console.recv_timeout(left) {
+                Ok(bytes) => self.text.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(_) => panic!("no `{words}` after `{}` on the console, which {}", text.trim(), self.end()),
+            }
+        }
+    }
+
     /// Waits until the machine has switched itself off, and gives all that its console printed.
     pub fn finish(mut self) -> String {
         let from = Instant::now();
@@ -237,10 +252,14 @@ impl Running {
 
     /// The end of what the console printed so far, for messages.
     pub fn so_far(&mut self) -> String {
+        self.drain();
+        self.end()
+    }
+
+    fn drain(&mut self) {
         while let Ok(bytes) = self.console.try_recv() {
             self.text.push_str(&String::from_utf8_lossy(&bytes));
         }
-        self.end()
     }
 
     /// The end of what the console printed, for messages.

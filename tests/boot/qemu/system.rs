@@ -32,6 +32,8 @@ struct Chain {
     persist: usize,
     /// What the modules of the kernel are on.
     modules: &'static str,
+    /// `util/rootlogin` is a layer of the board.
+    root_login: bool,
     /// Composes a medium from a fixture, with more layers and options.
     medium: fn(Medium) -> PathBuf,
 }
@@ -186,9 +188,21 @@ fn first_boot(chain: &Chain, site: &Site) -> Answers {
     for connection in ["Proof Net:802-11-wireless", "wired:802-3-ethernet"] {
         assert!(connections.lines().any(|line| line == connection), "{connections}");
     }
+    if chain.root_login {
+        log_in_at_the_console(&mut machine);
+    }
     site.network.tell("systemctl reboot");
     machine.finish();
     answers
+}
+
+/// Without a password, through agetty, login and PAM.
+fn log_in_at_the_console(machine: &mut Running) {
+    // A message of the kernel may stand behind the prompt.
+    machine.answer("\n", "login:");
+    // As the profile of the base has it; dash leaves the words of bash and ash as they are.
+    machine.answer("root\n", "\\u@\\h:\\w$");
+    machine.answer("echo console-$((6 * 7))\n", "console-42");
 }
 
 /// The partition reaches to the end of the medium, its filesystem to the end of the partition, and is clean.
@@ -278,6 +292,7 @@ fn qemu_x86_64_starts_restarts_and_comes_up_on_a_damaged_persist() {
         card: "virtio-net-pci",
         persist: 3,
         modules: "squashfs",
+        root_login: true,
         medium: virt_qemu,
     };
     let site = Site::new(&chain);
@@ -299,6 +314,7 @@ fn qemu_arm64_starts_and_all_is_well() {
         card: "virtio-net-device",
         persist: 3,
         modules: "squashfs",
+        root_login: true,
         medium: virt_qemu,
     };
     let site = Site::new(&chain);
@@ -320,6 +336,7 @@ fn a_desktop_starts_from_its_squashfs_and_all_is_well() {
         card: "virtio-net-pci",
         persist: 2,
         modules: "overlay",
+        root_login: false,
         medium: desktop,
     };
     let site = Site::new(&chain);
