@@ -5,6 +5,7 @@
 //! accounts  users of the host, made first and without the engine
 //! engine    podman's API over its socket
 //! plan      what a container needs, and what would be lost
+//! session   the login shell, and the broker that enters containers for it
 //! apply     images and containers made so; the old one kept, and back if the new one does not work
 //! ```
 //!
@@ -20,6 +21,7 @@ pub mod images;
 pub mod places;
 pub mod plan;
 mod replace;
+pub mod session;
 pub mod status;
 
 /// Start of the labels that mark what belongs to this program, for the engine.

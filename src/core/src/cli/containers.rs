@@ -8,8 +8,8 @@ use skiff_core::engine::Engine;
 use skiff_core::failure::Result;
 use skiff_core::places::Places;
 use skiff_core::plan::{self, Action};
-use skiff_core::status::Lock;
-use skiff_core::{accounts, images};
+use skiff_core::status::{Lock, Status};
+use skiff_core::{accounts, images, session};
 
 use super::options::Options;
 use super::{config_path, load, need_root, places, tell};
@@ -78,9 +78,17 @@ pub(super) fn apply(options: &Options) -> Result<ExitCode> {
     let places = places(options);
     let _lock = Lock::take(&places)?;
     // First, and without the engine: whoever logs in then sees what the containers do.
-    let accounts_are_right = tell(&accounts::apply(&config, &accounts::Places::below(&options.root))?);
+    let report = accounts::apply(&config, &accounts::Places::below(&options.root))?;
+    session::routes::write(&config, &report.uids, &places)?;
+    let accounts_are_right = tell(&report);
     let containers_are_right = apply_containers(&config, &places, options)?;
-    Ok(if accounts_are_right && containers_are_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let failures = session::create_users(&config, &Status::read(&places)?, &session::Runtime::default());
+    failures.iter().for_each(|failure| eprintln!("error: {failure}"));
+    Ok(if accounts_are_right && containers_are_right && failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn apply_containers(config: &Config, places: &Places, options: &Options) -> Result<bool> {

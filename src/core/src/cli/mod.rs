@@ -4,13 +4,15 @@ mod containers;
 mod options;
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use skiff_core::accounts::{self, Report};
 use skiff_core::config::Config;
 use skiff_core::failure::{Failure, Result};
 use skiff_core::places::Places;
+use skiff_core::session;
 
 use options::Options;
 
@@ -26,17 +28,25 @@ Users of the host in containers, as a configuration has them.
   apply --recreate [NAME]
                  replaces containers although something in them is left behind, and tries again what was
                  rolled back; the old one stays as `NAME.previous`
+  broker         serves one session on standard input, for `skiff-shell`; a socket unit of systemd starts it
+  broker --listen
+                 makes the socket itself, and serves all sessions
   rollback NAME  makes `NAME.previous` the container in use, and the other way round
 
 The configuration is `/mnt/persist/skiff/core/config.yaml`, or, if there is none, that of the image,
 `/opt/skiff/coreenv/defconfig.yaml`. `--root` is for a system whose root is not `/`. The engine
 is podman, at `/run/podman/podman.sock`.
 
+Called `skiff-shell` this program is the login shell of users in containers.
+
 Exit codes: 0 done, 1 failed, 2 usage.
 ";
 
 /// Does what the arguments say.
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
+    if is_shell(arguments.first()) {
+        return session::shell(&arguments, &Places::below(Path::new("/"))).end();
+    }
     let options = match Options::parse(arguments.into_iter().skip(1)) {
         Ok(options) => options,
         Err(failure) => {
@@ -53,6 +63,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
         "plan" => containers::plan(&options),
         "apply" => containers::apply(&options),
         "rollback" => containers::rollback(&options),
+        "broker" => broker(&options),
         _ => make_accounts(&options),
     };
     match done {
@@ -62,6 +73,37 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether the program was called as a login shell: `login` and `su -` put `-` before its name.
+fn is_shell(name: Option<&OsString>) -> bool {
+    let name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.rsplit('/').next().unwrap_or_default().trim_start_matches('-') == "skiff-shell"
+}
+
+/// Serves sessions.
+fn broker(options: &Options) -> Result<ExitCode> {
+    need_root("sessions are served")?;
+    let places = places(options);
+    if !options.listen {
+        let connection = std::io::stdin().as_fd().try_clone_to_owned();
+        let connection =
+            connection.map_err(|error| Failure::new(format!("cannot use standard input: {error}")))?;
+        session::serve(connection, &places, &session::Runtime::default())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let arguments = [("--root", &places.root), ("--engine", &places.engine)];
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::new(format!("cannot find this program: {error}")))?;
+    let Err(failure) = session::listen(&places, || {
+        let mut broker = Command::new(&program);
+        broker.arg("broker");
+        for (name, path) in arguments {
+            broker.arg(name).arg(path);
+        }
+        broker
+    });
+    Err(failure)
 }
 
 /// Places of the system, as the options have them.
@@ -111,6 +153,7 @@ fn make_accounts(options: &Options) -> Result<ExitCode> {
     need_root("accounts are made")?;
     let config = load(&config_path(options))?;
     let report = accounts::apply(&config, &accounts::Places::below(&options.root))?;
+    session::routes::write(&config, &report.uids, &places(options))?;
     Ok(if tell(&report) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

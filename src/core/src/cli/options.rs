@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use skiff_core::failure::{Failure, Result};
 
 /// Commands, and whether each takes an operand.
-const COMMANDS: [(&str, bool); 6] = [
+const COMMANDS: [(&str, bool); 7] = [
     ("help", false),
     ("check", true),
     ("accounts", false),
     ("plan", false),
     ("apply", true),
     ("rollback", true),
+    ("broker", false),
 ];
 
 /// What the arguments say.
@@ -24,6 +25,7 @@ pub(crate) struct Options {
     pub(crate) root: PathBuf,
     pub(crate) engine: Option<PathBuf>,
     pub(crate) recreate: bool,
+    pub(crate) listen: bool,
 }
 
 impl Options {
@@ -36,6 +38,7 @@ impl Options {
             root: PathBuf::from("/"),
             engine: None,
             recreate: false,
+            listen: false,
         };
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
@@ -56,6 +59,7 @@ impl Options {
                 "--root" => options.root = value()?,
                 "--engine" => options.engine = Some(value()?),
                 "--recreate" => options.recreate = true,
+                "--listen" => options.listen = true,
                 _ if name.starts_with('-') => return Err(usage(format!("unknown option `{name}`"))),
                 _ if options.command.is_empty() => options.command = name,
                 _ if options.operand.is_none() => options.operand = Some(argument.into()),
@@ -81,6 +85,7 @@ impl Options {
             Some(_) if command == "apply" && !self.recreate => {
                 Err(usage("`apply` takes the name of a container only with `--recreate`"))
             }
+            _ if self.listen && command != "broker" => Err(usage("`--listen` is for `broker`")),
             _ if self.recreate && command != "apply" => Err(usage("`--recreate` is for `apply`")),
             _ => Ok(()),
         }

@@ -4,6 +4,7 @@ mod accounts;
 mod config;
 mod engine;
 mod sandbox;
+mod session;
 
 #[path = "../../../../tests/harness/privilege.rs"]
 pub mod privilege;

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
@@ -63,6 +64,7 @@ impl Machine {
             rustix::mount::mount("tmpfs", path, "tmpfs", MountFlags::empty(), c"mode=755").expect("a mount");
         }
         writable_etc(&directory);
+        login_shell(&directory);
         for path in ["/run/podman", "/run/sshd", "/mnt/persist/skiff/core", "/run/crun"] {
             fs::create_dir_all(path).expect("a directory");
         }
@@ -106,6 +108,11 @@ impl Machine {
             "touch", "ls",
         ] {
             symlink("busybox", tree.join("bin").join(applet)).expect("a link");
+        }
+        for program in ["/usr/lib/openssh/sftp-server", "/usr/bin/scp", "/usr/bin/rsync"] {
+            if Path::new(program).exists() {
+                copy_program(program, &tree);
+            }
         }
         let passwd = "root:x:0:0:root:/root:/bin/sh\ncore:x:1000:1000::/home/core:/bin/sh\n";
         fs::write(tree.join("etc/passwd"), passwd).expect("a file");
@@ -157,6 +164,15 @@ pub fn told(output: &Output) -> String {
     )
 }
 
+/// Waits for what comes soon on a machine that is not busy; fails after minutes.
+pub fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(180);
+    while !is() {
+        assert!(Instant::now() < end, "{what} has not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 fn podman(directory: &Path) -> Command {
     let mut command = Command::new("podman");
     command.arg("--root").arg(directory.join("storage"));
@@ -182,6 +198,18 @@ fn cgroups() {
     }
 }
 
+/// Copies a program and its libraries to the same places below `tree`.
+fn copy_program(program: &str, tree: &Path) {
+    let libraries = Command::new("ldd").arg(program).output().expect("ldd starts");
+    let libraries = String::from_utf8(libraries.stdout).expect("text");
+    let paths = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+    for path in paths.chain([program]) {
+        let to = tree.join(&path[1..]);
+        fs::create_dir_all(to.parent().expect("it is in a directory")).expect("a directory");
+        fs::copy(path, to).expect("it is there");
+    }
+}
+
 /// Puts a copy of `/etc` in its place; the last line of its `passwd` has no end.
 fn writable_etc(directory: &Path) {
     let etc = directory.join("etc");
@@ -189,4 +217,18 @@ fn writable_etc(directory: &Path) {
     let passwd = fs::read_to_string(etc.join("passwd")).expect("text");
     fs::write(etc.join("passwd"), passwd.trim_end()).expect("a file");
     rustix::mount::mount_bind(&etc, "/etc").expect("a mount");
+}
+
+/// Puts our program into `/usr/bin` as the login shell, in memory over what is there.
+fn login_shell(directory: &Path) {
+    let over = directory.join("over");
+    fs::create_dir(&over).expect("a directory");
+    rustix::mount::mount("tmpfs", &over, "tmpfs", MountFlags::empty(), c"mode=755").expect("a mount");
+    for path in ["upper", "work"] {
+        fs::create_dir(over.join(path)).expect("a directory");
+    }
+    fs::copy(env!("CARGO_BIN_EXE_skiff-core"), over.join("upper/skiff-shell")).expect("a copy");
+    let options = format!("lowerdir=/usr/bin,upperdir={0}/upper,workdir={0}/work", over.display());
+    let options = std::ffi::CString::new(options).expect("text");
+    rustix::mount::mount("overlay", "/usr/bin", "overlay", MountFlags::empty(), &*options).expect("a mount");
 }
