@@ -4,14 +4,24 @@
 #
 ################################################################################
 
-# The source is the commit that is checked out around this directory. What is not committed is not built; for that, set
-# SKIFF_INIT_OVERRIDE_SRCDIR to the project's directory, after `cargo vendor` there.
-SKIFF_INIT_REPOSITORY = $(realpath $(BR2_EXTERNAL_SKIFF_IMAGE_PATH)/..)
+# The source is the project around this directory: the commit that is checked out there, in a clone of any depth, or the
+# files of an archive. What is not committed is not built; for that, set SKIFF_INIT_OVERRIDE_SRCDIR to the project's
+# directory, after `cargo vendor` there.
+SKIFF_INIT_SCRIPT = $(BR2_EXTERNAL_SKIFF_IMAGE_PATH)/package/skiff-init/source.sh
 ifeq ($(BR2_PACKAGE_SKIFF_INIT),y)
-SKIFF_INIT_VERSION := $(shell git -C $(SKIFF_INIT_REPOSITORY) rev-parse HEAD)
+SKIFF_INIT_VERSION := $(shell $(SKIFF_INIT_SCRIPT) version)
+ifeq ($(SKIFF_INIT_VERSION),)
+$(error skiff-init: its source is not around $(BR2_EXTERNAL_SKIFF_IMAGE_PATH))
 endif
-SKIFF_INIT_SITE = $(SKIFF_INIT_REPOSITORY)
-SKIFF_INIT_SITE_METHOD = git
+endif
+SKIFF_INIT_SITE = $(BUILD_DIR)/skiff-init-source
+SKIFF_INIT_SITE_METHOD = file
+
+# Buildroot copies it to its downloads, where the crates are put beside it.
+define SKIFF_INIT_PACK
+	$(Q)$(SKIFF_INIT_SCRIPT) pack $(BUILD_DIR)/skiff-init-source $(SKIFF_INIT_SOURCE)
+endef
+SKIFF_INIT_PRE_DOWNLOAD_HOOKS += SKIFF_INIT_PACK
 SKIFF_INIT_LICENSE = MIT
 SKIFF_INIT_LICENSE_FILES = LICENSE
 SKIFF_INIT_INSTALL_TARGET = NO
