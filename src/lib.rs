@@ -41,7 +41,7 @@
 //! - [`project`] is what the user names: chosen layers, workspace, board and source. [`stage`] gathers what a plan is about:
 //!   the root tree, the trees of the partitions and the raw blobs. [`artifact`] composes, into temporary files, images and
 //!   boot texts whose length must be known before a partition can be placed; it is the only code before the plan that writes.
-//! - [`lint`] checks the layout against the rules of the board's boot ROM and boot loader, which are data as the boards are.
+//! - [`precheck`] tells at `configure` what `assemble` and the running system will miss. [`lint`] checks the layout against the rules of the board's boot ROM and boot loader, which are data as the boards are.
 //!   [`prepare`] measures the contents, has the plan made, and keeps the payloads beside it.
 //! - [`source`] is where the bytes of a medium come from, and holds what is claimed of an image against it. [`network`] reads
 //!   addresses, [`device`] lists disks, what they hold, and what speaks against writing them. [`recognize`] names the format
@@ -61,7 +61,7 @@
 //! cli
 //! install
 //! compose
-//! prepare
+//! precheck prepare
 //! lint project
 //! stage
 //! artifact report rootfs
@@ -113,6 +113,7 @@ pub mod manifest;
 pub mod network;
 pub mod persist;
 pub mod plan;
+pub mod precheck;
 pub mod prepare;
 pub mod process;
 pub mod project;

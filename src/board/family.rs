@@ -22,7 +22,7 @@ use super::raw::RawBoard;
 use super::{BoardError, Registry, RuleSet};
 
 /// Lists whose entries are told apart by `name`.
-pub(super) const NAMED: [&str; 4] = ["artifact", "blob", "environment", "partition"];
+pub(super) const NAMED: [&str; 5] = ["artifact", "blob", "environment", "supplied", "partition"];
 /// Tables that are joined key by key.
 const JOINED: [&str; 2] = ["table", "vars"];
 

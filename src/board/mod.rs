@@ -28,7 +28,9 @@ pub use proof::{ParseProofError, Proof};
 pub use recipe::{Artifact, ArtifactFormat, Recipe, TextRules};
 pub use refusal::Refusal;
 pub use registry::Registry;
-pub use rules::{ALWAYS, BlobSelector, Check, PartitionSelector, Rule, RuleSet, Severity, SocOffsets};
+pub use rules::{
+    ALWAYS, BlobSelector, Check, LoaderConsole, PartitionSelector, Rule, RuleSet, Severity, SocOffsets,
+};
 pub use schema::schema;
 pub use start::{StartError, start};
 
@@ -79,6 +81,8 @@ pub struct Board {
     pub blobs: Vec<Blob>,
     /// Regions in which boot loaders save something while they run.
     pub environments: Vec<Environment>,
+    /// Files that the user brings.
+    pub supplied: Vec<Supplied>,
     /// Rules for the layout, those of every board first.
     #[serde(serialize_with = "rule_set_names")]
     pub rules: Vec<RuleSet>,
@@ -88,6 +92,17 @@ pub struct Board {
 
 fn rule_set_names<S: serde::Serializer>(sets: &[RuleSet], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(sets.iter().map(|set| &set.name))
+}
+
+/// Files that the user brings, since nothing builds them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Supplied {
+    /// Name for messages.
+    pub name: String,
+    /// Files and directories of the images directory; a directory for all below it.
+    pub files: Vec<String>,
+    /// Their origin, as advice to the user.
+    pub hint: String,
 }
 
 /// Bytes of the medium that a boot loader writes while it runs.
@@ -269,6 +284,24 @@ pub enum Size {
 }
 
 impl Board {
+    /// The entry for one of `files`, if the user brings it.
+    pub fn supplied_by(&self, files: &[String]) -> Option<&Supplied> {
+        let covers = |place: &String, file: &String| {
+            file.strip_prefix(place.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.supplied
+            .iter()
+            .find(|supplied| supplied.files.iter().any(|place| files.iter().any(|file| covers(place, file))))
+    }
+
+    /// Artifacts that a hook of a layer of SkiffOS would take the files of, with the name of that layer.
+    pub fn instead_of(&self) -> impl Iterator<Item = (&Artifact, &str)> {
+        self.artifacts.iter().filter_map(|artifact| match &artifact.recipe {
+            Recipe::Squashfs { instead_of, .. } => Some((artifact, instead_of.as_deref()?)),
+            _ => None,
+        })
+    }
+
     /// The variables for one architecture; a specific one wins over a general one of the same name.
     pub fn vars_for(&self, arch: Arch) -> std::collections::BTreeMap<String, String> {
         let general = self.vars.iter().filter(|var| var.arch.is_none());

@@ -54,6 +54,9 @@ pub struct RawBoard {
     /// Bytes that boot loaders write while they run; nothing else may be there.
     #[serde(default)]
     pub environment: Vec<RawEnvironment>,
+    /// Files that the user brings, since nothing builds them.
+    #[serde(default)]
+    pub supplied: Vec<RawSupplied>,
     /// Partitions, in the order they have on the medium.
     pub partition: Vec<RawPartition>,
 }
@@ -69,6 +72,19 @@ pub struct RawEnvironment {
     pub offset: ByteSize,
     /// Length.
     pub size: ByteSize,
+}
+
+/// `[[supplied]]`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "supplied")]
+pub struct RawSupplied {
+    /// Name for messages.
+    pub name: String,
+    /// Files and directories of the images directory, a directory for all below it.
+    pub files: Vec<String>,
+    /// Origin of the files, as advice to the user.
+    pub hint: String,
 }
 
 /// `[table]`.
@@ -116,6 +132,11 @@ pub struct RawArtifact {
     pub subtree: Option<String>,
     /// squashfs: the directory leaves the root filesystem, where an empty one stays as mount point.
     pub take: Option<bool>,
+    /// squashfs: path, from the directory on, of a file without which it is of no use; a `*` stands for any characters.
+    pub holds: Option<String>,
+    /// squashfs: layer of SkiffOS whose `hooks/pre.sh` moves the same files into an image of its own; `compile` leaves that
+    /// hook out.
+    pub instead_of: Option<String>,
     /// squashfs: compressor and level, such as `zstd:15`, `xz:6+arm` or `lz4`.
     pub codec: Option<String>,
     /// squashfs: size of data blocks, a power of two from 4 KiB to 1 MiB.

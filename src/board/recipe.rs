@@ -30,6 +30,10 @@ pub enum Recipe {
         subtree: String,
         /// True if it leaves the root tree (an empty directory stays as mount point).
         take: bool,
+        /// Path below the directory of a file that must be in it, with `*` for any characters.
+        holds: Option<String>,
+        /// Layer of SkiffOS whose hook before the images would take the same files.
+        instead_of: Option<String>,
         /// Compressor and level.
         codec: Codec,
         /// Data block size.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Board, BoardError, DescriptorSource, Families, Refusal, RuleSet};
 use crate::error::{Error, Io};
+use crate::layer::Layer;
 
 include!(concat!(env!("OUT_DIR"), "/boards.rs"));
 
@@ -102,6 +103,25 @@ impl Registry {
     /// Returns whether there is a board of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.boards.contains_key(name)
+    }
+
+    /// The last of these layers that is called as a board.
+    pub fn layer_with_board<'l>(
+        &self,
+        layers: impl DoubleEndedIterator<Item = &'l Layer>,
+    ) -> Option<&'l Layer> {
+        layers.rev().find(|layer| self.contains(&layer.name))
+    }
+
+    /// The board that these layers are for, if there is one and a medium for it.
+    pub fn board_of<'l>(
+        &self,
+        layers: impl DoubleEndedIterator<Item = &'l Layer>,
+    ) -> Result<Option<Board>, BoardError> {
+        match self.layer_with_board(layers) {
+            Some(layer) if self.refusal(&layer.name)?.is_none() => self.board(&layer.name).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// The descriptor of this name, as its text.

@@ -212,6 +212,11 @@ pub enum Check {
         /// The file.
         file: String,
     },
+    /// Kernel command lines name the port that the boot loader speaks on, at its speed, and no other early console.
+    Console {
+        /// The loaders, by SoC.
+        loader: Vec<LoaderConsole>,
+    },
     /// Kernel command lines in boot texts are not longer than the kernel keeps.
     CommandLine {},
     /// A system of this root style has these files on one partition of one of these formats.
@@ -246,6 +251,21 @@ pub struct SocOffsets {
     pub name: Vec<String>,
     /// Allowed offsets of a blob there.
     pub offset: Vec<ByteSize>,
+}
+
+/// The serial console of a boot loader.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LoaderConsole {
+    /// The SoCs, as `soc` of a board names them; without them all that no other entry names.
+    #[serde(default)]
+    pub soc: Vec<String>,
+    /// Names that the kernel, or the boot loader in its place, has for the port; the first is told.
+    pub port: Vec<String>,
+    /// Its speed.
+    pub baud: u32,
+    /// Address of the port in memory, as in `earlycon=`.
+    pub earlycon: Option<String>,
 }
 
 /// Selection of blobs.

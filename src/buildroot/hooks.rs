@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::board::Board;
 use crate::error::{Diagnostic, Io};
 use crate::interrupt::Interrupt;
 use crate::layer::Layer;
@@ -66,6 +67,40 @@ impl std::fmt::Display for Hook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "hook `{}` of layer `{}`", self.path.display(), self.layer)
     }
+}
+
+/// A hook that does not run, because an artifact of the board is made of the files that it would take away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Name of its layer.
+    pub layer: String,
+    artifact: String,
+    board: String,
+}
+
+impl std::fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let LeftOut { layer, artifact, board } = self;
+        let script = Phase::Pre.script();
+        write!(
+            f,
+            "`{script}` of layer `{layer}` is left out: `{artifact}` of board `{board}` is composed of the same files"
+        )
+    }
+}
+
+/// The hooks of `layers` that two owners of one artifact would come of.
+pub fn left_out(board: &Board, layers: &[Layer]) -> Vec<LeftOut> {
+    let has_hook = |name: &str| {
+        layers.iter().any(|layer| layer.name == name && layer.file(Phase::Pre.script()).is_some())
+    };
+    let replaced = board.instead_of().filter(|(_, layer)| has_hook(layer));
+    let left_out = replaced.map(|(artifact, layer)| LeftOut {
+        layer: layer.into(),
+        artifact: artifact.name.clone(),
+        board: board.name.clone(),
+    });
+    left_out.collect()
 }
 
 /// Reason why hooks did not do what they are for.

@@ -7,11 +7,11 @@ pub(crate) mod dot_config;
 pub(crate) mod drive;
 pub mod effective;
 pub(crate) mod hooks;
+pub(crate) mod images;
 pub mod kconfig;
 pub(crate) mod legal;
 pub(crate) mod make;
 pub mod source;
-mod stale;
 pub(crate) mod stamp;
 
-pub(crate) use stale::stale_artifact;
+pub(crate) use images::stale_artifact;

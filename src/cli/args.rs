@@ -21,6 +21,8 @@ use crate::stage::Inputs;
 use crate::tree::scan::HostXattrs;
 use crate::value::{Arch, Timestamp};
 
+/// Variable with the directory of more boards.
+pub const BOARDS_VARIABLE: &str = "SKIFF_BOARDS_PATH";
 /// Flag that has the chain.
 const CONFIG_FLAG: &str = "--config";
 
@@ -89,7 +91,7 @@ pub enum HostXattrsArg {
 #[derive(Debug, Args)]
 pub struct BoardArgs {
     /// Directory with more board descriptors (namespace/name.toml), which win over the built-in ones.
-    #[arg(long = "boards", value_name = "DIR", env = "SKIFF_BOARDS_PATH")]
+    #[arg(long = "boards", value_name = "DIR", env = BOARDS_VARIABLE)]
     // Text, because a set but empty variable is no path for the parser, and means none.
     directory: Option<OsString>,
 }

@@ -9,6 +9,9 @@ use crate::report::{Answer, Report};
 use crate::value::ByteSize;
 use crate::workspace::{Lock, Removal, Workspace};
 
+/// Variable of SkiffOS: questions are answered by going on.
+const UNATTENDED: &str = "SKIFF_NO_INTERACTIVE";
+
 /// Removes what was built in a workspace, and its configuration. Layers, overrides, downloads and source trees stay.
 #[derive(Debug, Args)]
 pub struct Clean {
@@ -19,7 +22,7 @@ pub struct Clean {
     #[arg(long)]
     ccache: bool,
 
-    /// Do not ask.
+    /// Do not ask; SKIFF_NO_INTERACTIVE does the same.
     #[arg(long, short)]
     yes: bool,
 }
@@ -83,7 +86,9 @@ impl Clean {
             report.note(format!("to be removed: `{path}` ({})", ByteSize(*bytes)));
         }
         let name = || workspace.name().to_owned();
-        let answer = match self.yes {
+        // As in SkiffOS: a script that sets it is never asked.
+        let is_unattended = std::env::var_os(UNATTENDED).is_some_and(|value| !value.is_empty());
+        let answer = match self.yes || is_unattended {
             true => Answer::Yes,
             false => report.confirm(format!("Remove workspace `{}`? [yes/no]", name()), "yes"),
         };

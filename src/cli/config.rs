@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::args::LayerArgs;
-use crate::buildroot::configure::WHO;
+use crate::buildroot::configure::{WHO, is_replaced};
 use crate::buildroot::dot_config::{DotConfig, source_tree};
-use crate::buildroot::effective::{self, Dropped};
+use crate::buildroot::effective::{self, Derived, Dropped};
 use crate::buildroot::kconfig::Definitions;
 use crate::error::{Io, Result};
 use crate::layer::fragment::{self, Fragment, FragmentVariables, Kind};
@@ -179,8 +179,13 @@ impl RequestArgs {
             configured.as_ref().zip(definitions.as_ref()).and_then(|(configured, definitions)| {
                 effective::explain(&merged, symbol, &configured.config, definitions)
             });
+        let derived = configured.as_ref().zip(definitions.as_ref()).filter(|_| setting.is_none());
+        let derived = derived.and_then(|(configured, definitions)| {
+            effective::derived(&merged, symbol, &configured.config, definitions)
+        });
         let explanation = Explanation {
             symbol,
+            derived,
             assignments: setting.map(|setting| setting.assignments().collect()).unwrap_or_default(),
             effective,
             hint: difference.as_ref().and_then(Dropped::hint),
@@ -201,7 +206,7 @@ impl RequestArgs {
         };
         let mut dropped = effective::compare(&merged, &configured.config, &definitions);
         // Where fragments and patches are is said for programs that are not built, too.
-        dropped.retain(|dropped| dropped.requested.layer != WHO);
+        dropped.retain(|dropped| dropped.requested.layer != WHO && !is_replaced(dropped));
         report.document(&dropped, Differences { dropped: &dropped, settings: merged.settings().count() });
         Ok(())
     }
@@ -214,6 +219,8 @@ struct Explanation<'a> {
     assignments: Vec<&'a Assignment>,
     /// Nothing if the program is not configured yet.
     effective: Option<Effective>,
+    /// Origin of a value that no layer asks for.
+    derived: Option<Derived>,
     /// Nothing if what was asked for is effective.
     difference: Option<Dropped>,
     hint: Option<String>,
@@ -241,6 +248,9 @@ impl fmt::Display for Explanation<'_> {
             None => writeln!(f, "  not configured yet")?,
             Some(Effective { file, value: Some(value) }) => writeln!(f, "  {file}: {value} (effective)")?,
             Some(Effective { file, value: None }) => writeln!(f, "  {file}: not set (effective)")?,
+        }
+        if let Some(derived) = &self.derived {
+            writeln!(f, "because {derived}")?;
         }
         let Some(difference) = &self.difference else { return Ok(()) };
         writeln!(f, "because {}", difference.why)?;

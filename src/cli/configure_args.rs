@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::args::LayerArgs;
+use super::args::{BOARDS_VARIABLE, BoardArgs, LayerArgs};
 use crate::buildroot::configure::{Configured, Edited, Inputs, configure};
+use crate::buildroot::dot_config::DotConfig;
+use crate::buildroot::effective;
 use crate::buildroot::make::Make;
 use crate::buildroot::source::{self, NamedBy, Places, Source};
 use crate::buildroot::stamp::{EPOCH_VARIABLE, EpochFrom, Release};
 use crate::error::{Io, Result};
 use crate::interrupt::Interrupt;
+use crate::layer::fragment::Kind;
 use crate::layer::{self, Chain, Environment, Layer, LayerOrigin, Order};
+use crate::precheck::{self, Foreseen, Subject};
 use crate::report::Report;
 use crate::workspace::{Asked, Lock, Selection, Used, Workspace};
 
@@ -21,6 +25,9 @@ use crate::workspace::{Asked, Lock, Selection, Used, Workspace};
 pub struct ConfigureArgs {
     #[command(flatten)]
     pub layers: LayerArgs,
+
+    #[command(flatten)]
+    boards: BoardArgs,
 
     /// Source tree of Buildroot; without it that of BUILDROOT_DIR, buildroot/ of the project, or the fetched one.
     #[arg(long, value_name = "DIR")]
@@ -67,9 +74,9 @@ pub enum ConfigureArgsError {
     #[diagnostic(hint = "rename the directory")]
     NotText { name: String, value: OsString },
     /// Kconfig has dropped something, which is reported.
-    #[error("{dropped} of {settings} settings are not effective, and the workspace is not configured")]
+    #[error("{dropped} of {settings} settings are not effective{lines}, and the workspace is not configured")]
     #[diagnostic(hint = "correct what the warnings name, or leave `--strict` out")]
-    Strict { dropped: usize, settings: usize },
+    Strict { dropped: usize, settings: usize, lines: String },
     /// A time that is none.
     #[error("SOURCE_DATE_EPOCH is `{value}`: {said}")]
     #[diagnostic(hint = "unset it, or set it to a number")]
@@ -92,6 +99,7 @@ impl ConfigureArgs {
         resolved.notes.iter().for_each(|note| report.note(note));
         resolved.warnings.iter().for_each(|warning| report.warn(warning));
         let layers: Vec<Layer> = resolved.layers().cloned().collect();
+        let board = self.boards.registry()?.board_of(layers.iter())?;
         let lock = Lock::take(&workspace, verb)?;
         let source = Source::find(&workspace, &self.places(before.as_ref()), interrupt)?;
         source.warnings.iter().for_each(|warning| report.warn(warning));
@@ -105,12 +113,18 @@ impl ConfigureArgs {
         };
         let selection = Selection::new(asked, used);
         let mut make = make(&workspace, &source);
+        if let Some(directory) = self.boards.directory() {
+            // Hooks ask for the board too.
+            let directory = std::path::absolute(&directory).map_err(Io::on("find", &directory))?;
+            make.environment.push((BOARDS_VARIABLE.into(), directory.into()));
+        }
         let program = std::env::current_exe().map_err(Io::on("find", "this program"))?;
         let inputs = Inputs {
             workspace: &workspace,
             layers: &layers,
             source: &source,
             selection: &selection,
+            board: board.as_ref(),
             program: &program,
             version: (&release.version, &release.commit),
             ccache: &ccache(&workspace),
@@ -120,6 +134,8 @@ impl ConfigureArgs {
         };
         let configured = configure(&inputs, &lock, interrupt, line)?;
         report_configuration(&configured, &workspace, report);
+        let foreseen = foresee(&inputs, &configured)?;
+        foreseen.iter().for_each(|foreseen| report.warn(foreseen));
         self.ensure_effective(&configured)?;
         // The variable would win over a layer that says where downloads are.
         if variable(DOWNLOADS).is_none() && configured.request.setting(DOWNLOADS).is_some() {
@@ -130,11 +146,17 @@ impl ConfigureArgs {
 
     fn ensure_effective(&self, configured: &Configured) -> Result<()> {
         let dropped = configured.dropped.as_ref().map_or(0, Vec::len);
-        if dropped == 0 || !self.strict {
+        let malformed = configured.malformed;
+        if dropped + malformed == 0 || !self.strict {
             return Ok(());
         }
         let settings = configured.request.settings().count();
-        Err(ConfigureArgsError::Strict { dropped, settings }.into())
+        let lines = match malformed {
+            0 => String::new(),
+            1 => ", 1 line is no setting".into(),
+            lines => format!(", {lines} lines are no settings"),
+        };
+        Err(ConfigureArgsError::Strict { dropped, settings, lines }.into())
     }
 
     fn places(&self, before: Option<&Selection>) -> Places {
@@ -212,6 +234,23 @@ impl ConfigureArgs {
     }
 }
 
+/// Foresees what will be missing or refused later; looked for where dropped settings are.
+fn foresee(inputs: &Inputs<'_>, configured: &Configured) -> Result<Vec<Foreseen>> {
+    let output = inputs.workspace.output();
+    let found = DotConfig::find(&output, Kind::Buildroot)?.filter(|_| configured.dropped.is_some());
+    let Some(DotConfig { config, .. }) = found else { return Ok(Vec::new()) };
+    let externals: Vec<PathBuf> = configured.externals.iter().map(|external| external.path.clone()).collect();
+    let images = inputs.workspace.short(&output.join("images")).to_owned();
+    precheck::foresee(&Subject {
+        board: inputs.board,
+        layers: inputs.layers,
+        config: &config,
+        images: (&output.join("images"), &images),
+        buildroot: &inputs.source.path,
+        externals: &externals,
+    })
+}
+
 /// Reports what a user should know about a configuration.
 fn report_configuration(configured: &Configured, workspace: &Workspace, report: &Report) {
     if !configured.images_left_out.is_empty() {
@@ -222,7 +261,9 @@ fn report_configuration(configured: &Configured, workspace: &Workspace, report: 
     }
     configured.notes.iter().for_each(|note| report.note(note));
     configured.warnings.iter().for_each(|warning| report.warn(warning));
-    configured.dropped.iter().flatten().for_each(|dropped| report.warn(dropped));
+    for cause in effective::causes(configured.dropped.as_deref().unwrap_or_default()) {
+        report.warn(cause);
+    }
     if let Some(Edited { symbols, kept }) = &configured.edited {
         let (symbols, kept) = (symbols.join(", "), workspace.short(kept).display());
         report.warn(format!(

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::LayerArgs;
+use super::args::{BoardArgs, LayerArgs};
 use super::layer_program::ProgramError;
-use crate::buildroot::hooks::{Hooks, Phase};
+use crate::buildroot::hooks::{self, Hooks, Phase};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::layer::Layer;
@@ -27,6 +27,9 @@ pub struct Hook {
     layers: LayerArgs,
 
     #[command(flatten)]
+    boards: BoardArgs,
+
+    #[command(flatten)]
     limit: HookArgs,
 }
 
@@ -39,6 +42,18 @@ pub struct HookArgs {
 }
 
 impl Hook {
+    /// All layers but those that would take away what is composed.
+    fn layers_that_run(&self, system: &WorkspaceContext, report: &Report) -> Result<Vec<Layer>> {
+        let layers: Vec<Layer> = system.chain.layers().cloned().collect();
+        let board = self.boards.registry()?.board_of(layers.iter())?;
+        let left_out = match board.filter(|_| self.phase == Phase::Pre && !system.keeps_images()) {
+            Some(board) => hooks::left_out(&board, &layers),
+            None => Vec::new(),
+        };
+        left_out.iter().for_each(|left| report.note(left));
+        Ok(layers.into_iter().filter(|layer| left_out.iter().all(|left| left.layer != layer.name)).collect())
+    }
+
     pub fn run(self, report: &Report) -> Result<()> {
         let interrupt = Interrupt::listen_only();
         let system = WorkspaceContext::for_layers(&self.layers.selection(), &interrupt)?;
@@ -48,7 +63,7 @@ impl Hook {
             return Err(ProgramError::NoWorkspace { name, path: directory }.into());
         }
         let variables = system.variables();
-        let layers: Vec<Layer> = system.chain.layers().cloned().collect();
+        let layers = self.layers_that_run(&system, report)?;
         let for_layer = |layer: &Layer| -> Vec<(OsString, OsString)> {
             let directory = std::path::absolute(&layer.path).unwrap_or_else(|_| layer.path.clone());
             let of_layer = environment::for_layer(layer, &directory);

@@ -132,7 +132,7 @@ impl Check {
             return self.layers.selection().resolve();
         }
         let registry = self.layers.selection().some_layers()?;
-        Ok(registry.layers().chain(registry.overrides()).cloned().collect())
+        Ok(registry.layers().chain(registry.base()).chain(registry.overrides()).cloned().collect())
     }
 
     fn definitions(&self, layers: &[Layer]) -> Result<BTreeMap<Kind, DefinedSymbols>> {

@@ -1,13 +1,15 @@
 //! `status`, and what is shown without a verb: where one is, what was chosen, how far it is, and what comes next.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 
 use super::args::{BoardArgs, LayerArgs};
+use super::cmd;
 use crate::board::Registry;
+use crate::buildroot::source::{self, Places};
 use crate::error::{Error, Io, Result};
 use crate::layer::{Chain, Command, Order};
 use crate::project::GivenChain;
@@ -53,6 +55,9 @@ struct Shown {
     images: Vec<String>,
     /// Of the layers of the chain.
     commands: Vec<Command>,
+    /// Command that gets Buildroot, if it is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_buildroot: Option<&'static str>,
     next: Vec<Next>,
 }
 
@@ -115,18 +120,29 @@ impl Status {
             board: None,
             images: Vec::new(),
             commands: Vec::new(),
+            no_buildroot: None,
             next: Vec::new(),
         })
     }
 
+    /// Places in which the next configure looks for Buildroot.
+    fn places(&self) -> Result<Places> {
+        let remembered = self.layers.selection().remembered()?.and_then(|known| known.asked.buildroot);
+        let variable = std::env::var_os(source::VARIABLE).filter(|value| !value.is_empty());
+        Ok(Places { given: None, variable: variable.map(PathBuf::from), remembered, any: true })
+    }
+
     fn look(&self, shown: &mut Shown, report: &Report) -> Result<()> {
         let output = self.layers.selection().below(format!("workspaces/{}", shown.workspace));
-        shown.progress = progress(&self.layers.selection().place()?)?;
+        let workspace = self.layers.selection().place()?;
+        shown.progress = progress(&workspace)?;
+        shown.no_buildroot = source::how_to_get(&workspace, &self.places()?)?;
         let Some(GivenChain { text, asked_by: by }) = self.layers.selection().chain()? else { return Ok(()) };
         shown.chain =
             Some(Selected { text, by, order: self.layers.selection().order()?, layers: Vec::new() });
         let chain = self.layers.resolve_and_report(report)?;
         shown.add_layers(&chain)?;
+        cmd::note_left_out(&self.layers.selection(), &chain.chosen, report)?;
         shown.board = board(&self.boards.registry()?, &chain)?;
         shown.images = images(&output.join("images"), shown.board.as_ref())?;
         if !shown.images.is_empty() {
@@ -164,9 +180,7 @@ fn progress(workspace: &Workspace) -> Result<Progress> {
 
 /// The board of the last layer that is called as one.
 fn board(boards: &Registry, chain: &Chain) -> Result<Option<BoardRow>> {
-    let Some(layer) = chain.chosen.iter().rev().find(|layer| boards.contains(&layer.name)) else {
-        return Ok(None);
-    };
+    let Some(layer) = boards.layer_with_board(chain.chosen.iter()) else { return Ok(None) };
     let name = layer.name.clone();
     Ok(Some(match boards.refusal(&name)? {
         Some(refusal) => BoardRow { name, description: refusal.description, refused: Some(refusal.refused) },
@@ -210,6 +224,11 @@ fn next(shown: &Shown, flags: &str) -> Vec<Next> {
     if shown.chain.is_none() {
         let chosen = next("compile --config BOARD,LAYER", "build a system of these layers");
         return vec![next("layers list", "layers that can be chosen"), chosen];
+    }
+    let is_to_build = matches!(shown.progress, Progress::Empty | Progress::Configured);
+    if let Some(command) = shown.no_buildroot.filter(|_| is_to_build) {
+        let get = Next { command: command.into(), does: "get Buildroot, which is not there" };
+        return vec![get, next("compile", "then configure Buildroot and build the system")];
     }
     let is_composed = shown.board.as_ref().is_some_and(|board| board.refused.is_none());
     let devices = || plain("devices", "list what it can be flashed to");

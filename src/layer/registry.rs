@@ -114,6 +114,11 @@ impl Registry {
         &self.overrides
     }
 
+    /// `configs-base/pre` and `configs-base/post`, as far as they exist.
+    pub fn base(&self) -> impl Iterator<Item = &Layer> {
+        self.pre.iter().chain(&self.post)
+    }
+
     /// The entries of `SKIFF_EXTRA_CONFIGS_PATH`.
     pub fn extra(&self) -> &[PathBuf] {
         &self.extra

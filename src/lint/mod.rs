@@ -6,12 +6,14 @@
 //! plan with its contents (everything that composes); [`lint`] reports what is not kept.
 
 mod check;
+mod console;
 mod ext4;
 mod files;
 mod finding;
 mod medium;
 mod text;
 
+pub use console::login_apart;
 pub use ext4::Ext4;
 pub use files::PartitionFiles;
 pub use finding::{Finding, LintError, refuse};

@@ -58,7 +58,12 @@ impl WorkspaceContext {
         variables
     }
 
-    /// The same for make, which puts the programs of the host into PATH itself.
+    /// Returns whether Buildroot's own images, and what hooks of layers make beside them, are wanted.
+    pub fn keeps_images(&self) -> bool {
+        self.selection.as_ref().is_some_and(|selection| selection.asked.keep_images)
+    }
+
+    /// The same as [`WorkspaceContext::variables`] for make, which puts the programs of the host into PATH itself.
     pub fn for_make(&self) -> Vec<(OsString, OsString)> {
         self.variables().into_iter().filter(|(name, _)| name != "PATH").collect()
     }

@@ -187,8 +187,7 @@ impl InputSelection {
         if let Some(name) = &self.board {
             return Ok(name.clone());
         }
-        let named = layers.iter().rev().find(|layer| boards.contains(&layer.name));
-        match (named, layers) {
+        match (boards.layer_with_board(layers.iter()), layers) {
             (Some(layer), _) => Ok(layer.name.clone()),
             (None, []) => Err(InputError::NoBoard),
             (None, _) => {

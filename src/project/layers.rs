@@ -13,7 +13,30 @@ pub fn nearest_root() -> PathBuf {
     let here = std::env::current_dir().map_or(0, |path| path.components().count());
     let above = (1..here).map(|depth| [".."].repeat(depth).join("/").into());
     let mut candidates = std::iter::once(PathBuf::from(".")).chain(above);
-    candidates.find(|path| is_project(path)).unwrap_or_else(|| ".".into())
+    let found = candidates.find(|path| is_project(path)).unwrap_or_else(|| ".".into());
+    submodule(&found).unwrap_or(found)
+}
+
+/// Names under which an extension project has the project that it extends.
+const EXTENDED: [&str; 2] = ["skiffos", "skiff-image"];
+
+/// The project that the layers of a directory extend, where that has one as a sub-module beside its own `configs/`: it
+/// is the root then, as it is for the Makefile of such a project.
+fn submodule(root: &Path) -> Option<PathBuf> {
+    if root.join("configs-base").is_dir() || !root.join(".gitmodules").is_file() {
+        return None;
+    }
+    let below =
+        EXTENDED.iter().map(|name| if root == Path::new(".") { name.into() } else { root.join(name) });
+    below.into_iter().find(|path: &PathBuf| path.join("configs").is_dir())
+}
+
+/// `configs/` of the project that extends `root`, if one does.
+fn extension(root: &Path) -> Option<PathBuf> {
+    let root = root.canonicalize().ok()?;
+    let parent = root.parent()?;
+    let is_extended = submodule(parent).is_some_and(|below| below == root);
+    Some(parent.join("configs")).filter(|configs| is_extended && configs.is_dir())
 }
 
 /// Returns whether there is a layer, `configs/NAMESPACE/NAME`, the base of SkiffOS, or a workspace.
@@ -84,7 +107,8 @@ impl LayerSelection {
     /// Finds all layers there are.
     pub fn registry(&self) -> Result<layer::Registry> {
         let asked = self.remembered()?.map(|selection| selection.asked).unwrap_or_default();
-        let extra = asked.extra.into_iter().map(|extra| (EXTRA_VARIABLE.to_owned(), extra));
+        let extension = extension(&self.root).map(|path| path.display().to_string());
+        let extra = asked.extra.or(extension).into_iter().map(|extra| (EXTRA_VARIABLE.to_owned(), extra));
         let remembered = asked.variables.into_iter().chain(extra);
         let remembered = remembered.map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let variables = remembered

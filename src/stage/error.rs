@@ -105,6 +105,21 @@ pub enum StageError {
         /// The directory.
         subtree: String,
     },
+    /// An image that holds nothing of what it is for.
+    #[error("artifact `{artifact}` would {lacks}: `{subtree}` of the root filesystem has {found}")]
+    #[diagnostic(hint = how_to_fill(taken.as_deref()))]
+    OfNoUse {
+        /// The artifact.
+        artifact: String,
+        /// The directory.
+        subtree: String,
+        /// Verb and pattern of what it lacks.
+        lacks: String,
+        /// Files that are there.
+        found: String,
+        /// Layer whose hook moves the files away.
+        taken: Option<String>,
+    },
     /// A variable that is made of itself.
     #[error("variable `{word}` of board `{board}` is made of itself")]
     #[diagnostic(hint = "write its text out in `[vars]`")]
@@ -147,6 +162,16 @@ impl StageError {
             }
             other => other.to_string(),
         }
+    }
+}
+
+fn how_to_fill(taken: Option<&str>) -> String {
+    match taken {
+        None => "build what belongs there, or change the board".into(),
+        Some(layer) => format!(
+            "`hooks/pre.sh` of layer `{layer}` has moved the files away: run `skiff-image buildroot linux-reinstall`, then \
+             `skiff-image compile` without Buildroot's own images, which leaves that hook out"
+        ),
     }
 }
 

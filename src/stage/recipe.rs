@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::initramfs::startable;
+use super::place::fits;
 use super::{Inputs, StageError};
 use crate::artifact::{self, Artifact, Artifacts, Composed};
 use crate::board::{self, ContentSource, FilePlacement, Recipe, TextRules};
 use crate::boot::uimage::{self, UImageOptions};
 use crate::boot::{grub, refind, text};
+use crate::buildroot::hooks::Phase;
 use crate::error::{Error, Io};
 use crate::fs::compress::Compression;
 use crate::fs::fat::{self, FatType};
 use crate::fs::squashfs::{self, Codec};
 use crate::fs::{Loss, cpio, ext4};
-use crate::tree::{Body, Content, Tree};
+use crate::tree::{self, Body, Content, Tree, components};
 use crate::value::ByteSize;
 
 /// Composes one artifact and adds it to `done`.
@@ -30,6 +32,21 @@ pub(super) fn build(
     done.insert(&artifact.name, composed, artifact.recipe.format())
 }
 
+/// The files that an error names.
+const SHOWN: usize = 3;
+
+/// Paths of all that is no directory.
+fn files_of(tree: &Tree) -> impl Iterator<Item = Vec<u8>> {
+    tree.walk().filter(|(_, id)| tree.node(*id).entries().is_none()).map(|(path, _)| path)
+}
+
+/// Returns whether a path has as many components as a pattern, and each is one that the pattern stands for.
+fn meets(path: &[u8], pattern: &str) -> bool {
+    let (names, wanted) = (components(path), pattern.split('/'));
+    names.clone().count() == wanted.clone().count()
+        && names.zip(wanted).all(|(name, pattern)| fits(name, pattern))
+}
+
 struct Builder<'a> {
     inputs: &'a Inputs,
     name: &'a str,
@@ -40,8 +57,9 @@ impl Builder<'_> {
     fn compose(&mut self, recipe: &Recipe, root: &mut Tree, done: &Artifacts) -> Result<Composed, Error> {
         let images = &self.inputs.images;
         match recipe {
-            Recipe::Squashfs { subtree, take, codec, block } => {
+            Recipe::Squashfs { subtree, take, codec, block, holds, instead_of } => {
                 let tree = self.subtree(root, subtree, *take)?;
+                self.ensure_of_use(&tree, subtree, holds.as_deref(), instead_of.as_deref())?;
                 self.squashfs(&tree, *codec, *block)
             }
             Recipe::Cpio { compression, files } if files.is_empty() => {
@@ -93,6 +111,36 @@ impl Builder<'_> {
             root.node_mut(id).body = Body::Dir(BTreeMap::new());
         }
         Ok(tree)
+    }
+
+    /// Fails if the image would be empty, or without what it is for.
+    fn ensure_of_use(
+        &self,
+        tree: &Tree,
+        subtree: &str,
+        holds: Option<&str>,
+        instead_of: Option<&str>,
+    ) -> Result<(), StageError> {
+        let files: Vec<Vec<u8>> = files_of(tree).collect();
+        let is_wanted = |path: &Vec<u8>| holds.is_none_or(|pattern| meets(path, pattern));
+        if files.iter().any(is_wanted) {
+            return Ok(());
+        }
+        let taken = instead_of.filter(|taker| {
+            let has_hook = |layer: &crate::layer::Layer| layer.file(Phase::Pre.script()).is_some();
+            self.inputs.layers.iter().any(|layer| layer.name == *taker && has_hook(layer))
+        });
+        let shown = files.iter().take(SHOWN).map(|path| format!("`{}`", tree::display(path)));
+        Err(StageError::OfNoUse {
+            artifact: self.name.into(),
+            subtree: subtree.into(),
+            lacks: holds.map_or("be empty".into(), |pattern| format!("be without `{pattern}`")),
+            found: match files.len() {
+                0 => "no file".into(),
+                _ => format!("only {}", shown.collect::<Vec<_>>().join(", ")),
+            },
+            taken: taken.map(str::to_owned),
+        })
     }
 
     fn warn_of(&mut self, losses: &[Loss]) {

@@ -137,6 +137,9 @@ impl TemplateVariables {
                 BlobSource::Artifact(artifact) => fill(artifact)?,
             }
         }
+        for supplied in &mut board.supplied {
+            supplied.files.iter_mut().try_for_each(fill)?;
+        }
         for partition in &mut board.partitions {
             partition.files.iter_mut().try_for_each(|place| place.fill(fill))?;
             match &mut partition.filesystem {

@@ -326,12 +326,44 @@ fn the_soc_decides_where_a_boot_rom_looks() {
     }
 }
 
+/// The same port is at another address of another SoC, and a board that names none is not held to one.
+#[test]
+fn the_soc_decides_where_its_boot_loader_speaks() {
+    let of = |soc: &str| findings(&good("rockchip").replacen("soc = \"RK3399\"\n", soc, 1));
+    assert_eq!(of(""), []);
+    let found = of("soc = \"RK3328\"\n");
+    assert_eq!(
+        (found[0].rule.as_str(), found[0].severity, found.len()),
+        ("rockchip/console", Severity::Warning, 1)
+    );
+    let told = "`cmdline.txt` has `earlycon=uart8250,mmio32,0xff1a0000` but the boot loader's console is at 0xff130000";
+    assert_eq!(found[0].found, told);
+    let two = good("rockchip").replacen("console=ttyS2", "console=ttyS3,9600 console=ttyS2", 1);
+    assert_eq!(findings(&two), [], "a second port is the user's own");
+}
+
+/// No shipped board is even warned of.
+#[test]
+fn every_shipped_board_has_the_console_of_its_boot_loader() {
+    let registry = Registry::built_in();
+    let mut held = 0;
+    for name in registry.names() {
+        let board = registry.board(name).unwrap();
+        held += board.rules.iter().flat_map(|set| &set.rules).filter(|rule| rule.id == "console").count();
+        let found = lint_board(&board).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let console: Vec<_> = found.iter().filter(|finding| finding.rule.ends_with("/console")).collect();
+        assert!(console.is_empty(), "{name}: {console:#?}");
+    }
+    assert!(held >= 34, "{held}");
+}
+
 /// The shipped boards say which SoC they have wherever a rule asks for it.
 #[test]
 fn boards_whose_rules_ask_for_the_soc_name_it() {
     let registry = Registry::built_in();
-    let of_sunxi = |board: &Board| board.rules.iter().any(|set| set.name == "sunxi");
-    let boards = registry.names().map(|name| registry.board(name).unwrap()).filter(of_sunxi);
+    let asked = ["sunxi", "rockchip", "omap"];
+    let asks = |board: &Board| board.rules.iter().any(|set| asked.contains(&set.name.as_str()));
+    let boards = registry.names().map(|name| registry.board(name).unwrap()).filter(asks);
     let unnamed: Vec<String> = boards.filter(|board| board.soc.is_none()).map(|board| board.name).collect();
     assert!(unnamed.is_empty(), "{unnamed:?}");
 }
@@ -372,7 +404,7 @@ fn an_environment_behind_the_end_of_the_medium_is_told() {
 #[test]
 fn a_command_line_that_the_kernel_would_cut_is_told() {
     let long = format!("\"{}\"", "x".repeat(1024));
-    let found = findings(&good("pi-mask-rom").replacen("\"console=tty1\"", &long, 1));
+    let found = findings(&good("pi-mask-rom").replacen("\"console=tty1 console=ttyAMA0,115200\"", &long, 1));
     assert_eq!((found[0].rule.as_str(), found.len()), ("generic/command-line", 1));
     assert_eq!(
         found[0].found,

@@ -115,6 +115,7 @@ fn reference() -> String {
         ("blob", "`[[blob]]`"),
         ("magic", "`magic` of a blob"),
         ("environment", "`[[environment]]`"),
+        ("supplied", "`[[supplied]]`"),
         ("partition", "`[[partition]]`"),
         ("file", "`file` of partitions and artifacts"),
     ] {

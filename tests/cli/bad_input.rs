@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::harness::privilege;
-use crate::harness::project::{PROGRAM, Project, expect_failure, expect_no_image};
+use crate::harness::project::{PROGRAM, Project, expect_failure, expect_no_image, succeed};
 use crate::harness::tools;
 use crate::harness::tools::{command, oracle};
 
@@ -319,6 +319,39 @@ fn what_a_partition_cannot_hold_is_told_with_its_name() {
          filesystem\n\
          hint: build the kernel modules, or change the board",
     );
+}
+
+#[test]
+fn an_image_without_what_it_is_for_is_refused() {
+    let project = Project::new();
+    let modules = "output/target/usr/lib/modules";
+    let refusal = |found: &str, hint: &str| {
+        let message = format!(
+            "error: artifact `modules.squashfs` would {found}\n\
+             hint: {hint}"
+        );
+        expect_failure(&mut project.with_inputs(&["assemble"], &["--out", "out/disk.img"]), 1, &message);
+        assert_eq!(fs::read_dir(project.path("out")).unwrap().count(), 0, "nothing is written");
+    };
+    let build = "build what belongs there, or change the board";
+    fs::remove_dir_all(project.path(modules)).unwrap();
+    fs::create_dir_all(project.path(modules).join("6.6.0-demo/kernel")).unwrap();
+    refusal("be empty: `/usr/lib/modules` of the root filesystem has no file", build);
+    let keys = "subtree = \"/usr/lib/modules\"\nholds = \"*/modules.dep\"\ninstead-of = \"demo/taker\"\n";
+    project.edit_board("subtree = \"/usr/lib/modules\"\n", keys);
+    // What SkiffOS' hook leaves.
+    project.write(&format!("{modules}/MOUNTPOINT"), "Module image will be mounted here.\n");
+    let only = "be without `*/modules.dep`: `/usr/lib/modules` of the root filesystem has only `/MOUNTPOINT`";
+    refusal(only, build);
+    project.script("configs/demo/taker/hooks/pre.sh", "");
+    project.write("configs/demo/site/metadata/dependencies", "demo/taker\n");
+    refusal(
+        only,
+        "`hooks/pre.sh` of layer `demo/taker` has moved the files away: run `skiff-image buildroot linux-reinstall`, \
+         then `skiff-image compile` without Buildroot's own images, which leaves that hook out",
+    );
+    project.write(&format!("{modules}/6.6.0-demo/modules.dep"), "kernel/can.ko:\n");
+    succeed(&mut project.with_inputs(&["assemble"], &["--out", "out/disk.img"]));
 }
 
 #[test]

@@ -11,6 +11,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// A project with a layer that is a board, and one with commands.
 fn project() -> Project {
     let project = Project::new();
+    for part in ["Makefile", "Config.in", "package/Makefile.in"] {
+        project.write(&format!("buildroot/{part}"), "");
+    }
     project.write("configs/demo/board/metadata/description", "The demo board\n");
     project.write("configs/demo/board/metadata/dependencies", "demo/tool\n");
     project.write(
@@ -358,4 +361,54 @@ fn the_version_is_that_of_the_checkout() {
     project.write("configs/demo/site/new", "");
     git(&["add", "configs"]);
     assert_eq!(version(), ("2026.08-dirty".into(), commit));
+}
+
+#[test]
+fn without_buildroot_the_next_step_is_to_get_it() {
+    let project = project();
+    std::fs::remove_dir_all(project.path("buildroot")).unwrap();
+    let next = || {
+        let document = json(command(&project, &["--json"]).env("SKIFF_CONFIG", "demo/board"));
+        let next = document["next"].as_array().unwrap().clone();
+        next.iter().map(|next| next["command"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(next(), ["skiff-image fetch", "skiff-image compile"]);
+    project.write(
+        ".gitmodules",
+        "[submodule \"buildroot\"]\n\tpath = buildroot\n\turl = https://example.org/x\n",
+    );
+    assert_eq!(next(), ["git submodule update --init buildroot", "skiff-image compile"]);
+}
+
+#[test]
+fn commands_that_read_images_of_buildroot_say_that_these_are_left_out() {
+    let project = project();
+    project.write("configs/demo/tool/scripts/run.sh", "qemu -initrd $IMAGES/rootfs.cpio.lz4\n");
+    let told = "commands of `demo/tool` read `rootfs.cpio`, which Buildroot makes with `compile --keep-images` only\n";
+    let listed = |project: &Project| run(command(project, &["cmd"]).env("SKIFF_CONFIG", "demo/tool")).1;
+    assert_eq!(listed(&project), told);
+    assert_eq!(run(command(&project, &[]).env("SKIFF_CONFIG", "demo/tool")).1, told);
+    project.write("workspaces/default/images/rootfs.cpio", "");
+    assert_eq!(listed(&project), "");
+}
+
+/// A project of layers with the project that it extends as a sub-module.
+#[test]
+fn an_extension_project_works_from_its_own_directory() {
+    for name in ["skiffos", "skiff-image"] {
+        let project = Project::bare();
+        project.write(".gitmodules", format!("[submodule \"{name}\"]\n\tpath = {name}\n"));
+        project.write("configs/my/site/metadata/dependencies", "pi/4\n");
+        project.write(&format!("{name}/configs/pi/4/metadata/description"), "A board\n");
+        let resolved = |root: &[&str]| {
+            let mut resolve =
+                project.command(&[&["layers", "resolve", "--config", "my/site"], root].concat());
+            let layers = json(&mut resolve);
+            layers.as_array().unwrap().iter().map(|layer| layer["name"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(resolved(&[]), ["pi/4", "my/site"]);
+        assert_eq!(resolved(&["--root", name]), ["pi/4", "my/site"]);
+        let root = project.path(name).canonicalize().unwrap();
+        assert_eq!(json(&mut project.command(&["status"]))["root"], root.to_str().unwrap());
+    }
 }

@@ -146,6 +146,18 @@ fn the_nearest_tree_is_taken() {
             include_str!("../../buildroot/VERSION").trim()
         ),
     );
+    // SkiffOS has its own Buildroot as a sub-module.
+    let url = "https://example.org/fork/buildroot.git";
+    project.write(".gitmodules", format!("[submodule \"buildroot\"]\n\tpath = buildroot\n\turl = {url}\n"));
+    expect_failure(
+        &mut project.command(&CONFIGURE),
+        1,
+        &format!(
+            "error: `buildroot` is empty: it is a sub-module of the project, its own Buildroot from {url}\n\
+             hint: `git submodule update --init buildroot` gets the version that the project pins"
+        ),
+    );
+    project.remove(".gitmodules");
     expect_failure(
         project.command(&CONFIGURE).env("BUILDROOT_DIR", "configs"),
         1,

@@ -821,6 +821,10 @@ fn what_did_not_become_effective_is_told() {
         )
     );
     assert!(!project.path("workspaces/.config_default/configured.json").exists());
+    project.write("configs/a/b/buildroot/more", "BR2_PACKAGE_HELLO=y\nBR2_PACKAGE_HELLO_COLORS\n");
+    let (_, stderr, code) = run(project.configure().arg("--strict"));
+    let told = "error: 0 of 16 settings are not effective, 1 line is no setting, and the workspace is not configured\n";
+    assert!(code == 1 && stderr.contains(told), "{stderr}");
     project.write("configs/a/b/buildroot/more", "BR2_PACKAGE_HELLO=y\n");
     succeed(project.configure().arg("--strict"));
 }
@@ -903,6 +907,10 @@ fn a_workspace_is_removed_with_what_belongs_to_it() {
         ]
     );
     assert!(project.path("workspaces/default/.config").exists());
+    succeed(project.configure().args(["--workspace", "third"]));
+    let mut unattended = project.command(&["clean", "--workspace", "third"]);
+    succeed(unattended.env("SKIFF_NO_INTERACTIVE", "1").stdin(Stdio::null()));
+    assert!(!project.path("workspaces/third").exists(), "as in SkiffOS, nothing is asked");
     let removed = json(&mut project.command(&["clean", "--yes"]));
     assert_eq!(removed["removed"][0]["path"], "workspaces/default");
     assert!(removed["removed"][0]["bytes"].as_u64().unwrap() > 4096);

@@ -9,7 +9,7 @@ use crate::harness::skiffos::skiffos_tree;
 use crate::harness::skip::leave_out;
 use crate::harness::tools::oracle;
 use skiff_image::buildroot::config::Config;
-use skiff_image::buildroot::effective::{Why, compare};
+use skiff_image::buildroot::effective::{Dropped, Why, causes, compare};
 use skiff_image::buildroot::kconfig::Definitions;
 use skiff_image::layer::fragment::{self, Kind};
 use skiff_image::layer::merge::Merged;
@@ -272,6 +272,56 @@ fn a_config_that_was_edited_is_not_explained() {
     assert!(dropped.iter().all(|dropped| !dropped.is_override()), "nobody asked for the winner: {dropped:?}");
 }
 
+/// A C library that is lost takes many packages with it: only the cause is told, and what is lost with it.
+#[test]
+fn what_follows_from_one_cause_is_told_with_it() {
+    let made_up = made_up();
+    made_up.write("configs/a/first/buildroot/base", "BR2_PACKAGE_EUDEV=y\nBR2_PACKAGE_USB=y\n");
+    let definitions = Definitions::for_buildroot(&made_up.path("br"), &made_up.path("workspaces/default"));
+    let config = Config::parse("BR2_HOSTARCH=\"x86_64\"\nBR2_arm=y\n");
+    let dropped = compare(&request(&made_up), &config, &definitions);
+    let place = format!("{}: ", made_up.path("configs/a/first/buildroot/base:1").display());
+    let told: Vec<String> =
+        causes(&dropped).iter().map(|cause| cause.to_string().replace(&place, "")).collect();
+    let expected = "`BR2_PACKAGE_EUDEV=y` is dropped: the Kconfig files do not say why\n  \
+                    lost with it: `BR2_PACKAGE_USB`";
+    assert_eq!((told, dropped.len()), (vec![expected.to_owned()], 2));
+    let hint = "`BR2_PACKAGE_EUDEV`, which would select `BR2_HAS_UDEV`, is asked for, and is dropped too";
+    assert_eq!(dropped[1].hint().as_deref(), Some(hint));
+}
+
+/// Whoever chose ARM is not told to choose x86.
+#[test]
+fn the_other_member_of_a_choice_that_was_made_is_no_advice() {
+    let made_up = made_up();
+    made_up.write("configs/a/first/buildroot/base", "BR2_arm=y\nBR2_PACKAGE_BIOS=y\n");
+    let definitions = Definitions::for_buildroot(&made_up.path("br"), &made_up.path("workspaces/default"));
+    let hints = |text: &str| -> Vec<Option<String>> {
+        let config = Config::parse(&format!("BR2_HOSTARCH=\"x86_64\"\nBR2_arm=y\n{text}"));
+        compare(&request(&made_up), &config, &definitions).iter().map(Dropped::hint).collect()
+    };
+    assert_eq!(hints(""), [None]);
+    made_up.write("configs/a/first/buildroot/base", "BR2_PACKAGE_BIOS=y\n");
+    assert_eq!(hints(""), [Some("set `BR2_x86_64` too".to_owned())]);
+}
+
+#[test]
+fn a_value_that_no_layer_asks_for_is_explained() {
+    let made_up = made_up();
+    made_up.write("configs/a/first/buildroot/base", "BR2_PACKAGE_EUDEV=y\n");
+    let explain = |config: &str, symbol: &str| {
+        made_up.write("workspaces/default/.config", format!("BR2_HOSTARCH=\"x86_64\"\n{config}"));
+        let told = succeed(&mut config_command(&made_up, &["explain", symbol, "--buildroot", "br"])).0;
+        told.lines().last().unwrap().to_owned()
+    };
+    let on = "BR2_PACKAGE_EUDEV=y\nBR2_HAS_UDEV=y\n";
+    assert_eq!(
+        explain(on, "BR2_HAS_UDEV"),
+        "because it is selected by `BR2_PACKAGE_EUDEV` (configs/a/first/buildroot/base:1)"
+    );
+    assert_eq!(explain(&format!("{on}BR2_JLEVEL=0\n"), "BR2_JLEVEL"), "because this is its default");
+}
+
 #[test]
 fn a_setting_is_explained() {
     let made_up = made_up();
@@ -294,7 +344,7 @@ fn a_setting_is_explained() {
     assert_eq!(explain("BR2_JLEVEL"), format!("{set}  workspaces/default/.config: 3 (effective)\n"));
     assert_eq!(
         explain("BR2_arm"),
-        "BR2_arm\n  no layer sets it\n  workspaces/default/.config: y (effective)\n"
+        "BR2_arm\n  no layer sets it\n  workspaces/default/.config: y (effective)\nbecause this is its default\n"
     );
     assert_eq!(
         explain("BR2_PACKAGE_LIB_PATH"),

@@ -57,6 +57,34 @@ fn they_run_in_layer_order_with_what_skiffos_gives_them() {
 }
 
 #[test]
+fn one_that_would_take_away_what_is_composed_is_left_out() {
+    if !oracle("one_that_would_take_away_what_is_composed_is_left_out", KCONFIG) {
+        return;
+    }
+    let built = Project::to_compile();
+    built.write("configs/virt/qemu/metadata/dependencies", "skiff/moduleimg\n");
+    built.write("configs/a/b/metadata/dependencies", "virt/qemu\n");
+    // As that of SkiffOS does.
+    let take = "mkdir -p moved\nmv \"$TARGET_DIR\"/usr/lib/modules/* moved\n";
+    built.script("configs/skiff/moduleimg/hooks/pre.sh", take);
+    built.script("configs/a/b/hooks/pre.sh", ": >ran\n");
+    let modules = built.path("workspaces/default/target/usr/lib/modules/6.12/modules.dep");
+    let told = "`hooks/pre.sh` of layer `skiff/moduleimg` is left out: `modules.squashfs` of board `virt/qemu` is \
+                composed of the same files";
+    let compile = |flags: &[&str]| built.compile(&[&["--quiet"], flags].concat());
+    let (_, stderr, code) = run(&mut compile(&[]));
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(modules.exists() && built.path("workspaces/default/ran").exists());
+    let log = built.read("workspaces/default/build.log");
+    assert!(log.contains(told), "{log}");
+    let (_, stderr, _) = run(&mut built.command(&["configure", "--config", "a/b", "--buildroot", "../toy"]));
+    assert!(stderr.contains(told), "{stderr}");
+    // Who wants what SkiffOS makes of them has it.
+    succeed(&mut compile(&["--keep-images"]));
+    assert!(!modules.exists() && built.path("workspaces/default/moved/6.12/modules.dep").exists());
+}
+
+#[test]
 fn one_that_fails_ends_the_build_and_is_named() {
     if !oracle("one_that_fails_ends_the_build_and_is_named", KCONFIG) {
         return;

@@ -10,11 +10,11 @@ use crate::harness::skip::leave_out;
 use skiff_image::board::{self, Board, RootStyle};
 use skiff_image::layer::{Environment, Layer, Registry, Roots, discover};
 
-fn project_root() -> PathBuf {
+pub(super) fn project_root() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
 }
 
-fn registry() -> Registry {
+pub(super) fn registry() -> Registry {
     let roots = Roots { overrides: project_root().join("none"), ..Roots::for_project(project_root()) };
     discover(&Environment::default(), &roots).unwrap()
 }
@@ -57,7 +57,7 @@ fn every_layer_resolves_and_is_described() {
         assert!(layer.description.as_ref().is_some_and(|text| text.len() > 5), "{}", layer.name);
         let base = layers.iter().any(|layer| layer.name == "skiff/standard");
         // What is put on top of a board's chain.
-        let on_top = layer.name.starts_with("util/") || layer.name == "skiff/noserial";
+        let on_top = ["util/", "skiff/noserial", "amd/"].iter().any(|start| layer.name.starts_with(start));
         assert!(base || on_top, "{} has no base", layer.name);
     }
 }
@@ -106,7 +106,7 @@ fn boards_with_a_squashfs_root_have_all_it_takes_built_into_the_kernel() {
 }
 
 /// Boards of the project with the layers of the same name.
-fn boards(registry: &Registry) -> Vec<(Board, String, Vec<Layer>)> {
+pub(super) fn boards(registry: &Registry) -> Vec<(Board, String, Vec<Layer>)> {
     let boards = board::Registry::built_in();
     let names: Vec<&str> = boards.names().collect();
     let with_layers =
@@ -356,7 +356,7 @@ fn another_version_of_buildroot_is_told_and_a_chain_limits_the_check() {
 
 /// The directory that a variable names; without it the test is skipped, visibly, and in CI too: trees of this size
 /// are brought by whoever wants the check.
-fn tree(test: &str, variable: &str) -> Option<PathBuf> {
+pub(super) fn tree(test: &str, variable: &str) -> Option<PathBuf> {
     let found = std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     if found.is_none() {
         leave_out(test, &format!("{variable} names no source tree"));
@@ -398,7 +398,7 @@ const CHOICES: [[&str; 2]; 5] = [
 ];
 
 /// What Kconfig makes of the fragments of a chain.
-fn configure(tree: &Path, output: &Path, layers: &[Layer]) -> BTreeMap<String, String> {
+pub(super) fn configure(tree: &Path, output: &Path, layers: &[Layer]) -> BTreeMap<String, String> {
     fs::write(output.join("defconfig"), fragments(layers, "buildroot").join("\n")).unwrap();
     let variable = |name: &str, path: &Path| format!("{name}={}", path.display());
     let mut make = Command::new("make");
@@ -432,4 +432,26 @@ fn every_setting_survives_what_buildroot_makes_of_its_dependencies() {
             .collect();
         assert!(lost.is_empty(), "{}: {lost:?}", board.name);
     }
+}
+
+/// A descriptor says how its boot loader is built, and the layer builds it so.
+#[test]
+fn layers_build_the_boot_loader_that_the_descriptor_advises() {
+    let mut seen = 0;
+    for (board, _, layers) in boards(&registry()) {
+        let settings = settings(&layers, "buildroot");
+        let Some(built) = settings.get("BR2_TARGET_UBOOT_BOARD_DEFCONFIG") else { continue };
+        let variables = board.vars_for(board.arch[0]);
+        for hint in board.blobs.iter().filter_map(|blob| blob.hint.as_deref()) {
+            let Some((_, rest)) = hint.split_once("the defconfig `") else { continue };
+            let advised = rest.split('`').next().unwrap();
+            let advised = match advised.strip_prefix("@{").and_then(|word| word.strip_suffix('}')) {
+                Some(word) => variables[word].as_str(),
+                None => advised,
+            };
+            assert_eq!(advised, built.trim_matches('"'), "{}", board.name);
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
 }

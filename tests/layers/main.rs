@@ -14,6 +14,7 @@ mod hooks;
 mod layer_order;
 mod layers;
 mod merge;
+mod precheck;
 mod skiffos;
 mod tables;
 mod toy;

@@ -16,6 +16,8 @@ impl Checker<'_> {
             RawFormat::Squashfs => Recipe::Squashfs {
                 subtree: raw.subtree.ok_or_else(|| missing("subtree"))?,
                 take: raw.take.unwrap_or(false),
+                holds: raw.holds,
+                instead_of: raw.instead_of,
                 codec: self.codec(&place, raw.codec)?,
                 block: self.block(&place, raw.block)?,
             },
@@ -63,9 +65,11 @@ impl Checker<'_> {
     /// A key that the format does not know would be ignored in silence.
     fn reject_foreign_keys(&self, place: &str, raw: &RawArtifact) -> Result<(), BoardError> {
         use RawFormat::{Cpio, Ext4, Fat32, GrubBoot, GrubCore, Squashfs, Text, UbootRamdisk, UbootScript};
-        let keys: [(&str, bool, &[RawFormat]); 17] = [
+        let keys: [(&str, bool, &[RawFormat]); 19] = [
             ("subtree", raw.subtree.is_some(), &[Squashfs]),
             ("take", raw.take.is_some(), &[Squashfs]),
+            ("holds", raw.holds.is_some(), &[Squashfs]),
+            ("instead-of", raw.instead_of.is_some(), &[Squashfs]),
             ("codec", raw.codec.is_some(), &[Squashfs]),
             ("block", raw.block.is_some(), &[Squashfs]),
             ("compression", raw.compression.is_some(), &[Cpio]),

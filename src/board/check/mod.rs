@@ -7,8 +7,8 @@ mod place;
 mod whole;
 
 use super::family::{self, DescriptorSource, Families};
-use super::raw::{RawBoard, RawEnvironment, RawVar};
-use super::{ALWAYS, Board, BoardError, Environment, RuleSet, Var};
+use super::raw::{RawBoard, RawEnvironment, RawSupplied, RawVar};
+use super::{ALWAYS, Board, BoardError, Environment, RuleSet, Supplied, Var};
 use crate::value::{Arch, ByteSize};
 
 impl Board {
@@ -78,6 +78,7 @@ impl Checker<'_> {
             artifacts: raw.artifact.into_iter().map(|a| self.artifact(a)).collect::<Result<_, _>>()?,
             blobs: raw.blob.into_iter().map(|b| self.blob(b)).collect::<Result<_, _>>()?,
             environments: raw.environment.into_iter().map(environment).collect(),
+            supplied: raw.supplied.into_iter().map(supplied).collect(),
             rules: Vec::new(),
             partitions: Vec::new(),
         };
@@ -112,6 +113,10 @@ impl Checker<'_> {
         }
         Ok(vars)
     }
+}
+
+fn supplied(RawSupplied { name, files, hint }: RawSupplied) -> Supplied {
+    Supplied { name, files, hint }
 }
 
 fn environment(raw: RawEnvironment) -> Environment {

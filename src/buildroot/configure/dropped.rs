@@ -24,8 +24,12 @@ fn is_of_interest(dropped: &Dropped, keep_images: bool) -> bool {
     let is_ours = dropped.requested.layer == WHO;
     // What describes an image that is left out is left out with it.
     let of_image = !keep_images && dropped.symbol.starts_with(IMAGES);
-    // Where a defconfig is from, Kconfig notes itself; SkiffOS' base sets it all the same.
-    let of_kconfig = dropped.symbol == "BR2_DEFCONFIG";
     // A later layer has chosen otherwise.
-    !is_ours && !of_image && !of_kconfig && !dropped.is_override()
+    !is_ours && !of_image && !is_replaced(dropped) && !dropped.is_override()
+}
+
+/// Returns whether a setting is no request: Kconfig notes itself where a defconfig is from, though SkiffOS' base sets it, and
+/// the words of that base stand for what configure puts in their place.
+pub fn is_replaced(dropped: &Dropped) -> bool {
+    dropped.symbol == "BR2_DEFCONFIG" || dropped.requested.value.as_str().contains("REPLACEME_")
 }

@@ -8,6 +8,7 @@ use super::closing::{Closing, WHO, left_out, replaced};
 use super::external::External;
 use super::paths::{Located, link, locate};
 use super::{Inputs, patches};
+use crate::buildroot::hooks;
 use crate::error::{Io, Result};
 use crate::layer::fragment::{self, Fragment, FragmentVariables, Kind};
 use crate::layer::merge::Merged;
@@ -35,6 +36,8 @@ pub struct Configuration {
     pub(super) located: Vec<Located>,
     /// Names of Buildroot's own images that layers ask for and that are left out.
     pub images_left_out: Vec<String>,
+    /// Lines of fragments that are neither settings nor remarks.
+    pub malformed: usize,
     /// Notes for the user.
     pub notes: Vec<String>,
     /// Changes that the user should make.
@@ -60,10 +63,13 @@ impl Configuration {
         let variables = variables(inputs, &closing);
         let mut request = merged(inputs, &located, Kind::Buildroot, &variables)?;
         request.append(WHO, &closing.text(&request));
+        let hooks = inputs.board.filter(|_| !inputs.selection.asked.keep_images);
+        let hooks = hooks.map(|board| hooks::left_out(board, inputs.layers)).unwrap_or_default();
         let mut configuration = Configuration {
             files: BTreeMap::new(),
             images_left_out: left_out(&request),
-            notes: Vec::new(),
+            malformed: 0,
+            notes: hooks.iter().map(ToString::to_string).collect(),
             warnings: replaced(&request),
             request,
             externals,
@@ -100,6 +106,7 @@ impl Configuration {
     }
 
     fn note_ignored(&mut self, merged: &Merged) {
+        self.malformed += merged.ignored().len();
         self.notes.extend(merged.ignored().iter().map(ToString::to_string));
     }
 

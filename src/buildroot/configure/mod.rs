@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 pub use closing::WHO;
 pub use defconfig::{Edited, Reason};
+pub use dropped::is_replaced;
 pub use error::ConfigureError;
 pub use external::External;
 pub use files::Configuration;
@@ -29,6 +30,7 @@ use paths::reject_unsafe;
 use super::effective::Dropped;
 use super::make::Make;
 use super::source::Source;
+use crate::board::Board;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::layer::Layer;
@@ -46,6 +48,8 @@ pub struct Inputs<'a> {
     pub source: &'a Source,
     /// Selection to remember.
     pub selection: &'a Selection,
+    /// Board that the layers are for, if they are for one.
+    pub board: Option<&'a Board>,
     /// This program, which hooks of the build call; an absolute path.
     pub program: &'a Path,
     /// Version of the project as the project calls it, and its commit.
@@ -69,6 +73,8 @@ pub struct Configured {
     pub made: Option<Reason>,
     /// Request that Kconfig was given.
     pub request: Merged,
+    /// Lines of fragments that are neither settings nor remarks.
+    pub malformed: usize,
     /// Settings that did not become effective; nothing if they were not looked for.
     pub dropped: Option<Vec<Dropped>>,
     /// External trees of Buildroot, in order.
@@ -116,12 +122,24 @@ pub fn configure(
     }
     let look = why.is_some() || inputs.again;
     let dropped = look.then(|| dropped::find(inputs, &configuration.request)).transpose()?;
-    match dropped.as_ref().is_some_and(|dropped| inputs.strict && !dropped.is_empty()) {
+    let is_refused =
+        dropped.as_ref().is_some_and(|dropped| !dropped.is_empty()) || configuration.malformed > 0;
+    match inputs.strict && is_refused {
         true => State::remove(workspace)?,
         false if why.is_some() => State::new(request).write(workspace)?,
         false => {}
     }
-    let Configuration { request, externals, images_left_out, notes, warnings, .. } = configuration;
-    let made = why;
-    Ok(Configured { changed, made, request, dropped, externals, edited, images_left_out, notes, warnings })
+    let Configuration { request, externals, images_left_out, notes, warnings, malformed, .. } = configuration;
+    Ok(Configured {
+        changed,
+        made: why,
+        request,
+        malformed,
+        dropped,
+        externals,
+        edited,
+        images_left_out,
+        notes,
+        warnings,
+    })
 }

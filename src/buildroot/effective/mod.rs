@@ -47,6 +47,9 @@ impl Dropped {
 /// More selectors than these say nothing.
 const FEW: usize = 4;
 
+/// Symbols that are looked at for one that would select another.
+const SELECTORS: usize = 256;
+
 /// Steps from one unmet dependency to what the request turned off.
 const STEPS: usize = 8;
 
@@ -56,6 +59,79 @@ const STEPS: usize = 8;
 pub fn compare(request: &Merged, config: &Config, definitions: &Definitions) -> Vec<Dropped> {
     let comparison = Comparison { request, config, definitions };
     request.settings().filter_map(|setting| comparison.dropped(setting)).collect()
+}
+
+/// A setting that did not become effective, and those that are lost with it.
+#[derive(Clone, Debug)]
+pub struct Cause<'d> {
+    /// The first cause.
+    pub dropped: &'d Dropped,
+    /// Settings that depend on it, in their order.
+    pub followers: Vec<&'d Dropped>,
+}
+
+/// Dropped settings by their first cause: what depends on another one that was asked for and dropped stands with it.
+pub fn causes(dropped: &[Dropped]) -> Vec<Cause<'_>> {
+    let place = |symbol: &str| dropped.iter().position(|one| one.symbol == symbol);
+    let root = |mut at: usize| {
+        // No chain is longer than there are settings; a circle ends where it began to repeat.
+        for _ in 0..dropped.len() {
+            match dropped[at].why.follows().and_then(place) {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        at
+    };
+    let roots: Vec<usize> = (0..dropped.len()).map(root).collect();
+    let cause = |at: usize| {
+        let with =
+            |(follower, root): (usize, &usize)| (*root == at && follower != at).then_some(&dropped[follower]);
+        Cause { dropped: &dropped[at], followers: roots.iter().enumerate().filter_map(with).collect() }
+    };
+    let firsts: BTreeSet<usize> = roots.iter().copied().collect();
+    firsts.into_iter().map(cause).collect()
+}
+
+/// Origin of the value of a symbol that no layer sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Derived {
+    /// Symbols that are on select it.
+    Selected {
+        /// With the place where a layer asks for each, if one does.
+        by: Vec<(String, Option<String>)>,
+    },
+    /// It is on or has a value by a default of its own.
+    Default,
+    /// It is off since something that it depends on does not hold.
+    Off {
+        /// Reason.
+        why: Why,
+    },
+}
+
+/// Explains the value of a symbol that no layer sets; nothing if the Kconfig files do not define it.
+pub fn derived(
+    request: &Merged,
+    symbol: &str,
+    config: &Config,
+    definitions: &Definitions,
+) -> Option<Derived> {
+    let comparison = Comparison { request, config, definitions };
+    let of_symbol = definitions.get(symbol);
+    if of_symbol.is_empty() {
+        return None;
+    }
+    if config.get(symbol).is_none_or(|value| value == "n") {
+        return comparison.unmet(of_symbol).map(|why| Derived::Off { why });
+    }
+    let by = comparison.active_selectors(symbol).into_iter().map(|selector| {
+        let place = request.setting(&selector).map(|setting| setting.winner.place());
+        (selector, place)
+    });
+    let by: Vec<_> = by.collect();
+    Some(if by.is_empty() { Derived::Default } else { Derived::Selected { by } })
 }
 
 /// Reason why one symbol that is asked for has another value, if it has.
@@ -128,20 +204,24 @@ impl Comparison<'_> {
 
     /// Reason that keeps a symbol on.
     fn forced(&self, symbol: &str, definitions: &[Definition]) -> Option<Why> {
+        let by = self.active_selectors(symbol);
+        let member = definitions.iter().any(|definition| definition.choice.is_some());
+        match by.is_empty() {
+            false => Some(Why::Selected { by }),
+            true => member.then_some(Why::OnlyChoice),
+        }
+    }
+
+    /// Symbols that are on and select this one, in order.
+    fn active_selectors(&self, symbol: &str) -> Vec<String> {
         let is_on = |symbol: &str| matches!(self.config.get(symbol), Some("y" | "m"));
         let all = self.definitions.selectors(symbol).iter();
         let active = all.filter(|selector| {
             is_on(&selector.symbol)
                 && selector.condition.as_ref().is_none_or(|condition| condition.holds(self))
         });
-        let mut by: Vec<String> = active.map(|selector| selector.symbol.clone()).collect();
-        by.sort();
-        by.dedup();
-        let member = definitions.iter().any(|definition| definition.choice.is_some());
-        match by.is_empty() {
-            false => Some(Why::Selected { by }),
-            true => member.then_some(Why::OnlyChoice),
-        }
+        let by: BTreeSet<String> = active.map(|selector| selector.symbol.clone()).collect();
+        by.into_iter().collect()
     }
 
     /// First dependency that does not hold, if no definition has all it depends on.
@@ -186,12 +266,41 @@ impl Comparison<'_> {
             return Remedy::AskedFor;
         }
         if settable(symbol) {
-            return Remedy::Set;
+            return if self.is_decided(symbol) { Remedy::None } else { Remedy::Set };
+        }
+        if let Some(lost) = self.lost_selector(symbol) {
+            return Remedy::Follows(lost);
         }
         let selectors = self.definitions.selectors(symbol).iter().map(|selector| selector.symbol.clone());
-        let selectors: BTreeSet<String> = selectors.collect();
+        let selectors: BTreeSet<String> = selectors.filter(|symbol| !self.is_decided(symbol)).collect();
         let few = (1..=FEW).contains(&selectors.len()) && selectors.iter().all(|symbol| settable(symbol));
         if few { Remedy::SelectedBy(selectors.into_iter().collect()) } else { Remedy::None }
+    }
+
+    /// Returns whether another member of its choice is on because the request wants that one.
+    fn is_decided(&self, symbol: &str) -> bool {
+        self.winner(symbol, self.definitions.get(symbol)).is_some_and(|(_, by)| by.is_some())
+    }
+
+    /// A symbol that is asked for and not effective, and would select this one, perhaps through others: a C library or
+    /// the version of the kernel's headers has many that follow from it.
+    fn lost_selector(&self, symbol: &str) -> Option<String> {
+        let (mut open, mut seen) = (vec![symbol.to_owned()], BTreeSet::new());
+        while let Some(next) = open.pop() {
+            for selector in self.definitions.selectors(&next) {
+                let asked = self.request.setting(&selector.symbol).map(|setting| &setting.winner);
+                let is_lost = |asked: &Assignment| {
+                    is_wanted(asked) && !is_satisfied(asked, self.config.get(&selector.symbol))
+                };
+                if asked.is_some_and(is_lost) {
+                    return Some(selector.symbol.clone());
+                }
+                if seen.len() < SELECTORS && seen.insert(selector.symbol.clone()) {
+                    open.push(selector.symbol.clone());
+                }
+            }
+        }
+        None
     }
 
     /// The other member of a choice that is on.
@@ -257,5 +366,40 @@ impl fmt::Display for Dropped {
         }
         write!(f, ": {why}")?;
         self.hint().map_or(Ok(()), |hint| write!(f, "\n  hint: {hint}"))
+    }
+}
+
+impl fmt::Display for Cause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Cause { dropped, followers } = self;
+        write!(f, "{dropped}")?;
+        if followers.is_empty() {
+            return Ok(());
+        }
+        let shown: Vec<String> =
+            followers.iter().take(FEW).map(|follower| format!("`{}`", follower.symbol)).collect();
+        let more = match followers.len().saturating_sub(FEW) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        write!(f, "\n  lost with it: {}{more}", shown.join(", "))
+    }
+}
+
+impl fmt::Display for Derived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Derived::Selected { by } => {
+                let selector = |(symbol, place): &(String, Option<String>)| match place {
+                    Some(place) => format!("`{symbol}` ({place})"),
+                    None => format!("`{symbol}`"),
+                };
+                let (shown, more) = (by.iter().take(FEW).map(selector), by.len().saturating_sub(FEW));
+                write!(f, "it is selected by {}", shown.collect::<Vec<_>>().join(", "))?;
+                if more == 0 { Ok(()) } else { write!(f, " and {more} more") }
+            }
+            Derived::Default => f.write_str("this is its default"),
+            Derived::Off { why } => write!(f, "{why}"),
+        }
     }
 }

@@ -69,6 +69,8 @@ pub enum Remedy {
     Set,
     /// It is asked for, and has a reason of its own.
     AskedFor,
+    /// This symbol, which would select it, is asked for and has a reason of its own.
+    Follows(String),
     /// One of these symbols; it cannot be set itself.
     SelectedBy(Vec<String>),
     /// Nothing simple.
@@ -76,6 +78,15 @@ pub enum Remedy {
 }
 
 impl Why {
+    /// The symbol that is asked for and dropped, and that this setting is dropped with.
+    pub(super) fn follows(&self) -> Option<&str> {
+        match self {
+            Why::Unmet { symbol, remedy: Remedy::AskedFor, .. } => Some(symbol),
+            Why::Unmet { remedy: Remedy::Follows(symbol), .. } => Some(symbol),
+            _ => None,
+        }
+    }
+
     /// The request that made it so.
     pub(super) fn by(&self) -> Option<&Assignment> {
         match self {
@@ -93,6 +104,9 @@ impl Why {
             Why::Unmet { symbol, remedy: Remedy::Set, .. } => format!("set `{symbol}` too"),
             Why::Unmet { symbol, remedy: Remedy::AskedFor, .. } => {
                 format!("`{symbol}` is asked for, and is dropped too")
+            }
+            Why::Unmet { symbol, remedy: Remedy::Follows(lost), .. } => {
+                format!("`{lost}`, which would select `{symbol}`, is asked for, and is dropped too")
             }
             Why::Unmet { symbol, remedy: Remedy::SelectedBy(by), .. } => {
                 format!("`{symbol}` is selected by {}", list(by))

@@ -107,6 +107,15 @@ pub enum SourceError {
         /// Directory in which it would be kept.
         place: PathBuf,
     },
+    /// The project has one of its own, as a sub-module that is not there.
+    #[error("`{}` is empty: it is a sub-module of the project, its own Buildroot from {url}", path.display())]
+    #[diagnostic(hint("`git submodule update --init {}` gets the version that the project pins", path.display()))]
+    Submodule {
+        /// Directory of the sub-module.
+        path: PathBuf,
+        /// Address of its repository.
+        url: String,
+    },
     /// A directory is not one.
     #[error("`{}` is not a source tree of Buildroot: it has no `{missing}`", path.display())]
     NoTree {
@@ -204,13 +213,41 @@ fn choose(
     if missing_part(&of_project).is_none() {
         return Ok((of_project, NamedBy::Project));
     }
+    let own = pin.is_none().then(|| submodule(workspace)).flatten();
     let pin = pin.map_or_else(Pin::built_in, Pin::clone);
     let place = workspace.trees().join(pin.directory());
-    match place.is_dir() {
-        true => Ok((place, NamedBy::Fetched)),
-        false => {
+    match (place.is_dir(), own) {
+        (true, _) => Ok((place, NamedBy::Fetched)),
+        (false, Some(url)) => Err(SourceError::Submodule { path: "buildroot".into(), url }),
+        (false, None) => {
             Err(SourceError::None { version: pin.version, place: workspace.short(&workspace.trees()).into() })
         }
+    }
+}
+
+/// Address of the sub-module `buildroot` of the project, if it has one (`git-config` syntax of `.gitmodules`).
+fn submodule(workspace: &Workspace) -> Option<String> {
+    let text = fs::read_to_string(workspace.root().join(".gitmodules")).ok()?;
+    let values = |part: &str, key: &str| -> Option<String> {
+        part.lines().find_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            (name.trim() == key).then(|| value.trim().to_owned())
+        })
+    };
+    let mut parts = text.split("[submodule ").skip(1);
+    let part = parts.find(|part| values(part, "path").as_deref() == Some("buildroot"))?;
+    values(part, "url")
+}
+
+/// Command that gets the tree which [`Source::find`] would look at; nothing if it is there, or if the user named another
+/// one.
+pub fn how_to_get(workspace: &Workspace, places: &Places) -> Result<Option<&'static str>, SourceError> {
+    let pin = Pin::for_project(workspace.root())?;
+    match choose(workspace, places, pin.as_ref(), &mut Vec::new()) {
+        Err(SourceError::None { .. }) => Ok(Some("skiff-image fetch")),
+        Err(SourceError::Submodule { .. }) => Ok(Some("git submodule update --init buildroot")),
+        Err(error) => Err(error),
+        Ok(_) => Ok(None),
     }
 }
 

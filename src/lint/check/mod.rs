@@ -2,6 +2,7 @@
 
 mod blob;
 mod blob_at;
+mod console;
 mod filesystem;
 mod partition;
 mod place;
@@ -68,6 +69,7 @@ fn clauses(check: &Check, medium: &PlannedMedium<'_>) -> Vec<String> {
         Check::OnBootable { files } => place::on_bootable(medium, files),
         Check::NamedPlaced { text, keys, suffix } => place::named(medium, *text, keys, suffix.as_deref()),
         Check::DefaultPlaced { text, key, file } => place::default(medium, *text, key, file),
+        Check::Console { loader } => console::agrees(medium, loader),
         Check::CommandLine {} => root::command_line(medium),
         Check::RootFiles { root, filesystem, files } => root::files(medium, *root, filesystem, files),
         Check::InitPlaced { root } => root::init(medium, root),

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{PartitionTree, Placer, is_excluded};
+use super::{PartitionTree, Placer, fits, is_excluded};
 use crate::board::FilePlacement;
 use crate::error::{Error, Io};
 use crate::stage::StageError;
@@ -68,7 +68,7 @@ impl Placer<'_> {
     /// The files a candidate names, in byte order; a `*` in the last component stands for any characters.
     pub(super) fn matching(&self, candidate: &str) -> Result<Vec<PathBuf>, Error> {
         let path = self.inputs.images.join(candidate);
-        let Some((before, after)) = candidate.rsplit('/').next().and_then(|name| name.split_once('*')) else {
+        let Some(pattern) = candidate.rsplit('/').next().filter(|name| name.contains('*')) else {
             return Ok(if path.is_file() { vec![path] } else { Vec::new() });
         };
         let directory = path.parent().expect("a candidate lies below the images directory");
@@ -80,9 +80,7 @@ impl Placer<'_> {
         for entry in entries {
             let path = entry.map_err(Io::on("read the directory", directory))?.path();
             let name = path.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
-            let long_enough = name.len() >= before.len() + after.len();
-            let fits = name.starts_with(before.as_bytes()) && name.ends_with(after.as_bytes());
-            if long_enough && fits && path.is_file() {
+            if fits(&name, pattern) && path.is_file() {
                 found.push(path);
             }
         }
@@ -126,7 +124,7 @@ impl Placer<'_> {
             wanted: what.into(),
             candidates: candidates.to_vec(),
             directory: self.inputs.images.clone(),
-            hint: None,
+            hint: self.inputs.board.supplied_by(candidates).map(|supplied| supplied.hint.clone()),
         }
     }
 }

@@ -290,6 +290,18 @@ fn named(partition: &Partition) -> String {
     format!("partition `{}`", partition.name)
 }
 
+/// Returns whether a name is one that a pattern stands for, in which a `*` stands for any characters.
+pub(in crate::stage) fn fits(name: &[u8], pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => name == pattern.as_bytes(),
+        Some((before, after)) => {
+            name.len() >= before.len() + after.len()
+                && name.starts_with(before.as_bytes())
+                && name.ends_with(after.as_bytes())
+        }
+    }
+}
+
 /// Returns whether a path is one of `exclude` or below one.
 fn is_excluded(path: &[u8], exclude: &[String]) -> bool {
     exclude.iter().any(|pattern| {

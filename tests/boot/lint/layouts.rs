@@ -122,6 +122,7 @@ const ROCKCHIP: &str = r#"
 description = "layout"
 status = "boots nothing"
 arch = ["arm64"]
+soc = "RK3399"
 root = "initramfs"
 rules = ["rockchip"]
 table = { kind = "gpt" }
@@ -137,6 +138,12 @@ name = "u-boot"
 files = ["u-boot.itb"]
 offset = "16384 sectors"
 magic = { hex = "d00dfeed" }
+
+[[artifact]]
+name = "cmdline.txt"
+format = "text"
+rules = "cmdline"
+template = "console=tty1 console=ttyS2,1500000 earlycon=uart8250,mmio32,0xff1a0000"
 
 [[partition]]
 name = "persist"
@@ -161,6 +168,12 @@ files = ["u-boot.bin.sd.bin"]
 offset = "0"
 limit = "1 MiB"
 skip = [["440", "512"]]
+
+[[artifact]]
+name = "cmdline.txt"
+format = "text"
+rules = "cmdline"
+template = "console=ttyAML0,115200n8"
 
 [[partition]]
 name = "persist"
@@ -267,6 +280,7 @@ const OMAP: &str = r#"
 description = "layout"
 status = "boots nothing"
 arch = ["arm"]
+soc = "AM5728"
 root = "initrd-then-squashfs"
 rules = ["omap", "u-boot"]
 table = { kind = "mbr" }
@@ -284,7 +298,7 @@ template = '''
 default a
 label a
   kernel /zImage
-  append console=ttyS0
+  append console=ttyS2,115200n8
 '''
 
 [[partition]]
@@ -332,7 +346,7 @@ arm_freq=900
 name = "cmdline.txt"
 format = "text"
 rules = "cmdline"
-template = "console=tty1"
+template = "console=tty1 console=ttyAMA0,115200"
 
 [[partition]]
 name = "boot"
@@ -364,6 +378,12 @@ rules = "pi-config"
 template = '''
 kernel=Image
 '''
+
+[[artifact]]
+name = "cmdline.txt"
+format = "text"
+rules = "cmdline"
+template = "console=tty1 console=serial0,115200"
 
 [[partition]]
 name = "boot"
@@ -599,6 +619,8 @@ pub const CASES: &[Case] = cases! {
             "`/boot.scr` is on partition `boot` but `persist` is looked at";
         "grow/persist": "label = \"persist\"" => "label = \"persist\"\ntype = 0x82",
             "partition `persist` has type 0x82 but must have 0x83";
+        "sunxi/console": "console=ttyS0" => "console=ttyS1,115200",
+            "`boot.cmd` has `console=ttyS1,115200` but the boot loader's console is `ttyS0`";
     }
     "sunxi-gpt" {
         "sunxi/gpt-entries": ", entries = 56" => "",
@@ -613,6 +635,10 @@ pub const CASES: &[Case] = cases! {
             "blob `idbloader` has the bytes from 32 KiB on but a GPT with 256 entries ends at 33 KiB";
         "rockchip/sectors": "kind = \"gpt\"" => "kind = \"gpt\", sector-size = 4096",
             "the medium has sectors of 4096 bytes but must have 512";
+        "rockchip/console": "ttyS2,1500000" => "ttyS2,115200n8",
+            "`cmdline.txt` has `console=ttyS2,115200n8` but the boot loader's console is at 1500000 baud";
+        "rockchip/console": "0xff1a0000" => "0xff130000",
+            "`cmdline.txt` has `earlycon=uart8250,mmio32,0xff130000` but the boot loader's console is at 0xff1a0000";
     }
     "amlogic" {
         "amlogic/mbr-bytes": "skip = [[\"440\", \"512\"]]" => "skip = [[\"442\", \"512\"]]",
@@ -622,6 +648,8 @@ pub const CASES: &[Case] = cases! {
         "amlogic/table": "kind = \"mbr\"" => "kind = \"gpt\"", "the table is a GPT but must be an MBR";
         "amlogic/sectors": "kind = \"mbr\"" => "kind = \"mbr\", sector-size = 4096",
             "the medium has sectors of 4096 bytes but must have 512";
+        "amlogic/console": "ttyAML0,115200n8" => "ttyAML0,1500000",
+            "`cmdline.txt` has `console=ttyAML0,1500000` but the boot loader's console is at 115200 baud";
     }
     "exynos" {
         "exynos/bl1": "offset = \"1 sectors\"" => "offset = \"2 sectors\"",
@@ -667,6 +695,8 @@ pub const CASES: &[Case] = cases! {
             "`extlinux.conf` names `/boot/zImage`, which is not on partition `boot`";
         "generic/root-behind-initrd": "    { artifact = \"rootfs.squashfs\" },\n" => "",
             "`/*.squashfs` is on no filesystem that is `fat16` or `fat32` or `ext4`";
+        "omap/console": "ttyS2,115200n8" => "ttyS0,115200n8",
+            "`extlinux.conf` has `console=ttyS0,115200n8` but the boot loader's console is `ttyS2`";
     }
     "pi-mask-rom" {
         "pi-mask-rom/mbr": "kind = \"mbr\"" => "kind = \"gpt\"",
@@ -683,6 +713,8 @@ pub const CASES: &[Case] = cases! {
             "the medium has sectors of 4096 bytes but must have 512";
         "generic/config-txt": "kernel=zImage" => "kernel=zImage\ninitramfs rootfs.cpio.lz4 followkernel",
             "`config.txt` names `rootfs.cpio.lz4`, which is not on partition `boot`";
+        "pi-mask-rom/console": "ttyAMA0,115200" => "ttyS0,115200",
+            "`cmdline.txt` has `console=ttyS0,115200` but the boot loader's console is `ttyAMA0`";
     }
     "pi-eeprom" {
         "pi-eeprom/first-fat": "\"fat32\"" => "\"ext4\"", "none of the 1 partitions is one with a FAT";
@@ -693,6 +725,8 @@ pub const CASES: &[Case] = cases! {
             "`config.txt` has no `start_file` and `start4.elf` is not on partition `boot`";
         "pi-bcm2711/fixup-file": "{ image = \"fixup4.dat\" }" => "{ image = \"fixup4x.dat\" }",
             "`config.txt` has no `fixup_file` and `fixup4.dat` is not on partition `boot`";
+        "pi-eeprom/console": "console=serial0,115200" => "console=ttyAMA10,115200",
+            "`cmdline.txt` has `console=ttyAMA10,115200` but the boot loader's console is `ttyAMA0`";
     }
     "efi" {
         "efi/esp": "type = \"esp\"" => "type = \"basic-data\"",

@@ -33,7 +33,8 @@ const PACKAGES: [(&str, &str); 6] = [
     (
         "linux",
         "case $1 in configure) cat ${TOY_LINUX_FRAGMENT:-/dev/null} >\"$BUILD_DIR/linux-6.12/.config\";; \
-         install) echo kernel >\"$BINARIES_DIR/Image\"; mkdir -p \"$TARGET_DIR/usr/lib/modules/6.12\";; esac\n",
+         install) echo kernel >\"$BINARIES_DIR/Image\"; mkdir -p \"$TARGET_DIR/usr/lib/modules/6.12\"; \
+         echo toy >\"$TARGET_DIR/usr/lib/modules/6.12/modules.dep\";; esac\n",
     ),
 ];
 

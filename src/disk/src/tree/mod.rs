@@ -325,7 +325,7 @@ impl Iterator for Walk<'_> {
 }
 
 /// The components of a `/`-separated path; empty ones are skipped.
-pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
     path.split(|byte| *byte == b'/').filter(|name| !name.is_empty())
 }
 
