@@ -17,12 +17,15 @@
 //! - [`delta`]: what a device needs to make a new system from the one it has.
 //! - [`apply`]: the agent on the device.
 //! - [`serve`]: the agent at the other end of a link.
+//! - `host` (feature of the same name): what makes bundles and deltas.
 
 #![warn(unreachable_pub)]
 
 pub mod apply;
 pub mod bundle;
 pub mod delta;
+#[cfg(feature = "host")]
+pub mod host;
 pub mod keys;
 #[cfg(test)]
 mod oracle;

@@ -3,8 +3,7 @@
 use std::io::Read;
 
 use super::{BundleError, Index, Kind, PREFIX_LEN, Prefix};
-use crate::keys::{Root, Signature, SignedRoot};
-use crate::keys::{decode_roots, decode_signatures, encode_roots, encode_signatures};
+use crate::keys::{Root, Signature, SignedRoot, decode_signatures, encode_signatures};
 use crate::state::SystemId;
 use crate::statement::{FitError, STATEMENT_NAMESPACE, Statement, Sum, system_id};
 
@@ -47,7 +46,7 @@ impl Parts {
         index: Vec<u8>,
     ) -> Parts {
         Parts {
-            roots: encode_roots(roots),
+            roots: SignedRoot::encode_all(roots),
             statement: statement.to_text().into_bytes(),
             signatures: encode_signatures(signatures),
             index,
@@ -69,12 +68,12 @@ impl Parts {
 
     /// Sum of a list of roots, which the statement has.
     pub fn roots_sum(roots: &[SignedRoot]) -> Sum {
-        Sum::of(&encode_roots(roots))
+        Sum::of(&SignedRoot::encode_all(roots))
     }
 
     /// The roots.
     pub fn signed_roots(&self) -> Result<Vec<SignedRoot>, BundleError> {
-        Ok(decode_roots(&self.roots)?)
+        Ok(SignedRoot::decode_all(&self.roots)?)
     }
 }
 
@@ -83,7 +82,7 @@ impl Head {
     pub fn read(stream: &mut dyn Read, root: &Root) -> Result<Head, BundleError> {
         let prefix = read_prefix(stream)?;
         let roots = read_part(stream, "the list of roots", prefix.roots)?;
-        let root = root.follow(&decode_roots(&roots)?)?;
+        let root = root.follow(&SignedRoot::decode_all(&roots)?)?;
         let statement = read_part(stream, "the statement", prefix.statement)?;
         let signatures = read_part(stream, "the list of signatures", prefix.signatures)?;
         let known = decode_signatures(&signatures, "the statement")?;

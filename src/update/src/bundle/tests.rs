@@ -277,13 +277,9 @@ fn keys_and_epochs_decide() {
     );
     // Roots that were not there when the statement was signed.
     let mut parts = Sample::new(1, 7).parts();
-    parts.roots = by_roots(&[signed_root(&first, &[1])]);
+    parts.roots = SignedRoot::encode_all(&[signed_root(&first, &[1])]);
     assert_eq!(
         refusal(&parts.to_bytes(Kind::Bundle), &first),
         "the list of roots is not the one that was signed: its digest is another one"
     );
-}
-
-fn by_roots(roots: &[SignedRoot]) -> Vec<u8> {
-    crate::keys::encode_roots(roots)
 }

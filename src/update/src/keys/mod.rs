@@ -12,7 +12,7 @@ mod signature;
 pub(crate) mod tests;
 
 pub use root::{ROOT_NAMESPACE, Root, SignedRoot, TrustError};
-pub(crate) use root::{decode_roots, decode_signatures, encode_roots, encode_signatures};
+pub(crate) use root::{decode_signatures, encode_signatures};
 pub use signature::{Signature, SignatureError};
 
 use std::fmt;

@@ -204,6 +204,16 @@ impl Root {
         text
     }
 
+    /// Fingerprints that a root with these keys has to revoke if it follows this one: of keys that are not among them,
+    /// and of those that were revoked before.
+    pub fn revoked_by(&self, keys: &[Key]) -> Vec<String> {
+        let fingerprints = |keys: &[Key]| keys.iter().map(Key::fingerprint).collect::<Vec<_>>();
+        let (kept, had) = (fingerprints(keys), fingerprints(&self.keys));
+        let mut revoked: Vec<String> = self.revoked.iter().cloned().chain(had).collect();
+        revoked.retain(|fingerprint| !kept.contains(fingerprint));
+        revoked
+    }
+
     /// The root that follows this one after `roots`, which begin at or before the next one.
     pub fn follow(&self, roots: &[SignedRoot]) -> Result<Root, TrustError> {
         let mut root = self.clone();
@@ -306,25 +316,27 @@ pub(crate) fn decode_signatures(list: &[u8], what: &str) -> Result<Vec<Signature
     Ok(signatures)
 }
 
-/// Bytes of a list of roots.
-pub(crate) fn encode_roots(roots: &[SignedRoot]) -> Vec<u8> {
-    let mut list = Vec::new();
-    for root in roots {
-        put_string(&mut list, &root.text);
-        put_string(&mut list, &encode_signatures(&root.signatures));
+impl SignedRoot {
+    /// Bytes of a list of roots.
+    pub fn encode_all(roots: &[SignedRoot]) -> Vec<u8> {
+        let mut list = Vec::new();
+        for root in roots {
+            put_string(&mut list, &root.text);
+            put_string(&mut list, &encode_signatures(&root.signatures));
+        }
+        list
     }
-    list
-}
 
-/// The roots of a list.
-pub(crate) fn decode_roots(list: &[u8]) -> Result<Vec<SignedRoot>, TrustError> {
-    let damaged = || TrustError::List { what: "roots" };
-    let mut reader = Reader(list);
-    let mut roots = Vec::new();
-    while !reader.is_empty() {
-        let text = reader.string().ok_or_else(damaged)?.to_vec();
-        let signatures = decode_signatures(reader.string().ok_or_else(damaged)?, "a root")?;
-        roots.push(SignedRoot { text, signatures });
+    /// The roots of a list.
+    pub fn decode_all(list: &[u8]) -> Result<Vec<SignedRoot>, TrustError> {
+        let damaged = || TrustError::List { what: "roots" };
+        let mut reader = Reader(list);
+        let mut roots = Vec::new();
+        while !reader.is_empty() {
+            let text = reader.string().ok_or_else(damaged)?.to_vec();
+            let signatures = decode_signatures(reader.string().ok_or_else(damaged)?, "a root")?;
+            roots.push(SignedRoot { text, signatures });
+        }
+        Ok(roots)
     }
-    Ok(roots)
 }

@@ -187,7 +187,9 @@ fn roots_follow_one_another() {
     assert_eq!(second.follow(&roots), Ok(third.clone()), "the one that it has is passed over");
     assert_eq!(third.follow(&roots), Ok(third.clone()));
     assert_eq!(first.follow(&[]), Ok(first.clone()));
-    assert_eq!(decode_roots(&encode_roots(&roots)), Ok(roots.to_vec()));
+    assert_eq!(SignedRoot::decode_all(&SignedRoot::encode_all(&roots)), Ok(roots.to_vec()));
+    let revoked = [public(1), public(2)].map(|key| key.fingerprint());
+    assert_eq!(second.revoked_by(&[public(3), public(4)]), revoked);
 
     let message = |error: TrustError| format!("{error}; {}", error.hint().expect("a hint"));
     assert_eq!(

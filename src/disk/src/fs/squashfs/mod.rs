@@ -69,6 +69,7 @@ pub use codec::{Bcj, Codec, ParseCodecError};
 pub use error::SquashfsError;
 pub use layout::{Layout, layout, losses};
 pub use proof::{Proof, ProofError, prove};
+pub use read::block_boundaries;
 pub use read::decode_block;
 pub use read::{Info, Listed, check_files, info, list};
 pub use second_reader::beyond as beyond_second_reader;

@@ -5,6 +5,7 @@
 //! targets of more than 255 bytes and images of more than 2048 owners, and gives up where tables are damaged; the
 //! tests compare both with the kernel.
 
+mod blocks;
 mod compare;
 mod contents;
 mod decoder;
@@ -20,6 +21,7 @@ use super::raw::{self, SuperBlock, flags};
 use crate::fs::{Damage, Problem, WrittenFile};
 use crate::tree;
 use crate::value::{Digest, Timestamp};
+pub use blocks::block_boundaries;
 pub(super) use compare::compare;
 use contents::Contents;
 pub use decoder::decode_block;
