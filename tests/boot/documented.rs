@@ -112,6 +112,9 @@ fn sources() -> Vec<PathBuf> {
     }
     let mut found = Vec::new();
     walk(&root().join("src"), &mut found);
+    // The programs of the device have commands and flags of their own.
+    let device = ["core", "init", "update"].map(|package| root().join("src").join(package));
+    found.retain(|path| !device.iter().any(|package| path.starts_with(package)));
     found
 }
 
