@@ -43,7 +43,7 @@ fn lines_with(directory: &str, words: &[&str]) -> Vec<String> {
 
 /// Returns whether a line is of one of the programs that run on the device.
 fn of_the_device(line: &str) -> bool {
-    ["/src/core/src/", "/src/init/src/", "/src/update/src/"].iter().any(|package| line.contains(package))
+    ["/src/core/", "/src/init/", "/src/update/"].iter().any(|package| line.contains(package))
 }
 
 #[test]
@@ -259,7 +259,7 @@ const BINARIES: [&str; 8] = [
 ];
 
 /// Directories below `tests/` without sources.
-const DATA: [&str; 2] = ["golden", "golden/plans"];
+const DATA: [&str; 3] = ["golden", "golden/configs", "golden/plans"];
 
 /// Files of the modules that a file declares.
 fn modules(file: &Path) -> Vec<PathBuf> {

@@ -574,7 +574,8 @@ fn a_signed_file_that_is_missing_or_too_long_is_told() {
         1,
         "error: partition `EKS` needs one of `linux4tegra/signed/eks.img`, `linux4tegra/bootloader/signed/eks.img`, \
          `linux4tegra/bootloader/eks.img`, but none of them is in `output/images`\n\
-         hint: build it, or give the directory that has it with `--images`",
+         hint: NVIDIA lets nobody else pass its stages on: have flash.sh of L4T 32.7.4 sign them for `jetson-nano-qspi-sd` \
+         (BUILD_SD_IMAGE=1, --no-flash --sign), and put its directory there as `linux4tegra`",
     );
 }
 

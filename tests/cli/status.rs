@@ -368,7 +368,7 @@ fn without_buildroot_the_next_step_is_to_get_it() {
     let project = project();
     std::fs::remove_dir_all(project.path("buildroot")).unwrap();
     let next = || {
-        let document = json(command(&project, &["--json"]).env("SKIFF_CONFIG", "demo/board"));
+        let document = json(command(&project, &[]).env("SKIFF_CONFIG", "demo/board"));
         let next = document["next"].as_array().unwrap().clone();
         next.iter().map(|next| next["command"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };

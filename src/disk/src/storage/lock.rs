@@ -19,6 +19,8 @@ use crate::error::Io;
 /// udev holds a disk for as long as it reads its first sectors.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
+/// The kernel gives out `/proc/locks` by the page: a lock that others come and go before can fall between two pages.
+const READS: u32 = 5;
 
 /// A program that uses a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +72,11 @@ fn lock_holder(file: &File) -> Option<Holder> {
     let metadata = file.metadata().ok()?;
     let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
     let inode = format!("{major:02x}:{minor:02x}:{}", metadata.ino());
-    let table = fs::read_to_string("/proc/locks").ok()?;
+    (0..READS).find_map(|_| flock_in(&fs::read_to_string("/proc/locks").ok()?, &inode))
+}
+
+/// Finds the process that has a `flock` on a file in the kernel's table of locks.
+fn flock_in(table: &str, inode: &str) -> Option<Holder> {
     table.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [_, "FLOCK", _, _, pid, place, ..] = fields[..] else { return None };

@@ -50,8 +50,8 @@ impl OpenBundle {
         let head = Head::read(&mut file, root).map_err(wrong)?;
         let mut payload = Payload::new(&mut file, &head);
         let mut out = Vec::new();
-        let blocks = head.index.blocks().iter();
-        let read = blocks.map(|block| payload.next(block, &mut out)).collect::<Result<(), _>>();
+        let mut blocks = head.index.blocks().iter();
+        let read = blocks.try_for_each(|block| payload.next(block, &mut out));
         read.and_then(|()| payload.end()).map_err(wrong)?;
         Ok(head)
     }
