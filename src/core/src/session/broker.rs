@@ -1,5 +1,6 @@
 //! The side of a session that runs as root.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -210,17 +211,20 @@ fn readable(socket: &OwnedFd, timeout: Option<Duration>) -> bool {
     poll(&mut polled, timeout.as_ref()).is_ok_and(|count| count > 0)
 }
 
-/// A process of a session.
+/// A process of a session. It ends with it: whatever goes wrong once it runs, it is not left behind.
 struct Process {
     pid: Pid,
     pidfd: OwnedFd,
+    ended: Cell<bool>,
 }
 
 impl Process {
     fn of(pid: Pid) -> Result<Self> {
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
-            .map_err(|error| Failure::new(format!("cannot watch the process of the session: {error}")))?;
-        Ok(Self { pid, pidfd })
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            Failure::new(format!("cannot watch the process of the session: {error}"))
+        })?;
+        Ok(Self { pid, pidfd, ended: Cell::new(false) })
     }
 
     /// The runtime makes the process the first of a session, and so of a group.
@@ -248,6 +252,7 @@ impl Process {
                     return Err(Failure::new(format!("the status of the session is lost: {error}")));
                 }
                 Ok(Some((_, status))) => {
+                    self.ended.set(true);
                     return Ok(match (status.exit_status(), status.terminating_signal()) {
                         (Some(code), _) => Reply::Exited(u8::try_from(code).unwrap_or(NO_SESSION)),
                         (_, Some(signal)) => Reply::Signaled(signal),
@@ -255,6 +260,14 @@ impl Process {
                     });
                 }
             }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.ended.get() {
+            let _ = self.hang_up();
         }
     }
 }

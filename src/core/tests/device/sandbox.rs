@@ -82,7 +82,8 @@ impl Machine {
     /// Removes containers, whose groups would else stay on the host.
     fn stop(mut self) {
         let removed = podman(&self.directory).args(["rm", "--all", "--force", "--time=0"]).output();
-        assert!(removed.expect("podman starts").status.success());
+        let removed = removed.expect("podman starts");
+        assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
         self.service.kill().expect("it runs");
         self.service.wait().expect("it ends");
     }

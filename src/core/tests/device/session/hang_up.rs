@@ -1,10 +1,12 @@
 //! Sessions that end before their processes do.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::refused::{STREAMS, as_number, request};
 use super::{Host, SHARED};
 use crate::sandbox::{on_a_machine, wait_for};
 
@@ -33,6 +35,18 @@ fn nothing_is_left_of_a_client_that_is_gone() {
             wait_for("the end of the process", || host.processes("98765").is_empty());
             host.wait_until_nothing_is_left();
         }
+        host.stop();
+    });
+}
+
+#[test]
+fn a_client_that_is_gone_before_its_process_starts_leaves_none() {
+    on_a_machine(|machine| {
+        let host = Host::start(machine);
+        let uid = fs::metadata("/home/core").expect("it is there").uid();
+        as_number(uid, &format!("{}s.close()\n", request("b'P0 0\\0Csleep 98766'", STREAMS)));
+        host.wait_until_nothing_is_left();
+        wait_for("the end of the process", || host.processes("98766").is_empty());
         host.stop();
     });
 }

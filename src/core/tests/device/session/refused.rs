@@ -9,7 +9,7 @@ use super::{Host, SHARED};
 use crate::sandbox::on_a_machine;
 
 /// Runs `python3` as a user of the host with this number: the worst client of the broker that one can be.
-fn as_number(uid: u32, script: &str) -> String {
+pub fn as_number(uid: u32, script: &str) -> String {
     let mut python = Command::new("setpriv");
     python.args([
         &format!("--reuid={uid}"),
@@ -30,16 +30,21 @@ fn as_number(uid: u32, script: &str) -> String {
 }
 
 /// Sends a request with descriptors, and prints the answers until the end.
-fn asking(request: &str, descriptors: &str) -> String {
+fn asking(bytes: &str, descriptors: &str) -> String {
+    let sent = request(bytes, descriptors);
+    format!("{sent}while True:\n  m = s.recv(65536)\n  if not m: break\n  print(m.decode())\n")
+}
+
+/// Sends a request with descriptors.
+pub fn request(request: &str, descriptors: &str) -> String {
     format!(
         "import socket, array, os, sys\ns = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\ns.settimeout(60)\n\
          s.connect('/run/skiff-core/broker.sock')\nfds = {descriptors}\ns.sendmsg([{request}], [(socket.SOL_SOCKET, \
-         socket.SCM_RIGHTS, array.array('i', fds))] if fds else [])\nwhile True:\n  m = s.recv(65536)\n  if not m: break\n  \
-         print(m.decode())\n"
+         socket.SCM_RIGHTS, array.array('i', fds))] if fds else [])\n"
     )
 }
 
-const STREAMS: &str = "[os.open('/dev/null', os.O_RDWR), 1, 2]";
+pub const STREAMS: &str = "[os.open('/dev/null', os.O_RDWR), 1, 2]";
 
 #[test]
 fn the_broker_does_only_what_the_configuration_says() {
