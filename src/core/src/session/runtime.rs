@@ -4,11 +4,15 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, WaitOptions};
 use serde_json::Value;
 
 use crate::failure::{Failure, Result};
+
+/// How long killed processes get until they are looked for again.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A container that runs.
 #[derive(Debug)]
@@ -55,6 +59,10 @@ impl Runtime {
 
     /// Starts a process in a container; it becomes a child of this one. `directory` is for files of the call.
     pub(super) fn start(&self, id: &str, process: &Value, streams: Streams, directory: &Path) -> Result<Pid> {
+        self.exec(id, process, streams, directory).inspect_err(|_| end_children())
+    }
+
+    fn exec(&self, id: &str, process: &Value, streams: Streams, directory: &Path) -> Result<Pid> {
         let [input, output, error] = streams;
         let path = |name: &str| directory.join(name);
         let description = path("process.json");
@@ -94,4 +102,33 @@ impl Runtime {
             false => Err(Failure::new(String::from_utf8_lossy(&output.stderr).trim().to_string())),
         }
     }
+}
+
+/// Ends all children of this process. A call of the runtime that fails can have started its process all the same.
+fn end_children() {
+    loop {
+        let children = children();
+        if children.is_empty() {
+            return;
+        }
+        for child in children {
+            let _ = rustix::process::kill_process(child, Signal::KILL);
+        }
+        while matches!(rustix::process::wait(WaitOptions::NOHANG), Ok(Some(_)) | Err(rustix::io::Errno::INTR))
+        {
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Processes whose parent is this one, by proc_pid_status(5).
+fn children() -> Vec<Pid> {
+    let own = format!("PPid:\t{}", std::process::id());
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |pid: &i32| {
+        fs::read_to_string(format!("/proc/{pid}/status"))
+            .is_ok_and(|status| status.lines().any(|line| line == own))
+    };
+    pids.filter(is_child).filter_map(Pid::from_raw).collect()
 }
