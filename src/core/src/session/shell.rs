@@ -103,7 +103,9 @@ fn command(arguments: &[OsString]) -> Result<Option<Vec<u8>>> {
 
 fn session(command: Option<Vec<u8>>, places: &Places) -> Result<Ended> {
     let mut signals = Signals::take(&PASSED)?;
-    end_with_parent();
+    if !end_with_parent() {
+        return Ok(HUNG_UP);
+    }
     let broker = connect(places)?;
     let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     // Where only some are a terminal, as in `su user -c command | less`, all stay what they are.
@@ -185,9 +187,18 @@ fn pass(signals: &mut Signals, broker: &OwnedFd) -> bool {
 /// How a session ends whose other side is gone.
 pub(super) const HUNG_UP: Ended = Ended::Signal(signal_hook::consts::SIGHUP);
 
-/// Takes the end of the parent, which is `sshd`, `login` or `su`, for a hang-up. Without a terminal nothing else tells.
-fn end_with_parent() {
+/// Takes the end of the parent, which is `sshd`, `login` or `su`, for a hang-up. Without a terminal nothing else shows it.
+/// False if the parent had ended before: who has the first process as parent and writes to nobody is an orphan, while
+/// one that the first process itself has started can be heard.
+fn end_with_parent() -> bool {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::HUP));
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let outputs = [rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let mut polled = outputs.map(|output| PollFd::from_borrowed_fd(output, PollFlags::empty()));
+    let lost = PollFlags::ERR | PollFlags::HUP;
+    let is_unheard = poll(&mut polled, Some(&now)).is_ok()
+        && polled.iter().any(|output| output.revents().intersects(lost));
+    !(is_unheard && rustix::process::getppid() == Some(rustix::process::Pid::INIT))
 }
 
 /// What the broker says, if it says something.
