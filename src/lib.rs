@@ -50,6 +50,7 @@
 //!   share no code with the writers, names what is damaged, and separates it from changes of normal use.
 //! - [`event`] is the progress of a run, [`bmap`] the blocks of an image that matter, [`manifest`] the record of what was
 //!   written, [`persist`] the files for the first boot.
+//! - [`containers`] reads the configurations of Skiff Core that layers and users bring, with the code of the device.
 //! - [`install`] updates the system on a medium that has one. [`cache`] keeps compressed blocks between builds, here and in a
 //!   store that machines share; it changes how long a build takes and nothing else.
 //! - [`interrupt`] turns Ctrl-C into an error of the next write. [`storage::PowerCut`] lists every state in which a power cut
@@ -66,7 +67,7 @@
 //! stage
 //! artifact report rootfs
 //! buildroot demo flash inspect plan
-//! board device process readback source workspace
+//! board containers device process readback source workspace
 //! bmap boot cache event interrupt layer manifest network persist recognize
 //! error fs storage table tree value
 //! ```
@@ -99,6 +100,7 @@ pub mod cache;
 #[doc(hidden)] // of the program, not of the library
 pub mod cli;
 pub mod compose;
+pub mod containers;
 #[doc(hidden)] // of the program, not of the library
 pub mod demo;
 pub mod device;

@@ -109,6 +109,7 @@ impl Assemble {
         let staged = inputs.stage()?;
         staged.warnings.iter().for_each(|warning| report.warn(warning));
         self.proof.left_out(&staged.left_out, report)?;
+        self.proof.containers(&staged.containers.all(), report)?;
         let image = self.out.clone().unwrap_or_else(|| {
             inputs.images.join(format!(
                 "skiff-{}.{}",

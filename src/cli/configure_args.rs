@@ -12,6 +12,7 @@ use crate::buildroot::effective;
 use crate::buildroot::make::Make;
 use crate::buildroot::source::{self, NamedBy, Places, Source};
 use crate::buildroot::stamp::{EPOCH_VARIABLE, EpochFrom, Release};
+use crate::containers::{self, ContainersError};
 use crate::error::{Io, Result};
 use crate::interrupt::Interrupt;
 use crate::layer::fragment::Kind;
@@ -41,7 +42,8 @@ pub struct ConfigureArgs {
     #[arg(long)]
     keep_images: bool,
 
-    /// Fail if a setting of a layer does not become effective.
+    /// Fail if a setting of a layer does not become effective, or a configuration of containers may be meant otherwise than
+    /// it is written.
     #[arg(long)]
     strict: bool,
 }
@@ -100,6 +102,7 @@ impl ConfigureArgs {
         resolved.warnings.iter().for_each(|warning| report.warn(warning));
         let layers: Vec<Layer> = resolved.layers().cloned().collect();
         let board = self.boards.registry()?.board_of(layers.iter())?;
+        self.check_containers(&layers, report)?;
         let lock = Lock::take(&workspace, verb)?;
         let source = Source::find(&workspace, &self.places(before.as_ref()), interrupt)?;
         source.warnings.iter().for_each(|warning| report.warn(warning));
@@ -142,6 +145,16 @@ impl ConfigureArgs {
             make.environment.retain(|(name, _)| name != DOWNLOADS);
         }
         Ok(Ready { workspace, source, selection, chain: resolved, layers, configured, make, lock })
+    }
+
+    /// Fails if a layer brings a configuration of containers that a device could not use.
+    fn check_containers(&self, layers: &[Layer], report: &Report) -> Result<()> {
+        let notes = containers::in_layers(layers)?;
+        if self.strict && !notes.is_empty() {
+            return Err(ContainersError::Strict(notes).into());
+        }
+        notes.iter().for_each(|note| report.warn(note));
+        Ok(())
     }
 
     fn ensure_effective(&self, configured: &Configured) -> Result<()> {

@@ -210,6 +210,7 @@ impl Flash {
         let staged = inputs.stage()?;
         staged.warnings.iter().for_each(|warning| report.warn(warning));
         self.proof.left_out(&staged.left_out, report)?;
+        self.proof.containers(&staged.containers.all(), report)?;
         let composition = Composition::new(inputs, staged, Some(media[0].geometry().len))?;
         composition.warnings().iter().for_each(|warning| report.warn(warning));
         report.note(composition.plan());

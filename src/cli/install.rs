@@ -127,6 +127,8 @@ impl Install {
             let staged = inputs.stage()?;
             staged.warnings.iter().for_each(|warning| report.warn(warning));
             self.proof.left_out(&staged.left_out, report)?;
+            // What persists is there already.
+            self.proof.containers(&staged.containers.notes, report)?;
             let options = InstallOptions {
                 boot_loader: self.boot_loader,
                 carry_over: self.carry_over,

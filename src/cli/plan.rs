@@ -26,7 +26,9 @@ impl PlanVerb {
     pub fn run(self, report: &Report) -> Result<()> {
         let inputs = self.inputs.load(&self.first_boot, report)?;
         let staged = inputs.stage()?;
-        staged.warnings.iter().chain(&staged.left_out).for_each(|warning| report.warn(warning));
+        let containers = staged.containers.all();
+        let warnings = staged.warnings.iter().chain(&staged.left_out).chain(&containers);
+        warnings.for_each(|warning| report.warn(warning));
         let composition = Composition::new(&inputs, staged, self.size.map(|size| size.0))?;
         composition.warnings().iter().for_each(|warning| report.warn(warning));
         report.document(composition.plan(), composition.plan());

@@ -1,11 +1,11 @@
-//! `--ssh-key`, `--hostname`, `--wifi` and `--persist-dir`: what a new medium knows before its first boot.
+//! `--ssh-key`, `--hostname`, `--wifi`, `--persist-dir` and `--container-image`: what a new medium knows before its first boot.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::error::{Diagnostic, Io, Result};
-use crate::persist::{Hostname, PreSeed, PublicKeys, Wifi};
+use crate::persist::{ContainerImage, Hostname, PreSeed, PublicKeys, Wifi};
 
 /// Heading of these options in the help; `next_help_heading` would be that of all that follow, too.
 const HEADING: &str = "First boot";
@@ -36,6 +36,12 @@ pub struct PreSeedArgs {
     /// Directory whose files are put on the persist partition, with their modes.
     #[arg(help_heading = HEADING, long, value_name = "DIR")]
     persist_dir: Option<PathBuf>,
+
+    /// Image of a container, as an OCI archive, for the persist partition; can be given several times. A device loads it
+    /// at its first boot, without a network, if its configuration has an image of this name. NAME is how the
+    /// configuration calls it; without it the name that the archive has.
+    #[arg(help_heading = HEADING, long = "container-image", value_name = "[NAME=]FILE")]
+    container_images: Vec<String>,
 }
 
 /// The variable that may hold the password: a command line can be read by every user of the machine.
@@ -54,7 +60,14 @@ impl PreSeedArgs {
         let keys = self.ssh_keys.iter().map(|path| PublicKeys::read(path)).collect::<Result<_>>()?;
         let hostname = self.hostname.as_ref().map(|name| name.parse::<Hostname>()).transpose()?;
         let wifi = self.wifi.as_ref().map(|ssid| self.network(ssid)).transpose()?;
-        Ok(PreSeed { keys, hostname, wifi, directory: self.persist_dir.clone() })
+        let images = self.container_images.iter().map(|given| ContainerImage::read(given));
+        Ok(PreSeed {
+            keys,
+            hostname,
+            wifi,
+            directory: self.persist_dir.clone(),
+            container_images: images.collect::<Result<_, _>>()?,
+        })
     }
 
     fn network(&self, ssid: &str) -> Result<Wifi> {

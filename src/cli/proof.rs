@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::containers::ContainersError;
 use crate::error::Result;
 use crate::report::Report;
 
@@ -23,7 +24,8 @@ pub struct ProofArgs {
 /// Treatment of something that an image cannot hold.
 #[derive(Debug, Args)]
 pub struct StrictArgs {
-    /// Fail if anything has to be left out of the image, instead of warning about it.
+    /// Fail instead of warning if anything has to be left out of the image, or a configuration of containers may be meant
+    /// otherwise than it is written.
     #[arg(long)]
     strict: bool,
 }
@@ -34,6 +36,11 @@ impl ProofArgs {
         self.verify_output.unwrap_or_else(|| std::env::var_os("CI").is_some_and(|value| value == "true"))
     }
 
+    /// See [`StrictArgs::containers`].
+    pub fn containers(&self, notes: &[String], report: &Report) -> Result<()> {
+        self.strict.containers(notes, report)
+    }
+
     /// See [`StrictArgs::left_out`].
     pub fn left_out(&self, left_out: &[String], report: &Report) -> Result<()> {
         self.strict.left_out(left_out, report)
@@ -41,6 +48,15 @@ impl ProofArgs {
 }
 
 impl StrictArgs {
+    /// Warns about each note about a configuration of containers, or makes an error of them.
+    pub fn containers(&self, notes: &[String], report: &Report) -> Result<()> {
+        if self.strict && !notes.is_empty() {
+            return Err(ContainersError::Strict(notes.to_vec()).into());
+        }
+        notes.iter().for_each(|note| report.warn(note));
+        Ok(())
+    }
+
     /// Warns about each thing that is left out, or makes an error of them.
     pub fn left_out(&self, left_out: &[String], report: &Report) -> Result<()> {
         if self.strict && !left_out.is_empty() {

@@ -1,16 +1,18 @@
 //! Settings of a new medium for its first boot: keys that may log in, its name, the wireless network it joins,
-//! and any other file of the persist partition. Without one of the first three nobody may be able to reach a
+//! images of containers, and any other file of the persist partition. Without one of the first three nobody may be able to reach a
 //! board that has no screen.
 //!
 //! The places are SkiffOS': its start-up copies `skiff/keys/*.pub` to root's `authorized_keys`, takes the name
 //! from `skiff/hostname` and NetworkManager's connections from `skiff/connections`.
 
+mod container_image;
 mod ssh_key;
 mod wifi;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use container_image::{ArchiveError, ContainerImage};
 pub use ssh_key::PublicKeys;
 pub use wifi::Wifi;
 
@@ -35,6 +37,8 @@ pub struct PreSeed {
     pub wifi: Option<Wifi>,
     /// A directory of files; their modes are kept, because some of them are secrets.
     pub directory: Option<PathBuf>,
+    /// Images of containers, which the device loads without a network.
+    pub container_images: Vec<ContainerImage>,
 }
 
 /// Name of a machine: what Linux and RFC 1123, section 2.1, allow.
@@ -144,7 +148,11 @@ impl std::str::FromStr for Hostname {
 impl PreSeed {
     /// Returns whether nothing is put there.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.hostname.is_none() && self.wifi.is_none() && self.directory.is_none()
+        self.keys.is_empty()
+            && self.hostname.is_none()
+            && self.wifi.is_none()
+            && self.directory.is_none()
+            && self.container_images.is_empty()
     }
 
     /// Returns whether it has something that others must not read: a password, or a file that its owner has closed to
@@ -172,16 +180,27 @@ impl PreSeed {
         for keys in &self.keys {
             let name = free_name(&mut names, &keys.name);
             let path = format!("skiff/keys/{name}.pub");
-            grown.file(&path, 0o644, keys.text.clone(), format!("the key `{}`", keys.name))?;
+            let text = Content::bytes(keys.text.clone().into_bytes());
+            grown.file(&path, 0o644, text, format!("the key `{}`", keys.name))?;
         }
         if let Some(Hostname(name)) = &self.hostname {
-            grown.file("skiff/hostname", 0o644, format!("{name}\n"), "the host name".into())?;
+            grown.file(
+                "skiff/hostname",
+                0o644,
+                Content::bytes(format!("{name}\n").into_bytes()),
+                "the host name".into(),
+            )?;
         }
         if let Some(wifi) = &self.wifi {
             // NetworkManager ignores connections that others can read.
             grown.directory("skiff/connections", 0o700);
             let path = format!("skiff/connections/{}", wifi.file_name());
-            grown.file(&path, 0o600, wifi.keyfile(seed), format!("the network `{}`", wifi.ssid()))?;
+            let text = Content::bytes(wifi.keyfile(seed).into_bytes());
+            grown.file(&path, 0o600, text, format!("the network `{}`", wifi.ssid()))?;
+        }
+        for image in &self.container_images {
+            let content = Content::file(image.path.as_path(), 0, image.len);
+            grown.file(&image.place(), 0o644, content, format!("the image `{}`", image.reference))?;
         }
         Ok(grown.tree)
     }
@@ -234,7 +253,7 @@ impl Growing {
         Growing { tree, origins, timestamp }
     }
 
-    fn file(&mut self, path: &str, mode: u32, text: String, origin: String) -> Result<(), PreSeedError> {
+    fn file(&mut self, path: &str, mode: u32, content: Content, origin: String) -> Result<(), PreSeedError> {
         let path = path.as_bytes();
         if let Some(first) = self.origins.get(path) {
             let (path, first) = (display(path), first.clone());
@@ -244,7 +263,7 @@ impl Growing {
             path.split_at(path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1));
         let parent = self.directory(std::str::from_utf8(parent).expect("our own path"), 0o755);
         let stat = Stat { mode, uid: 0, gid: 0, mtime: self.timestamp };
-        self.tree.insert(parent, name, Node::new(stat, Body::File(Content::bytes(text.into_bytes()))));
+        self.tree.insert(parent, name, Node::new(stat, Body::File(content)));
         self.origins.insert(path.to_vec(), origin);
         Ok(())
     }

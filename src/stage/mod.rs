@@ -19,10 +19,11 @@ pub use variables::TemplateVariables;
 use crate::artifact::Artifacts;
 use crate::board::{self, BlobSource, Board, Filesystem, Partition, Recipe};
 use crate::buildroot::stale_artifact;
+use crate::containers;
 use crate::error::Error;
-use crate::fs::{ext4, fat, squashfs};
+use crate::fs::{ext4, fat, oci, squashfs};
 use crate::layer::Layer;
-use crate::persist::{PreSeed, PreSeedError};
+use crate::persist::{ArchiveError, PreSeed, PreSeedError};
 use crate::plan::{Ids, Subject};
 use crate::rootfs::{Output, RootInputs, RootTree, root_tree};
 use crate::tree::scan::HostXattrs;
@@ -76,6 +77,8 @@ pub struct Staged {
     pub warnings: Vec<String>,
     /// Attributes that the images cannot hold, by name.
     pub left_out: Vec<String>,
+    /// What is to be said about the configurations of containers.
+    pub containers: containers::Remarks,
 }
 
 impl Inputs {
@@ -95,8 +98,11 @@ impl Inputs {
         // Missing parts are reported before anything is composed.
         self.ensure_images()?;
         self.ensure_preseed_has_a_place()?;
+        self.ensure_containers_run()?;
         let mut blobs = self.blobs_of_images()?;
         let RootTree { tree: mut root, notes: mut warnings, mut left_out, .. } = self.root()?;
+        let persist = self.preseed.tree(&self.seed, self.timestamp)?;
+        let containers = containers::on_medium(&root, &persist, &self.preseed.container_images)?;
         warnings.extend(self.read_back_without_second_reader(&root));
         warnings.extend(self.stale_blobs());
         let mut artifacts = Artifacts::default();
@@ -115,7 +121,7 @@ impl Inputs {
             partitions.insert(partition.number, placed);
         }
         left_out.extend(self.lost_in_partitions(&root, &partitions));
-        Ok(Staged { root, artifacts, partitions, blobs, warnings, left_out })
+        Ok(Staged { root, artifacts, partitions, blobs, warnings, left_out, containers })
     }
 
     fn blobs_of_images(&self) -> Result<BTreeMap<usize, StagedBlob>, Error> {
@@ -167,6 +173,12 @@ impl Inputs {
             return Ok(());
         }
         Err(PreSeedError::NoPersist { board: self.board.name.clone() })
+    }
+
+    /// Fails if an image of a container is for another architecture than the board.
+    fn ensure_containers_run(&self) -> Result<(), ArchiveError> {
+        let (board, images) = (oci::architecture(self.arch), &self.preseed.container_images);
+        images.iter().try_for_each(|image| image.ensure_runs_on(board))
     }
 
     fn blobs_of_artifacts(&self, artifacts: &Artifacts) -> Result<BTreeMap<usize, StagedBlob>, Error> {

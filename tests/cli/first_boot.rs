@@ -193,7 +193,7 @@ fn what_cannot_be_put_there_is_told() {
 #[test]
 fn a_ready_image_takes_no_keys() {
     let project = Project::new();
-    for option in ["--ssh-key", "--hostname", "--wifi", "--persist-dir"] {
+    for option in ["--ssh-key", "--hostname", "--wifi", "--persist-dir", "--container-image"] {
         let mut command = project.command(&["flash", "--image", "a.img", option, "x", "/dev/null"]);
         let (_, told, code) = run(&mut command);
         assert_eq!(code, 2, "{told}");

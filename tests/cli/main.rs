@@ -7,6 +7,7 @@ mod bad_input;
 mod cache;
 #[cfg(feature = "object-store")]
 mod cache_shared;
+mod containers;
 mod first_boot;
 mod invariants;
 mod output;

@@ -3,6 +3,7 @@
 
 pub mod board;
 pub mod cached;
+pub mod container_image;
 pub mod device;
 pub mod disk;
 pub mod dump;

@@ -46,12 +46,12 @@ impl ImageAction {
 /// The engine does not answer.
 pub fn action(image: &Image, engine: &Engine, places: &Places) -> Result<(ImageAction, Option<String>)> {
     let here = engine.image(&image.reference.value)?;
-    let is_new = |archive: &Path| match archive.is_file() {
-        true => here.is_none() || Loaded::of(image, places).is_other(archive),
+    let is_new = |archive: PathBuf| match archive.is_file() {
+        true => here.is_none() || Loaded::of(image, places).is_other(&archive),
         // What else is there may do instead; if there is nothing, this is what is wrong.
         false => here.is_none() && image.pull.is_none() && image.build.is_none(),
     };
-    let action = if archive(image).is_some_and(is_new) {
+    let action = if archive(image, places).is_some_and(is_new) {
         ImageAction::Load
     } else if image.pull.as_ref().is_some_and(|pull| pull.policy == PullPolicy::Always) {
         ImageAction::Refresh
@@ -146,12 +146,14 @@ fn pull(reference: &str, pull: &Pull, engine: &Engine, progress: Progress<'_>) -
     Ok(())
 }
 
-fn archive(image: &Image) -> Option<&Path> {
-    image.archive.as_ref().or(image.import.as_ref()).map(Path::new)
+/// The archive of an image: the one that its settings name, else the one that the medium was made with.
+fn archive(image: &Image, places: &Places) -> Option<PathBuf> {
+    let named = image.archive.as_ref().or(image.import.as_ref()).map(PathBuf::from);
+    named.or_else(|| Some(places.archive(&image.reference.value)).filter(|path| path.is_file()))
 }
 
 fn load(image: &Image, engine: &Engine, places: &Places, progress: Progress<'_>) -> Result<()> {
-    let path = archive(image).expect("it was looked at");
+    let path = &archive(image, places).expect("it was looked at");
     if !path.is_file() {
         let failure =
             Failure::new(format!("image `{}`: there is no `{}`", image.reference.value, path.display()));

@@ -11,17 +11,27 @@
 //!
 //! The composer checks a configuration with the same code as the device, before it is on a medium.
 
+#[cfg(feature = "device")]
 pub mod accounts;
+#[cfg(feature = "device")]
 pub mod apply;
 pub mod config;
+#[cfg(feature = "device")]
 pub mod engine;
+#[cfg(feature = "device")]
 pub mod failure;
+#[cfg(feature = "device")]
 mod held;
+#[cfg(feature = "device")]
 pub mod images;
 pub mod places;
+#[cfg(feature = "device")]
 pub mod plan;
+#[cfg(feature = "device")]
 mod replace;
+#[cfg(feature = "device")]
 pub mod session;
+#[cfg(feature = "device")]
 pub mod status;
 
 /// Start of the labels that mark what belongs to this program, for the engine.

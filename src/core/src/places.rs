@@ -2,6 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
+/// Socket of the engine that is used without being told: podman's, for root.
+pub const SOCKET: &str = "/run/podman/podman.sock";
+/// The configuration of the user, below what persists.
+pub const USER_CONFIG: &str = "skiff/core/config.yaml";
+/// Directory of archives of images, below what persists. An image of the configuration that is in none of its ways on
+/// the device is loaded from the archive of its name.
+pub const IMAGES: &str = "skiff/core/images";
+/// The configuration of the image, below its root.
+pub const IMAGE_CONFIG: &str = "opt/skiff/coreenv/defconfig.yaml";
+/// Where what persists is mounted, below the root.
+pub const PERSIST: &str = "mnt/persist";
+
+/// Name of the archive of an image in [`IMAGES`].
+pub fn archive_name(reference: &str) -> String {
+    format!("{}.tar", reference.replace('/', "+"))
+}
+
 /// Files and directories of a system.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -19,21 +36,26 @@ impl Places {
     /// Those of SkiffOS in a system whose root is at `root`.
     pub fn below(root: &Path) -> Self {
         Self {
-            state: root.join("mnt/persist/skiff/core/state"),
+            state: root.join(PERSIST).join("skiff/core/state"),
             run: root.join("run/skiff-core"),
-            engine: crate::engine::SOCKET.into(),
+            engine: SOCKET.into(),
             root: root.to_path_buf(),
         }
     }
 
     /// The configuration of the user.
     pub fn user_config(&self) -> PathBuf {
-        self.root.join("mnt/persist/skiff/core/config.yaml")
+        self.root.join(PERSIST).join(USER_CONFIG)
     }
 
     /// The configuration of the image.
     pub fn image_config(&self) -> PathBuf {
-        self.root.join("opt/skiff/coreenv/defconfig.yaml")
+        self.root.join(IMAGE_CONFIG)
+    }
+
+    /// The archive from which an image is loaded that is on no other way, if it is there.
+    pub fn archive(&self, reference: &str) -> PathBuf {
+        self.root.join(PERSIST).join(IMAGES).join(archive_name(reference))
     }
 
     /// The one of both that counts: that of the user, if there is one. Nothing is copied to persist, so a device on which nobody

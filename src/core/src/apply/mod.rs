@@ -10,15 +10,14 @@
 //! NAME.previous    what NAME was before
 //! NAME.failed      did not work, about to be removed; NAME.previous comes back first
 //! NAME.swap        was NAME, about to be NAME.previous, because somebody asked for the previous one
+//! NAME.seed        never started: what its image has is copied out of it
 //! NAME.unproven    note: NAME is new and has not shown that it works
 //! NAME.held        note: what NAME was rolled back from
 //! ```
 
 mod proof;
 mod replace;
-
-use std::fs;
-use std::path::Path;
+mod seed;
 
 use crate::config::{Config, Container};
 use crate::engine::Engine;
@@ -139,7 +138,7 @@ impl Work<'_> {
             }
             Action::Create => {
                 self.step(name, "making the container");
-                make_directories(container)?;
+                seed::directories(container, self.engine, self.places)?;
                 self.engine.create(name, &settings(container))?;
                 self.start(container)?;
                 Ok(Outcome::Created)
@@ -155,7 +154,7 @@ impl Work<'_> {
             }
             Action::Recreate { .. } | Action::Held { .. } => {
                 self.step(name, "making the container anew");
-                make_directories(container)?;
+                seed::directories(container, self.engine, self.places)?;
                 Held::forget(name, self.places)?;
                 replace::replace(container, &image, self.engine, self.places)?;
                 Ok(Outcome::Recreated)
@@ -219,13 +218,4 @@ fn loss(name: &str, lost: &[String]) -> Failure {
     let hint =
         format!("`skiff-core apply --recreate {name}` does it, and keeps the old one as `{name}.previous`");
     Failure::new(message).hint(hint)
-}
-
-/// Makes the directories of the host that a container mounts, as Docker does.
-fn make_directories(container: &Container) -> Result<()> {
-    let sources = container.mounts.iter().map(|mount| Path::new(&mount.source));
-    for source in sources.filter(|source| source.is_absolute() && !source.exists()) {
-        fs::create_dir_all(source).map_err(|error| Failure::file("make the directory", source, error))?;
-    }
-    Ok(())
 }

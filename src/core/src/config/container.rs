@@ -169,7 +169,7 @@ fn check_name(name: &Text, log: &mut Log) {
     if let Err(reason) = value::engine_name(&name.value) {
         log.error(name.place, reason.message, reason.hint);
     }
-    if [".previous", ".next", ".failed", ".swap"].iter().any(|end| name.value.ends_with(end)) {
+    if [".previous", ".next", ".failed", ".swap", ".seed"].iter().any(|end| name.value.ends_with(end)) {
         let message =
             format!("container `{}`: names with this end are for what `apply` replaces", name.value);
         log.error(name.place, message, None);

@@ -16,8 +16,6 @@ use serde_json::{Value, json};
 use crate::failure::{Failure, Result};
 use http::{Answer, Body};
 
-/// Where podman listens, if its socket unit is started.
-pub const SOCKET: &str = "/run/podman/podman.sock";
 /// How long an engine may take until it listens.
 const START: Duration = Duration::from_secs(30);
 /// What engines put into each container.
@@ -213,6 +211,24 @@ impl Engine {
             return Ok(tested["Status"].as_str().unwrap_or_default().into());
         }
         Ok(self.container(name)?.map(|container| container.health).unwrap_or_default())
+    }
+
+    /// Copies a path of a container into a directory, with owners, modes and times. Nothing if the path is not there.
+    pub fn copy(&self, name: &str, path: &str, to: &Path) -> Result<()> {
+        let target = format!("/containers/{}/archive?path={}", escape(name), escape(path));
+        let what = format!("copy `{path}` of container `{name}`");
+        let answer = self.call("GET", &target, Body::Nothing, &what)?;
+        if answer.status != 200 {
+            return match answer.status {
+                404 => Ok(()),
+                _ => value(answer, &what).map(drop),
+            };
+        }
+        let mut archive = tar::Archive::new(answer);
+        archive.set_preserve_permissions(true);
+        archive.set_preserve_ownerships(true);
+        archive.set_unpack_xattrs(true);
+        archive.unpack(to).map_err(|error| Failure::new(format!("cannot {what}: {error}")))
     }
 
     /// Id of the image of this reference.

@@ -151,7 +151,7 @@ fn tag(reference: &str) -> Result<&str, OciError> {
 }
 
 /// Names of `GOARCH`, which the specification uses.
-fn architecture(arch: Arch) -> &'static str {
+pub fn architecture(arch: Arch) -> &'static str {
     match arch {
         Arch::Arm => "arm",
         Arch::Arm64 => "arm64",
