@@ -53,8 +53,8 @@ impl Network {
         ["-netdev".into(), user, "-device".into(), format!("{device},netdev=network")]
     }
 
-    /// An ssh client that runs `script` in the guest. Its host keys must stay those of the first time.
-    fn ssh(&self, script: &str) -> Command {
+    /// An ssh client that runs `script` in the guest, as a user. Its host keys must stay those of the first time.
+    pub fn ssh(&self, user: &str, script: &str) -> Command {
         let mut ssh = command("nsenter");
         ssh.arg(format!("--net={}", self.namespace()))
             .args(["ssh", "-F", "none", "-p", PORT, "-i"])
@@ -69,7 +69,7 @@ impl Network {
         ] {
             ssh.args(["-o", option]);
         }
-        ssh.args(["root@127.0.0.1", script]).stdin(Stdio::null());
+        ssh.args([&format!("{user}@127.0.0.1"), script]).stdin(Stdio::null());
         ssh
     }
 
@@ -85,9 +85,14 @@ impl Network {
     /// Logs in as soon as that is possible, and runs `script`. Nothing if it is not within `patience`; the reason is on
     /// stderr.
     pub fn login(&self, script: &str, patience: Duration) -> Option<String> {
+        self.login_as("root", script, patience)
+    }
+
+    /// The same as another user.
+    pub fn login_as(&self, user: &str, script: &str, patience: Duration) -> Option<String> {
         let end = Instant::now() + patience;
         loop {
-            let output = self.ssh(script).output().expect("ssh starts");
+            let output = self.ssh(user, script).output().expect("ssh starts");
             let said = String::from_utf8_lossy(&output.stderr);
             // ssh's own failure, as for a server that is not there yet; a script has statuses of its own.
             if output.status.code() != Some(255) {
@@ -104,7 +109,7 @@ impl Network {
 
     /// Has the guest end itself by `command`; the connection ends with it.
     pub fn tell(&self, command: &str) {
-        drop(self.ssh(command).output().expect("ssh starts"));
+        drop(self.ssh("root", command).output().expect("ssh starts"));
     }
 }
 

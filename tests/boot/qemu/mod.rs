@@ -1,6 +1,7 @@
 //! What boots in QEMU.
 
 mod arm;
+mod core;
 mod pre_init;
 mod real_buildroot;
 mod skiff_init;

@@ -43,18 +43,22 @@ busybox poweroff -f
 /// The binary for the machine, static as on a device.
 pub fn skiff_init() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("skiff-init");
-        run(Command::new(env!("CARGO"))
-            .env_remove("RUSTC_BOOTSTRAP") // of `tests/timed`: everything would be built anew
-            .args(["build", "--quiet", "--locked", "--profile", "init", "--package", "skiff-init"])
-            .args(["--features", "pure", "--target", "x86_64-unknown-linux-gnu"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Crelocation-model=static")
-            .env("CARGO_TARGET_DIR", &target));
-        target.join("x86_64-unknown-linux-gnu/init/skiff-init")
-    })
+    BUILT.get_or_init(|| static_program("skiff-init", &["--features", "pure"]))
+}
+
+/// Builds a program of the device as Buildroot's package of the same name does.
+pub fn static_program(package: &str, options: &[&str]) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join(package);
+    run(Command::new(env!("CARGO"))
+        .env_remove("RUSTC_BOOTSTRAP") // of `tests/timed`: everything would be built anew
+        .args(["build", "--quiet", "--locked", "--profile", "init", "--package", package])
+        .args(options)
+        .args(["--target", "x86_64-unknown-linux-gnu"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Crelocation-model=static")
+        .env("CARGO_TARGET_DIR", &target));
+    target.join("x86_64-unknown-linux-gnu/init").join(package)
 }
 
 /// Starts the kernel of the fixture with an initramfs, a command line and a disk.

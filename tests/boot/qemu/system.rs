@@ -17,7 +17,7 @@ use crate::harness::qemu::{Machine, Running, full};
 use crate::harness::tools::{command, run, skiff_image, temporary, write, write_script};
 
 /// From power-on to a login. It takes a minute on two cores that do nothing else, four where four times as much runs.
-const PATIENCE: Duration = Duration::from_secs(900);
+pub(super) const PATIENCE: Duration = Duration::from_secs(900);
 /// What the medium gets before it is used: room to grow into.
 const GROWN: u64 = 3 << 30;
 
@@ -92,7 +92,12 @@ impl Site {
             &persist,
         ];
         let layers = path.join("layers");
-        let image = (chain.medium)(Medium { fixture: output(chain), directory: path, layers, options });
+        let image = (chain.medium)(Medium {
+            fixture: output(chain.board, chain.arch),
+            directory: path,
+            layers,
+            options,
+        });
         let medium = File::options().write(true).open(&image).expect("the image is there");
         medium.set_len(GROWN).expect("target/ has room");
         Site { network, image, _directory: directory }
@@ -111,18 +116,18 @@ impl Site {
     }
 }
 
-/// The Buildroot-shaped directory of the layers of a board, made once.
-fn output(chain: &Chain) -> PathBuf {
+/// The Buildroot-shaped directory of the layers of a chain, made once.
+pub(super) fn output(config: &str, arch: &str) -> PathBuf {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let resolve = ["--json", "layers", "resolve", "--config", chain.board];
+    let resolve = ["--json", "layers", "resolve", "--config", config];
     let layers: serde_json::Value =
         serde_json::from_str(&run(skiff_image().args(resolve))).expect("the order of the layers");
     let layers =
         layers.as_array().expect("layers").iter().map(|layer| layer["name"].as_str().expect("a name"));
     let base = project.join("target/fixtures");
-    let output = base.join(format!("system-{}-{}", chain.board.replace('/', "-"), chain.arch));
+    let output = base.join(format!("system-{}-{arch}", config.replace(['/', ','], "-")));
     let mut make = command("bash");
-    make.arg(project.join("fixtures/debian-system")).arg(chain.arch).arg(&output);
+    make.arg(project.join("fixtures/debian-system")).arg(arch).arg(&output);
     make.arg("--cache").arg(base.join("cache")).args(layers).stdout(Stdio::null());
     assert!(make.status().expect("bash starts").success(), "fixtures/debian-system failed");
     output
@@ -273,7 +278,7 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn ready(test: &str) -> bool {
+pub(super) fn ready(test: &str) -> bool {
     full(test)
         && root(test)
         && oracles(test, &guest::TOOLS)
@@ -344,7 +349,7 @@ fn a_desktop_starts_from_its_squashfs_and_all_is_well() {
     persist_has_grown(&chain, &site, first.number("persist size"));
 }
 
-fn two_cores(image: &Path) -> Machine {
+pub(super) fn two_cores(image: &Path) -> Machine {
     uefi(image).with(["-smp", "2"])
 }
 

@@ -46,9 +46,8 @@ fn seed(container: &Container, mount: &Mount, engine: &Engine) -> Result<()> {
     clear(&unfinished).map_err(fail)?;
     fs::create_dir(&unfinished).map_err(fail)?;
     copy(container, &mount.target, engine, &unfinished)?;
-    let inside = unfinished.join(Path::new(&mount.target).file_name().unwrap_or_default());
-    let found = fs::symlink_metadata(&inside).is_ok_and(|found| found.is_dir());
-    if !found || inside == unfinished {
+    let inside = unfinished.join(mount.target.trim_matches('/'));
+    if !fs::symlink_metadata(&inside).is_ok_and(|found| found.is_dir()) || inside == unfinished {
         clear(&unfinished).map_err(fail)?;
         return fs::create_dir(source).map_err(fail);
     }

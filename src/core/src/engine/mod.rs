@@ -213,22 +213,16 @@ impl Engine {
         Ok(self.container(name)?.map(|container| container.health).unwrap_or_default())
     }
 
-    /// Copies a path of a container into a directory, with owners, modes and times. Nothing if the path is not there.
+    /// Unpacks what a container has at and below `path` to the same place below `to`, with owners, modes and times. It may have
+    /// nothing there. The engine gives the whole container: what it gives of a part has lost its owners.
     pub fn copy(&self, name: &str, path: &str, to: &Path) -> Result<()> {
-        let target = format!("/containers/{}/archive?path={}", escape(name), escape(path));
         let what = format!("copy `{path}` of container `{name}`");
-        let answer = self.call("GET", &target, Body::Nothing, &what)?;
-        if answer.status != 200 {
-            return match answer.status {
-                404 => Ok(()),
-                _ => value(answer, &what).map(drop),
-            };
+        let answer =
+            self.call("GET", &format!("/containers/{}/export", escape(name)), Body::Nothing, &what)?;
+        if answer.status >= 400 {
+            return value(answer, &what).map(drop);
         }
-        let mut archive = tar::Archive::new(answer);
-        archive.set_preserve_permissions(true);
-        archive.set_preserve_ownerships(true);
-        archive.set_unpack_xattrs(true);
-        archive.unpack(to).map_err(|error| Failure::new(format!("cannot {what}: {error}")))
+        unpack(answer, path, to).map_err(|error| Failure::new(format!("cannot {what}: {error}")))
     }
 
     /// Id of the image of this reference.
@@ -394,6 +388,23 @@ fn unframed(bytes: &[u8]) -> Vec<u8> {
     }
     text.extend_from_slice(rest);
     text
+}
+
+/// Unpacks what is at and below `path` of an archive. Nothing gets out of `to`, whatever the archive says.
+fn unpack(archive: impl Read, path: &str, to: &Path) -> io::Result<()> {
+    let wanted = path.trim_matches('/');
+    let mut archive = tar::Archive::new(archive);
+    archive.set_preserve_permissions(true);
+    archive.set_preserve_ownerships(true);
+    archive.set_unpack_xattrs(true);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let inside = entry.path()?.strip_prefix("./").unwrap_or(&*entry.path()?).starts_with(wanted);
+        if inside {
+            entry.unpack_in(to)?;
+        }
+    }
+    Ok(())
 }
 
 fn send_file(path: &Path, out: &mut dyn Write) -> io::Result<()> {

@@ -4,6 +4,7 @@ mod images;
 mod killed;
 mod settings;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::sandbox::{Machine, on_a_machine};
@@ -143,5 +144,44 @@ fn without_an_engine_accounts_are_made_and_the_reason_is_told() {
         let expected = format!("error: no container engine answers at `{socket}`: ");
         assert!(applied.contains(&expected), "{applied}");
         assert!(Path::new("/home/core").is_dir());
+    });
+}
+
+#[test]
+fn a_directory_of_persist_begins_with_what_the_image_has_and_then_belongs_to_the_user() {
+    on_a_machine(|machine| {
+        let mounts =
+            "    mounts: [/mnt/persist/skiff/core/home:/home, /mnt/persist/none:/none, /mnt/other:/usr]";
+        machine.configure(&config(machine, mounts));
+        // What a run left that was killed while it copied.
+        std::fs::create_dir_all("/mnt/persist/skiff/core/.home.unfinished/home/core/half")
+            .expect("a directory");
+        let applied = machine.skiff_core(&["apply"]);
+        assert!(applied.ends_with("container `box`: was made\n"), "{applied}");
+        let owner = |path: &str| std::fs::metadata(path).expect("it is there").uid();
+        assert_eq!(
+            (owner("/mnt/persist/skiff/core/home"), owner("/mnt/persist/skiff/core/home/core")),
+            (0, 1000)
+        );
+        let listed = |path: &str| -> Vec<String> {
+            let entries = std::fs::read_dir(path).expect("it can be listed").flatten();
+            let mut names: Vec<String> =
+                entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(listed("/mnt/persist/skiff/core/home"), ["core"]);
+        assert_eq!(listed("/mnt/persist/skiff/core/home/core"), Vec::<String>::new());
+        // The image has nothing there; and beside persist nothing is copied.
+        assert_eq!(listed("/mnt/persist/none"), Vec::<String>::new());
+        assert_eq!(listed("/mnt/other"), Vec::<String>::new());
+        assert_eq!(listed("/mnt/persist/skiff/core"), ["config.yaml", "home", "state", "uids"]);
+        assert_eq!(names(machine), ["box"]);
+        // What is there is not touched.
+        std::fs::write("/mnt/persist/skiff/core/home/core/mine", "x").expect("a file");
+        machine.configure(&config(machine, &format!("{mounts}\n    env: [A=2]")));
+        let applied = machine.skiff_core(&["apply", "--recreate"]);
+        assert!(applied.ends_with("the old one is `box.previous`\n"), "{applied}");
+        assert_eq!(machine.podman(&["exec", "box", "cat", "/home/core/mine"]), "x");
     });
 }
