@@ -52,8 +52,10 @@ impl Chain {
         self.chosen.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>().join(",")
     }
 
-    /// A part of a layer that is no directory has no effect in SkiffOS, and nothing reports it.
-    pub(super) fn ensure_parts_are_directories(&self) -> Result<(), LayerError> {
+    /// Fails if a layer cannot be used: by its own word, or because a part of it is no directory, which has no effect in SkiffOS,
+    /// and nothing reports it.
+    pub(super) fn ensure_usable(&self) -> Result<(), LayerError> {
+        self.layers().try_for_each(Layer::reject_refused)?;
         self.layers().try_for_each(Layer::ensure_parts_are_directories)
     }
 }

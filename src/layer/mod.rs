@@ -200,6 +200,14 @@ impl Layer {
         self.file("root_overlay").filter(|path| path.is_dir())
     }
 
+    /// Fails if `metadata/refused` says why nobody can have it; the lines after the first are what to do.
+    fn reject_refused(&self) -> Result<(), LayerError> {
+        let Some(text) = registry::read_metadata(&self.path, "refused")? else { return Ok(()) };
+        let (reason, hint) = text.trim().split_once('\n').unwrap_or((text.trim(), ""));
+        let (reason, hint) = (reason.trim().to_owned(), hint.trim().to_owned());
+        Err(LayerError::Refused { layer: self.name.clone(), reason, hint })
+    }
+
     fn ensure_parts_are_directories(&self) -> Result<(), LayerError> {
         // One list instead of a look for each part: most layers have few of them.
         let entries = self.path.read_dir().map_err(Io::on("list", &self.path))?;
@@ -262,6 +270,17 @@ pub enum LayerError {
         name: String,
         /// Path that is there.
         path: PathBuf,
+    },
+    /// A layer says that it cannot be had.
+    #[error("layer `{layer}` cannot be used: {reason}")]
+    #[diagnostic(kind = Unsupported, hint = "{hint}")]
+    Refused {
+        /// Its name.
+        layer: String,
+        /// Why.
+        reason: String,
+        /// What to do instead.
+        hint: String,
     },
     /// A part of a layer is not a directory.
     #[error("`{}` of layer `{layer}` is not a directory", path.display())]

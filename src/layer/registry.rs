@@ -299,7 +299,7 @@ fn read_layer(name: &str, path: &Path, found: LayerOrigin) -> Result<Layer, Laye
 }
 
 /// A file of a layer's `metadata/`; nothing if it does not exist.
-fn read_metadata(layer: &Path, name: &str) -> Result<Option<String>, LayerError> {
+pub(super) fn read_metadata(layer: &Path, name: &str) -> Result<Option<String>, LayerError> {
     let path = layer.join("metadata").join(name);
     let bytes = read_if_there(&path)?;
     Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))

@@ -19,7 +19,7 @@ impl Registry {
             }
         };
         chain.chosen = names.iter().map(|name| graph.layer(name)).collect();
-        chain.ensure_parts_are_directories()?;
+        chain.ensure_usable()?;
         Ok(chain)
     }
 

@@ -7,7 +7,9 @@ use std::process::Command;
 
 use crate::harness::project::{PROGRAM, Project, expect_failure, json, run, succeed};
 use crate::harness::skip::leave_out;
+use skiff_core::config::Config;
 use skiff_image::board::{self, Board, RootStyle};
+use skiff_image::containers;
 use skiff_image::layer::{Environment, Layer, Registry, Roots, discover};
 
 pub(super) fn project_root() -> PathBuf {
@@ -51,7 +53,7 @@ fn settings(layers: &[Layer], directory: &str) -> BTreeMap<String, String> {
 fn every_layer_resolves_and_is_described() {
     let registry = registry();
     assert_eq!(registry.notes(), Vec::<String>::new());
-    for layer in registry.layers() {
+    for layer in registry.layers().filter(|layer| layer.file("metadata/refused").is_none()) {
         let layers = chain(&registry, &layer.name);
         assert_eq!(layers.last().unwrap().name, layer.name);
         assert!(layer.description.as_ref().is_some_and(|text| text.len() > 5), "{}", layer.name);
@@ -59,6 +61,57 @@ fn every_layer_resolves_and_is_described() {
         // What is put on top of a board's chain.
         let on_top = ["util/", "skiff/noserial", "amd/"].iter().any(|start| layer.name.starts_with(start));
         assert!(base || on_top, "{} has no base", layer.name);
+    }
+}
+
+/// What SkiffOS has and Buildroot or the world has not, with what to do instead.
+#[test]
+fn a_layer_that_cannot_be_had_says_why_and_what_to_take() {
+    let registry = registry();
+    let refused: Vec<&Layer> =
+        registry.layers().filter(|layer| layer.file("metadata/refused").is_some()).collect();
+    assert!(refused.len() >= 5, "{refused:?}");
+    for layer in &refused {
+        let error = registry.resolve(&layer.name, "the test").expect_err("it is refused");
+        let start = format!("layer `{}` cannot be used: ", layer.name);
+        assert!(error.to_string().starts_with(&start), "{error}");
+        assert!(skiff_image::Error::from(error).hint().is_some_and(|hint| hint.len() > 10), "{}", layer.name);
+    }
+    let project = Project::bare();
+    project.write("configs/a/b/metadata/refused", "nobody makes it\ntake `a/c`\n");
+    project.write("configs/a/c/metadata/dependencies", "a/b\n");
+    let message = "error: layer `a/b` cannot be used: nobody makes it\nhint: take `a/c`";
+    expect_failure(&mut project.command(&["layers", "resolve", "--config", "a/c"]), 1, message);
+}
+
+/// With the code of the device, and without a note.
+#[test]
+fn every_configuration_of_containers_is_right() {
+    let registry = registry();
+    let with = |layer: &&Layer| layer.file("root_overlay/opt/skiff/coreenv/defconfig.yaml").is_some();
+    let layers: Vec<Layer> = registry.layers().filter(with).cloned().collect();
+    assert!(layers.len() >= 15, "{} layers", layers.len());
+    assert_eq!(containers::in_layers(&layers).unwrap(), Vec::<String>::new());
+    for layer in &layers {
+        let overlay = layer.root_overlay().unwrap();
+        let path = overlay.join("opt/skiff/coreenv/defconfig.yaml");
+        let (config, _) = Config::load(&path).unwrap_or_else(|error| panic!("{error}"));
+        for image in &config.images {
+            // Where it is built its context is in the layer; where it is pulled its name has a registry and a tag.
+            match &image.build {
+                Some(build) => {
+                    let context = overlay.join(build.source.trim_start_matches('/'));
+                    assert!(context.join(&build.dockerfile).is_file(), "{}", layer.name);
+                }
+                None => {
+                    let (registry, rest) = image.reference.value.split_once('/').expect("a registry");
+                    assert!(registry.contains('.') && rest.contains(':'), "{}", image.reference.value);
+                }
+            }
+        }
+        // What somebody has at home, or what the application keeps, outlives the container.
+        let persists = |mount: &skiff_core::config::Mount| mount.source.starts_with("/mnt/persist/");
+        assert!(config.containers[0].mounts.iter().any(persists), "{}", layer.name);
     }
 }
 
@@ -78,7 +131,8 @@ fn every_board_has_a_layer_that_can_be_chosen_and_every_such_layer_is_for_a_boar
 fn boards_with_a_squashfs_root_have_all_it_takes_built_into_the_kernel() {
     let registry = registry();
     let mut seen = 0;
-    for layer in registry.layers().filter(|layer| !layer.unlisted) {
+    let usable = |layer: &&Layer| !layer.unlisted && layer.file("metadata/refused").is_none();
+    for layer in registry.layers().filter(usable) {
         let layers = chain(&registry, &layer.name);
         let buildroot = settings(&layers, "buildroot");
         let of_host = buildroot.get("BR2_LINUX_KERNEL").is_some_and(|value| value == "n");
@@ -411,26 +465,45 @@ pub(super) fn configure(tree: &Path, output: &Path, layers: &[Layer]) -> BTreeMa
     set.map(|(symbol, value)| (symbol.into(), value.into())).collect()
 }
 
+/// Settings of a chain that its `.config` does not have.
+fn lost(tree: &Path, output: &Path, layers: &[Layer]) -> Vec<(String, String)> {
+    let made = configure(tree, output, layers);
+    let is = |symbol: &str| made.get(symbol).map_or("n", String::as_str);
+    let chosen_otherwise =
+        |symbol: &str| CHOICES.iter().any(|[first, second]| symbol == *first && is(second) == "y");
+    let mut wanted = settings(layers, "buildroot");
+    wanted.retain(|symbol, value| is(symbol) != value.as_str() && !chosen_otherwise(symbol));
+    wanted.into_iter().collect()
+}
+
 #[test]
 fn every_setting_survives_what_buildroot_makes_of_its_dependencies() {
     let test = "every_setting_survives_what_buildroot_makes_of_its_dependencies";
     let Some(tree) = tree(test, "SKIFF_BUILDROOT_TREE") else { return };
     let output = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     for (board, _, layers) in boards(&registry()) {
-        let wanted = settings(&layers, "buildroot");
         // Without a kernel there are no settings of it.
-        if wanted.get("BR2_LINUX_KERNEL").is_some_and(|value| value == "n") {
+        if settings(&layers, "buildroot").get("BR2_LINUX_KERNEL").is_some_and(|value| value == "n") {
             continue;
         }
-        let made = configure(&tree, output.path(), &layers);
-        let is = |symbol: &str| made.get(symbol).map_or("n", String::as_str);
-        let chosen_otherwise =
-            |symbol: &str| CHOICES.iter().any(|[first, second]| symbol == *first && is(second) == "y");
-        let lost: Vec<_> = wanted
-            .iter()
-            .filter(|(symbol, value)| is(symbol) != value.as_str() && !chosen_otherwise(symbol))
-            .collect();
-        assert!(lost.is_empty(), "{}: {lost:?}", board.name);
+        assert_eq!(lost(&tree, output.path(), &layers), Vec::new(), "{}", board.name);
+    }
+}
+
+/// Of what is put on top of a board, for processors of 32 and 64 bits.
+#[test]
+fn every_setting_of_applications_survives_on_boards() {
+    let test = "every_setting_of_applications_survives_on_boards";
+    let Some(tree) = tree(test, "SKIFF_BUILDROOT_TREE") else { return };
+    let output = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let registry = registry();
+    let own = |layer: &&Layer| ["apps/", "skiff/core"].iter().any(|start| layer.name.starts_with(start));
+    let usable = registry.layers().filter(own).filter(|layer| layer.file("metadata/refused").is_none());
+    for name in usable.map(|layer| &layer.name) {
+        for board in ["virt/qemu", "pi/4x64", "orangepi/zero"] {
+            let layers = chain(&registry, &format!("{board},{name}"));
+            assert_eq!(lost(&tree, output.path(), &layers), Vec::new(), "{board},{name}");
+        }
     }
 }
 

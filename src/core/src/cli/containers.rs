@@ -81,19 +81,31 @@ pub(super) fn apply(options: &Options) -> Result<ExitCode> {
     let report = accounts::apply(&config, &accounts::Places::below(&options.root))?;
     session::routes::write(&config, &report.uids, &places)?;
     let accounts_are_right = tell(&report);
-    let containers_are_right = apply_containers(&config, &places, options)?;
+    let containers = apply_containers(&config, &places, options)?;
     let failures = session::create_users(&config, &Status::read(&places)?, &session::Runtime::default());
     failures.iter().for_each(|failure| eprintln!("error: {failure}"));
-    Ok(if accounts_are_right && containers_are_right && failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(match (accounts_are_right && failures.is_empty(), containers) {
+        (true, Applied::All) => ExitCode::SUCCESS,
+        (true, Applied::Undecided) => ExitCode::from(UNDECIDED),
+        _ => ExitCode::FAILURE,
     })
 }
 
-fn apply_containers(config: &Config, places: &Places, options: &Options) -> Result<bool> {
+/// Status of an `apply` that has left a container as it is: trying again does not help.
+const UNDECIDED: u8 = 3;
+
+/// How far the containers are what the configuration says, from the best to the worst.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Applied {
+    All,
+    /// Somebody has to decide.
+    Undecided,
+    Failed,
+}
+
+fn apply_containers(config: &Config, places: &Places, options: &Options) -> Result<Applied> {
     if config.containers.is_empty() {
-        return Ok(true);
+        return Ok(Applied::All);
     }
     let recreate = match (&options.operand, options.recreate) {
         (Some(name), _) => Some(Recreate::One(name.to_string_lossy().into_owned())),
@@ -101,19 +113,23 @@ fn apply_containers(config: &Config, places: &Places, options: &Options) -> Resu
         (None, false) => None,
     };
     let permission = Permission { recreate };
-    let mut right = true;
+    let mut applied = Applied::All;
     let mut report = |name: &str, outcome: &Outcome| match outcome {
         Outcome::Nothing => println!("container `{name}`: is as it should be"),
         Outcome::Started => println!("container `{name}`: runs"),
         Outcome::Created => println!("container `{name}`: was made"),
         Outcome::Recreated => println!("container `{name}`: was made anew; the old one is `{name}.previous`"),
-        Outcome::Kept(failure) | Outcome::Failed(failure) => {
-            right = false;
+        Outcome::Kept(failure) => {
+            applied = applied.max(Applied::Undecided);
+            eprintln!("error: {failure}");
+        }
+        Outcome::Failed(failure) => {
+            applied = Applied::Failed;
             eprintln!("error: {failure}");
         }
     };
     apply::apply(config, places, &permission, &mut report)?;
-    Ok(right)
+    Ok(applied)
 }
 
 /// Goes back to the previous container.

@@ -39,7 +39,7 @@ is podman, at `/run/podman/podman.sock`.
 
 Called `skiff-shell` this program is the login shell of users in containers.
 
-Exit codes: 0 done, 1 failed, 2 usage.
+Exit codes: 0 done, 1 failed, 2 usage, 3 a container stays as it is until somebody decides.
 ";
 
 /// Does what the arguments say.

@@ -22,7 +22,7 @@ use crate::status::{State, Status};
 const LARGEST: u64 = 4 << 20;
 
 /// Tries places of programs for SFTP, which distributions have elsewhere.
-const SFTP: &str = "for p in /usr/lib/openssh /usr/libexec/openssh /usr/libexec /usr/lib/ssh /run/current-system/sw/libexec; do \
+const SFTP: &str = "for p in /usr/lib/openssh /usr/libexec/openssh /usr/libexec /usr/lib/ssh /usr/lib/misc /usr/lib64/misc /run/current-system/sw/libexec; do \
                     [ -x \"$p/sftp-server\" ] && exec \"$p/sftp-server\" \"$@\"; done; command -v sftp-server >/dev/null && \
                     exec sftp-server \"$@\"; echo 'there is no sftp-server in this container: install the one of OpenSSH' >&2; \
                     exit 127";

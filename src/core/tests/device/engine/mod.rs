@@ -51,7 +51,7 @@ fn a_container_is_made_once_and_replaced_only_if_nothing_is_lost() {
                         67108864\n    2 paths in it would be left behind, so only with `--recreate`:\n      \
                         /home/core/file\n      /var/x\n";
         assert!(plan.ends_with(expected), "{plan}");
-        let kept = "1\nerror: container `box` must be made anew, and 2 paths in it would be left behind: `/home/core/file`, \
+        let kept = "3\nerror: container `box` must be made anew, and 2 paths in it would be left behind: `/home/core/file`, \
                     `/var/x`\nhint: `skiff-core apply --recreate box` does it, and keeps the old one as `box.previous`\n";
         assert_eq!(machine.skiff_core(&["apply"]), kept);
         assert_eq!(machine.podman(&["exec", "box", "cat", "/home/core/file"]), "precious");
@@ -65,7 +65,7 @@ fn a_container_is_made_once_and_replaced_only_if_nothing_is_lost() {
             "0\ncontainer `box`: the previous one is back\n"
         );
         assert_eq!(machine.podman(&["exec", "box", "cat", "/home/core/file"]), "precious");
-        let held = "1\nerror: container `box` was rolled back from this: somebody asked for it\nhint: `skiff-core apply \
+        let held = "3\nerror: container `box` was rolled back from this: somebody asked for it\nhint: `skiff-core apply \
                     --recreate box` tries it again\n";
         assert_eq!(machine.skiff_core(&["apply"]), held);
         assert_eq!(
