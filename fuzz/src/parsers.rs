@@ -18,6 +18,7 @@ use skiff_image::fs::{cpio, squashfs};
 use skiff_image::inspect::inspect;
 use skiff_image::layer::{Layer, LayerOrigin, fragment};
 use skiff_image::manifest::Manifest;
+use skiff_image::persist::ContainerImage;
 use skiff_image::rootfs::{DeviceTable, UsersTable, presets};
 use skiff_image::source::{Image, Source, sum_beside};
 use skiff_image::storage::{Memory, ReadOnly, Target};
@@ -31,10 +32,12 @@ use super::seeds;
 pub type Parser = fn(&[u8]);
 
 /// All of them, by the names of the fuzz targets.
-pub const PARSERS: [(&str, Parser); 27] = [
+pub const PARSERS: [(&str, Parser); 29] = [
     ("board", board),
     ("bmap", bmap),
     ("boot_text", boot_text),
+    ("container_image", container_image),
+    ("containers", containers),
     ("cpio", cpio),
     ("device_table", device_table),
     ("dot_config", dot_config),
@@ -112,6 +115,21 @@ fn board(bytes: &[u8]) {
     let _ = registry.board(&name);
     if registry.add_directory(path.parent().and_then(Path::parent).expect("it has both")).is_ok() {
         let _ = registry.board("fuzzed/board");
+    }
+}
+
+fn container_image(bytes: &[u8]) {
+    let path = file("image.tar", bytes);
+    let _ = ContainerImage::read(path.to_str().expect("a plain name"));
+}
+
+fn containers(bytes: &[u8]) {
+    match skiff_core::config::Config::parse(&text_of(bytes), Path::new("config.yaml")) {
+        Ok((_, notes)) => drop(notes.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        Err(broken) => {
+            assert!(!broken.errors.is_empty(), "an error says what it is");
+            drop(broken.to_string());
+        }
     }
 }
 

@@ -280,11 +280,42 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             "[Unit]\nDescription=a\n[Install]\nWantedBy=multi-user.target\nAlias=d.service\nAlso=c.socket\n\
              enable a.service\ndisable *\nenable b@.service one two\n",
         ),
+        "container_image" => vec![layout_archive()],
+        "containers" => vec![
+            include_bytes!("../../configs/skiff/core/root_overlay/opt/skiff/coreenv/defconfig.yaml").to_vec(),
+            include_bytes!("../../configs/core/nasa_cfs/root_overlay/opt/skiff/coreenv/defconfig.yaml")
+                .to_vec(),
+            CONTAINERS.into(),
+        ],
         "users_table" => {
             text("user 1000 group -1 =password /home/user /bin/sh wheel,audio A user\n- -1 - -1 - - - - -\n")
         }
         _ => Vec::new(),
     }
+}
+
+/// Every kind of value that a configuration of containers has, and what YAML has besides.
+const CONTAINERS: &str = "version: 1\ncontainers:\n  a: &x\n    image: b:1\n    ports: [\"127.0.0.1:80:8080/udp\", {hostPort: 1, containerPort: \
+                          2}]\n    memory: 1.5g\n    cpus: 0.5\n    ulimits: {nofile: 1:2}\n    health: {test: [a], interval: 1m30s}\n    \
+                          devices: [/dev/a:/dev/b:rw]\n    tmpFs: {/run: size=1k}\n    env: [A=b, '']\n    mounts: [/a:/b:ro, v:/c]\n  \
+                          c: *x\nusers:\n  u: {container: a, containerUser: '1:2', auth: {password: x, sshKeys: [k]}}\nimages:\n  b:1:\n    \
+                          build: {source: /x, buildArgs: {A: ~}}\n    pull: {policy: ifnotexists}\n...\n--- |\n  text\n";
+
+/// An OCI layout whose manifest is missing.
+fn layout_archive() -> Vec<u8> {
+    let mut archive = ::tar::Builder::new(Vec::new());
+    let digest = "0".repeat(64);
+    let index = format!(
+        r#"{{"manifests":[{{"digest":"sha256:{digest}","size":2,"annotations":{{"org.opencontainers.image.ref.name":"a:1"}}}}]}}"#
+    );
+    let blob = format!("blobs/sha256/{digest}");
+    for (name, text) in [("oci-layout", "{}"), ("index.json", &*index), (&*blob, "{}")] {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, text.as_bytes()).expect("it is written to memory");
+    }
+    archive.into_inner().expect("it is written to memory")
 }
 
 fn boards() -> Vec<Vec<u8>> {
