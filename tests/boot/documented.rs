@@ -33,7 +33,7 @@ enum By {
 }
 
 /// Commands of the documentation that other tests run, with other names of files and devices.
-const ELSEWHERE: [(&str, By); 13] = [
+const ELSEWHERE: [(&str, By); 18] = [
     (
         "cargo run --release -- demo",
         By::Test("cli/verbs.rs", "the_demo_names_the_region_and_the_nested_file"),
@@ -70,6 +70,26 @@ const ELSEWHERE: [(&str, By); 13] = [
         "RUSTFLAGS=\"-Ctarget-feature=+crt-static -Crelocation-model=static\" cargo build --profile init --package \
          skiff-init --features pure --target x86_64-unknown-linux-gnu",
         By::Test("boot/qemu/skiff_init.rs", "a_root_on_ext4_starts_grows_and_keeps_what_is_written"),
+    ),
+    (
+        "skiff-image configure --config pi/4,skiff/core",
+        By::Test("layers/layers.rs", "every_setting_of_applications_survives_on_boards"),
+    ),
+    (
+        "skiff-image flash --ssh-key ~/.ssh/id_ed25519.pub /dev/sdz",
+        By::Test("media/flash_cli.rs", "a_used_device_is_composed_onto_and_verified_and_damage_is_named"),
+    ),
+    (
+        "skiff-image flash --persist-dir files --container-image box.tar --ssh-key ~/.ssh/id_ed25519.pub /dev/sdz",
+        By::Test("boot/qemu/core.rs", "a_login_is_in_the_container_of_the_medium_and_its_home_stays"),
+    ),
+    (
+        "podman save --format oci-archive -o box.tar docker.io/library/alpine:3.22",
+        By::Test("cli/containers.rs", "an_archive_of_other_programs_is_taken"),
+    ),
+    (
+        "ssh core@device",
+        By::Test("boot/qemu/core.rs", "a_login_is_in_the_container_of_the_medium_and_its_home_stays"),
     ),
     ("tests/run", By::Ci("exec tests/run")),
 ];

@@ -201,3 +201,22 @@ fn an_image_that_a_device_could_not_use_is_refused() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.starts_with("error: `short.tar` is no archive of a container image: "), "{stderr}");
 }
+
+/// The archive is read and written anew by the library that podman has, too.
+#[test]
+fn an_archive_of_other_programs_is_taken() {
+    let test = "an_archive_of_other_programs_is_taken";
+    if !oracle(test, "tar") || !oracle(test, "skopeo") {
+        return;
+    }
+    let project = Project::new();
+    project.write(&format!("configs/demo/site/{DEFCONFIG}"), config("    pull: {}\n"));
+    archive(&project.root(), ALPINE, "arm64", |_| ());
+    let to = format!("oci-archive:box.tar:{ALPINE}");
+    let mut skopeo = command("skopeo");
+    skopeo.current_dir(project.root()).args(["copy", "--insecure-policy", "oci-archive:image.tar", &to]);
+    let copied = skopeo.output().expect("skopeo starts");
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    let (_, stderr) = succeed(&mut project.assemble(&["--container-image", "box.tar"]));
+    assert!(!stderr.contains("warning"), "{stderr}");
+}

@@ -32,6 +32,8 @@ mod replace;
 #[cfg(feature = "device")]
 pub mod session;
 #[cfg(feature = "device")]
+pub mod shipped;
+#[cfg(feature = "device")]
 pub mod status;
 
 /// Start of the labels that mark what belongs to this program, for the engine.

@@ -165,7 +165,9 @@ fn a_login_is_in_the_container_of_the_medium_and_its_home_stays() {
     assert_eq!(write.code(), Some(7));
     host_is_well(&device.ask("root", &mut machine, &HOST));
     device.network.tell("systemctl reboot");
-    machine.finish();
+    // A container that nobody ended would keep systemd waiting for 90 s.
+    let console = machine.finish();
+    assert!(!console.contains("(1min "), "something does not stop: {console}");
 
     let mut machine = device.start();
     is_inside(&device.ask("core", &mut machine, &INSIDE), "first", "kept");

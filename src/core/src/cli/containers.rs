@@ -9,7 +9,7 @@ use skiff_core::failure::Result;
 use skiff_core::places::Places;
 use skiff_core::plan::{self, Action};
 use skiff_core::status::{Lock, Status};
-use skiff_core::{accounts, images, session};
+use skiff_core::{accounts, images, session, shipped};
 
 use super::options::Options;
 use super::{config_path, load, need_root, places, tell};
@@ -77,6 +77,11 @@ pub(super) fn apply(options: &Options) -> Result<ExitCode> {
     let config = load(&config_path(options))?;
     let places = places(options);
     let _lock = Lock::take(&places)?;
+    match shipped::look(&places) {
+        Ok(told) => told.iter().for_each(|told| eprintln!("note: {told}")),
+        // Without it nothing but this is lost.
+        Err(failure) => eprintln!("note: {failure}"),
+    }
     // First, and without the engine: whoever logs in then sees what the containers do.
     let report = accounts::apply(&config, &accounts::Places::below(&options.root))?;
     session::routes::write(&config, &report.uids, &places)?;

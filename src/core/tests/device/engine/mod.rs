@@ -185,3 +185,37 @@ fn a_directory_of_persist_begins_with_what_the_image_has_and_then_belongs_to_the
         assert_eq!(machine.podman(&["exec", "box", "cat", "/home/core/mine"]), "x");
     });
 }
+
+#[test]
+fn a_new_configuration_of_the_image_is_told_until_somebody_has_looked() {
+    on_a_machine(|machine| {
+        let root = machine.directory().join("root");
+        for path in ["etc", "opt/skiff/coreenv", "mnt/persist/skiff/core"] {
+            std::fs::create_dir_all(root.join(path)).expect("a directory");
+        }
+        let [image, user] = ["opt/skiff/coreenv/defconfig.yaml", "mnt/persist/skiff/core/config.yaml"]
+            .map(|path| root.join(path));
+        let apply = || machine.skiff_core(&["apply", "--root", root.to_str().expect("a plain name")]);
+        let write = |path: &Path, text: &str| std::fs::write(path, text).expect("a file");
+        write(&image, "users: {}\n");
+        assert_eq!(apply(), "0\n");
+        write(&image, "users: {} # 2\n");
+        assert_eq!(apply(), "0\n", "it is in use itself");
+        write(&user, "containers: {}\n");
+        assert_eq!(apply(), "0\n");
+        write(&image, "users: {} # 3\n");
+        let state = root.join("mnt/persist/skiff/core/state/shipped.yaml");
+        let told = format!(
+            "0\nnote: the image has another configuration than when yours, `{}`, was applied first\nhint: compare `{}`, which it \
+             was, with `{}`, which it is; take over what you want, and remove the former\n",
+            user.display(),
+            state.display(),
+            image.display()
+        );
+        assert_eq!(apply(), told);
+        assert_eq!(apply(), told);
+        assert_eq!(std::fs::read_to_string(&state).expect("it is kept"), "users: {} # 2\n");
+        std::fs::remove_file(&state).expect("it is there");
+        assert_eq!((apply(), apply()), ("0\n".into(), "0\n".into()));
+    });
+}
