@@ -28,6 +28,8 @@ pub mod places;
 #[cfg(feature = "device")]
 pub mod plan;
 #[cfg(feature = "device")]
+pub mod quadlet;
+#[cfg(feature = "device")]
 mod replace;
 #[cfg(feature = "device")]
 pub mod session;

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use skiff_core::apply::{self, Outcome, Permission, Recreate};
 use skiff_core::config::Config;
 use skiff_core::engine::Engine;
-use skiff_core::failure::Result;
+use skiff_core::failure::{Failure, Result};
 use skiff_core::places::Places;
 use skiff_core::plan::{self, Action};
 use skiff_core::status::{Lock, Status};
-use skiff_core::{accounts, images, session, shipped};
+use skiff_core::{accounts, images, quadlet, session, shipped};
 
 use super::options::Options;
 use super::{config_path, load, need_root, places, tell};
@@ -135,6 +135,24 @@ fn apply_containers(config: &Config, places: &Places, options: &Options) -> Resu
     };
     apply::apply(config, places, &permission, &mut report)?;
     Ok(applied)
+}
+
+/// Prints units for all containers, or one.
+pub(super) fn quadlet(options: &Options) -> Result<ExitCode> {
+    let config = load(&config_path(options))?;
+    let wanted = options.operand.as_ref().map(|name| name.to_string_lossy());
+    let chosen = config
+        .containers
+        .iter()
+        .filter(|container| wanted.as_ref().is_none_or(|name| *name == container.name.value));
+    let units: Vec<String> = chosen.map(|container| quadlet::unit(container, &config)).collect();
+    match (units.is_empty(), wanted) {
+        (true, Some(name)) => Err(Failure::new(format!("the configuration has no container `{name}`"))),
+        _ => {
+            print!("{}", units.join("\n"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
 }
 
 /// Goes back to the previous container.

@@ -31,6 +31,7 @@ Users of the host in containers, as a configuration has them.
   broker         serves one session on standard input, for `skiff-shell`; a socket unit of systemd starts it
   broker --listen
                  makes the socket itself, and serves all sessions
+  quadlet [NAME] prints units of podman's generator for systemd, for going on without this program
   rollback NAME  makes `NAME.previous` the container in use, and the other way round
 
 The configuration is `/mnt/persist/skiff/core/config.yaml`, or, if there is none, that of the image,
@@ -64,6 +65,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
         "apply" => containers::apply(&options),
         "rollback" => containers::rollback(&options),
         "broker" => broker(&options),
+        "quadlet" => containers::quadlet(&options),
         _ => make_accounts(&options),
     };
     match done {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use skiff_core::failure::{Failure, Result};
 
 /// Commands, and whether each takes an operand.
-const COMMANDS: [(&str, bool); 7] = [
+const COMMANDS: [(&str, bool); 8] = [
     ("help", false),
     ("check", true),
     ("accounts", false),
@@ -14,6 +14,7 @@ const COMMANDS: [(&str, bool); 7] = [
     ("apply", true),
     ("rollback", true),
     ("broker", false),
+    ("quadlet", true),
 ];
 
 /// What the arguments say.
