@@ -68,9 +68,9 @@ pub fn arguments(container: &Container) -> Vec<Vec<String>> {
     isolation(container, &mut options);
     limits(container, &mut options);
     network(container, &mut options);
-    options.each("--volume", container.mounts.iter().map(volume));
-    options.each("--tmpfs", container.tmpfs.iter().map(|(path, options)| pair(path, ":", options)));
-    options.each("--label", container.labels.iter().map(|(name, value)| format!("{name}={value}")));
+    options.each("volume", container.mounts.iter().map(volume));
+    options.each("tmpfs", container.tmpfs.iter().map(|(path, options)| pair(path, ":", options)));
+    options.each("label", container.labels.iter().map(|(name, value)| format!("{name}={value}")));
     options.0
 }
 
@@ -80,75 +80,75 @@ struct Options(Vec<Vec<String>>);
 impl Options {
     fn flag(&mut self, name: &str, is_set: bool) {
         if is_set {
-            self.0.push(vec![name.into()]);
+            self.0.push(vec![format!("--{name}")]);
         }
     }
 
     fn each(&mut self, name: &str, values: impl IntoIterator<Item = impl ToString>) {
-        self.0.extend(values.into_iter().map(|value| vec![format!("{name}={}", value.to_string())]));
+        self.0.extend(values.into_iter().map(|value| vec![format!("--{name}={}", value.to_string())]));
     }
 }
 
 fn process(container: &Container, options: &mut Options) {
     let process = &container.process;
-    options.flag("--tty", process.tty);
-    options.flag("--init", !process.disable_init);
-    options.each("--workdir", &process.working_directory);
-    options.each("--env", &process.environment);
-    options.each("--stop-signal", &process.stop_signal);
+    options.flag("tty", process.tty);
+    options.flag("init", !process.disable_init);
+    options.each("workdir", &process.working_directory);
+    options.each("env", &process.environment);
+    options.each("stop-signal", &process.stop_signal);
     let list = serde_json::json!(process.entrypoint).to_string();
-    options.each("--entrypoint", Some(list).filter(|_| !process.entrypoint.is_empty()));
+    options.each("entrypoint", Some(list).filter(|_| !process.entrypoint.is_empty()));
     let Some(health) = &container.health else { return };
     let test = match health.test.as_slice() {
         [kind, text] if kind == "CMD-SHELL" => text.clone(),
         words => serde_json::json!(words).to_string(),
     };
-    options.each("--health-cmd", [test]);
-    options.each("--health-retries", [health.retries]);
+    options.each("health-cmd", [test]);
+    options.each("health-retries", [health.retries]);
     let times = [
-        ("--health-interval", health.interval),
-        ("--health-timeout", health.timeout),
-        ("--health-start-period", health.start_period),
+        ("health-interval", health.interval),
+        ("health-timeout", health.timeout),
+        ("health-start-period", health.start_period),
     ];
     times.iter().for_each(|(name, time)| options.each(name, [format!("{}ms", time.as_millis())]));
 }
 
 fn isolation(container: &Container, options: &mut Options) {
     let isolation = &container.isolation;
-    options.flag("--privileged", isolation.privileged);
-    options.flag("--read-only", isolation.read_only);
-    options.each("--cap-add", &isolation.add_capabilities);
-    options.each("--cap-drop", &isolation.drop_capabilities);
+    options.flag("privileged", isolation.privileged);
+    options.flag("read-only", isolation.read_only);
+    options.each("cap-add", &isolation.add_capabilities);
+    options.each("cap-drop", &isolation.drop_capabilities);
     for (name, is_host) in
-        [("--ipc", isolation.host_ipc), ("--pid", isolation.host_pid), ("--uts", isolation.host_uts)]
+        [("ipc", isolation.host_ipc), ("pid", isolation.host_pid), ("uts", isolation.host_uts)]
     {
         options.each(name, Some("host").filter(|_| is_host));
     }
-    options.each("--security-opt", &isolation.security);
+    options.each("security-opt", &isolation.security);
     let device = |device: &Device| format!("{}:{}:{}", device.host, device.container, device.access);
-    options.each("--device", isolation.devices.iter().map(device));
-    options.each("--sysctl", isolation.sysctls.iter().map(|(name, value)| format!("{name}={value}")));
+    options.each("device", isolation.devices.iter().map(device));
+    options.each("sysctl", isolation.sysctls.iter().map(|(name, value)| format!("{name}={value}")));
 }
 
 fn limits(container: &Container, options: &mut Options) {
     let limits = &container.limits;
-    options.each("--memory", limits.memory.map(|bytes| format!("{bytes}b")));
-    options.each("--cpus", limits.nano_cpus.map(|cpus| cpus as f64 / 1e9));
-    options.each("--pids-limit", limits.pids);
-    options.each("--shm-size", limits.shm_size.map(|bytes| format!("{bytes}b")));
+    options.each("memory", limits.memory.map(|bytes| format!("{bytes}b")));
+    options.each("cpus", limits.nano_cpus.map(|cpus| cpus as f64 / 1e9));
+    options.each("pids-limit", limits.pids);
+    options.each("shm-size", limits.shm_size.map(|bytes| format!("{bytes}b")));
     let ulimits = limits.ulimits.iter();
-    options.each("--ulimit", ulimits.map(|limit| format!("{}={}:{}", limit.name, limit.soft, limit.hard)));
+    options.each("ulimit", ulimits.map(|limit| format!("{}={}:{}", limit.name, limit.soft, limit.hard)));
 }
 
 fn network(container: &Container, options: &mut Options) {
     let network = &container.network;
-    options.each("--network", Some("host").filter(|_| network.host));
-    options.each("--hostname", &network.hostname);
+    options.each("network", Some("host").filter(|_| network.host));
+    options.each("hostname", &network.hostname);
     // In the network of the host a port is open as it is.
-    options.each("--publish", network.ports.iter().filter(|_| !network.host).map(publish));
-    options.each("--dns", &network.dns);
-    options.each("--dns-search", &network.dns_search);
-    options.each("--add-host", &network.hosts);
+    options.each("publish", network.ports.iter().filter(|_| !network.host).map(publish));
+    options.each("dns", &network.dns);
+    options.each("dns-search", &network.dns_search);
+    options.each("add-host", &network.hosts);
 }
 
 fn publish(port: &Port) -> String {
