@@ -12,8 +12,11 @@ use crate::error::{Io, Result};
 
 /// Directories that several packages share, so that their names say nothing.
 const SHARED: [&str; 2] = ["efi-part", "skiff-init"];
-/// The first process, whose source is the project around its external tree.
-const OWN_PACKAGE: &str = "BR2_PACKAGE_SKIFF_INIT";
+/// Packages whose source is the project around their external tree, by their symbols, with the directory of the source.
+const OWN_PACKAGES: [(&str, &str, &str); 2] = [
+    ("BR2_PACKAGE_SKIFF_INIT", "skiff-init", "src/init/Cargo.toml"),
+    ("BR2_PACKAGE_SKIFF_CORE", "skiff-core", "src/core/Cargo.toml"),
+];
 
 pub(super) struct Makers<'a> {
     subject: &'a Subject<'a>,
@@ -107,20 +110,20 @@ fn text(path: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The package of the first process, where the source that it is built from is not around it.
-pub(super) fn without_source(subject: &Subject<'_>) -> Option<Foreseen> {
-    if !subject.config.is_set(OWN_PACKAGE) {
-        return None;
-    }
-    let own = |tree: &&PathBuf| tree.join("package/skiff-init/skiff-init.mk").is_file();
-    let source = subject.externals.iter().find(own)?.parent()?;
-    let missing =
-        ["Cargo.lock", "src/init/Cargo.toml"].into_iter().find(|file| !source.join(file).is_file())?;
-    let source = source.display();
-    Some(Foreseen::new(
-        format!(
-            "skiff-init cannot be built: it is built from the source around `buildroot/`, and `{source}/{missing}` is not there"
-        ),
-        "take the whole source of skiff-image, a clone or an archive of it, and not its `buildroot/` alone",
-    ))
+/// The packages of this project, where the source that they are built from is not around them.
+pub(super) fn without_source(subject: &Subject<'_>) -> Vec<Foreseen> {
+    let set = OWN_PACKAGES.iter().filter(|(symbol, ..)| subject.config.is_set(symbol));
+    set.filter_map(|(_, package, manifest)| {
+        let own = |tree: &&PathBuf| tree.join(format!("package/{package}/{package}.mk")).is_file();
+        let source = subject.externals.iter().find(own)?.parent()?;
+        let missing = ["Cargo.lock", manifest].into_iter().find(|file| !source.join(file).is_file())?;
+        let source = source.display();
+        Some(Foreseen::new(
+            format!(
+                "{package} cannot be built: it is built from the source around `buildroot/`, and `{source}/{missing}` is not there"
+            ),
+            "take the whole source of skiff-image, a clone or an archive of it, and not its `buildroot/` alone",
+        ))
+    })
+    .collect()
 }

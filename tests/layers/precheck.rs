@@ -226,3 +226,34 @@ fn a_login_where_the_kernel_does_not_write_is_told() {
     let speed = "the login on `ttyS2` has 115200 baud (BR2_TARGET_GENERIC_GETTY_BAUDRATE), but the kernel writes at 1500000";
     assert_eq!(told("ttyS2", "115200"), [speed]);
 }
+
+/// Whoever takes `buildroot/` alone lacks what its packages are built from.
+#[test]
+fn packages_of_this_project_without_its_source_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let external = [directory.path().join("buildroot")];
+    for package in ["skiff-init", "skiff-core"] {
+        let path = external[0].join("package").join(package);
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join(format!("{package}.mk")), "").unwrap();
+    }
+    fs::write(directory.path().join("Cargo.lock"), "").unwrap();
+    let config = Config::parse("BR2_PACKAGE_SKIFF_CORE=y\nBR2_PACKAGE_SKIFF_INIT=y\n");
+    let subject = Subject {
+        board: None,
+        layers: &[],
+        config: &config,
+        images: (Path::new("/nonexistent"), Path::new("images")),
+        buildroot: Path::new("/nonexistent"),
+        externals: &external,
+    };
+    let told: Vec<String> = foresee(&subject).unwrap().iter().map(ToString::to_string).collect();
+    let message = |package: &str, source: &str| {
+        format!(
+            "{package} cannot be built: it is built from the source around `buildroot/`, and `{}/src/{source}/Cargo.toml` is not \
+             there\n  hint: take the whole source of skiff-image, a clone or an archive of it, and not its `buildroot/` alone",
+            directory.path().display()
+        )
+    };
+    assert_eq!(told, [message("skiff-init", "init"), message("skiff-core", "core")]);
+}

@@ -274,7 +274,8 @@ impl Engine {
         let arguments: serde_json::Map<_, _> =
             build.arguments.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
         let mut target = format!(
-            "/build?t={}&dockerfile={}&buildargs={}&rm=true&forcerm={}",
+            // In the network of the host, which is there before there are bridges and rules of a firewall.
+            "/build?t={}&dockerfile={}&buildargs={}&rm=true&forcerm={}&networkmode=host",
             escape(reference),
             escape(&build.dockerfile),
             escape(&Value::Object(arguments).to_string()),
