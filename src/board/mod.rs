@@ -17,6 +17,7 @@ mod refusal;
 mod registry;
 mod rules;
 mod schema;
+mod slots;
 mod start;
 
 pub use crate::fs::oci::Oci;
@@ -32,6 +33,7 @@ pub use rules::{
     ALWAYS, BlobSelector, Check, LoaderConsole, PartitionSelector, Rule, RuleSet, Severity, SocOffsets,
 };
 pub use schema::schema;
+pub use slots::{InSlots, SLOTS, SlotLoader, Slots, SlotsError};
 pub use start::{StartError, start};
 
 use serde::Serialize;
@@ -59,6 +61,9 @@ pub struct Board {
     pub soc: Option<String>,
     /// Place of the root filesystem while the system runs.
     pub root: RootStyle,
+    /// Ways of having two systems on a medium.
+    #[serde(skip)]
+    pub slots: Vec<Slots>,
     /// Name of the partition that keeps what users and the running system write, if there is one.
     pub persist: Option<String>,
     /// Partition table.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::InSlots;
 use crate::value::ForArch;
 
 /// A file or directory put on a partition.
@@ -9,6 +10,12 @@ use crate::value::ForArch;
 pub struct FilePlacement {
     /// Only for these architectures.
     pub arch: ForArch,
+    /// Whether it is on a medium with slots, and where.
+    #[serde(skip)]
+    pub slots: InSlots,
+    /// Name in a slot, if it has another one there.
+    #[serde(skip)]
+    pub slot_name: Option<String>,
     /// Source of the file.
     pub from: ContentSource,
     /// Path on the partition; for several files the directory.
@@ -50,6 +57,8 @@ pub enum ContentSource {
     Text(String),
     /// A symbolic link to this.
     Link(String),
+    /// A state record that says that slot `a` is good.
+    SlotState,
 }
 
 impl FilePlacement {
@@ -71,7 +80,7 @@ impl FilePlacement {
             ContentSource::Artifact(text) | ContentSource::Text(text) | ContentSource::Link(text) => {
                 fill(text)
             }
-            ContentSource::Directory => Ok(()),
+            ContentSource::Directory | ContentSource::SlotState => Ok(()),
         }
     }
 }

@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::schema::{PartitionSize, one_source};
-use super::{Oci, Proof, RootStyle, TableKind, TextRules, Update};
+use super::slots::RawSlots;
+use super::{InSlots, Oci, Proof, RootStyle, TableKind, TextRules, Update};
 use crate::value::{Arch, ByteSize, ForArch};
 
 /// One descriptor file.
@@ -33,6 +34,9 @@ pub struct RawBoard {
     pub soc: Option<String>,
     /// Place of the root filesystem while the system runs.
     pub root: RootStyle,
+    /// Ways of starting one of two systems on a medium that is made with `--slots`.
+    #[serde(default)]
+    pub slots: Vec<RawSlots>,
     /// Name of the ext4 partition that keeps what users and the running system write; without it `persist`, if there is one.
     pub persist: Option<String>,
     /// The partition table.
@@ -128,6 +132,9 @@ pub struct RawArtifact {
     /// Only for this architecture, or these.
     #[serde(default)]
     pub arch: ForArch,
+    /// `only` on a medium with slots, or `never` on one; both without it.
+    #[serde(default)]
+    pub slots: InSlots,
     /// squashfs: directory of the root filesystem that it is made of.
     pub subtree: Option<String>,
     /// squashfs: the directory leaves the root filesystem, where an empty one stays as mount point.
@@ -335,6 +342,11 @@ pub struct RawPlace {
     /// Only for this architecture, or these.
     #[serde(default)]
     pub arch: ForArch,
+    /// Partitions: `system` is in each slot, on a medium that has them; `only` and `never` are as in artifacts.
+    #[serde(default)]
+    pub slots: InSlots,
+    /// Name in a slot, in small letters; without it the last part of `to`.
+    pub slot_name: Option<String>,
     /// File of the images directory, or several of which the first that exists is taken. A `*` in the name takes all that
     /// fit. A device tree that the `.config` of the build does not name is left from another build, and refused.
     pub image: Option<OneOrMany>,

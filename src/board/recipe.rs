@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::FilePlacement;
+use super::{FilePlacement, InSlots};
 use crate::fs::compress::Compression;
 use crate::fs::squashfs::Codec;
 use crate::value::{ByteSize, ForArch};
@@ -16,6 +16,9 @@ pub struct Artifact {
     pub name: String,
     /// Only for these architectures.
     pub arch: ForArch,
+    /// Whether it is on a medium with slots.
+    #[serde(skip)]
+    pub slots: InSlots,
     /// Recipe.
     pub recipe: Recipe,
 }

@@ -244,7 +244,8 @@ impl InputArgs {
         let preseed = first_boot.load()?;
         let boards = self.boards.registry()?;
         let chain = self.layers.resolve_and_report(report)?;
-        let prepared = self.selection().load(&boards, chain, preseed)?;
+        let selection = InputSelection { slots: first_boot.slots(), ..self.selection() };
+        let prepared = selection.load(&boards, chain, preseed)?;
         Ok(report_inputs(prepared, report))
     }
 
@@ -282,6 +283,7 @@ impl InputArgs {
                 Some(HostXattrsArg::Drop) => HostXattrs::OmitPortable,
                 None => HostXattrs::Omit,
             },
+            slots: None,
             threads: threads(self.threads),
         }
     }

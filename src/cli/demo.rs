@@ -114,6 +114,7 @@ fn inputs(directory: &Path) -> Result<Inputs> {
     let (arch, images) = (board.pick_arch(None)?, demo.output.join("images"));
     let variables = TemplateVariables::new(&board, arch, &Seed("demo".into()), &images, None)?;
     Ok(Inputs {
+        slots: None,
         arch,
         board: variables.fill(board)?,
         variables,

@@ -23,7 +23,7 @@ pub struct ImageArgs {
         value_parser = place,
         conflicts_with_all = [
             "arch", "source", "images", "seed", "partuuid", "threads", "verify_output", "strict", "ssh_keys", "hostname",
-            "wifi", "persist_dir", "container_images",
+            "wifi", "persist_dir", "container_images", "slots",
         ]
     )]
     image: Option<ImageLocation>,

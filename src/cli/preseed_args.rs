@@ -1,4 +1,5 @@
-//! `--ssh-key`, `--hostname`, `--wifi`, `--persist-dir` and `--container-image`: what a new medium knows before its first boot.
+//! `--ssh-key`, `--hostname`, `--wifi`, `--persist-dir` and `--container-image`: what a new medium knows before its first
+//! boot; `--slots`: whether it has room for two systems.
 
 use std::path::{Path, PathBuf};
 
@@ -6,11 +7,15 @@ use clap::Args;
 
 use crate::error::{Diagnostic, Io, Result};
 use crate::persist::{ContainerImage, Hostname, PreSeed, PublicKeys, Wifi};
+use crate::project::SlotSelection;
 
 /// Heading of these options in the help; `next_help_heading` would be that of all that follow, too.
 const HEADING: &str = "First boot";
 
-/// Contents of the persist partition.
+/// Heading of those about the way back.
+const SLOTS: &str = "Updates with a way back";
+
+/// What only a new medium gets.
 #[derive(Debug, Args)]
 pub struct PreSeedArgs {
     /// Public key that may log in as root; can be given several times.
@@ -42,6 +47,15 @@ pub struct PreSeedArgs {
     /// configuration calls it; without it the name that the archive has.
     #[arg(help_heading = HEADING, long = "container-image", value_name = "[NAME=]FILE")]
     container_images: Vec<String>,
+
+    /// Make room for two systems, and a boot loader that goes back to the one before if a new one does not start:
+    /// updates by `skiff-update` on the device need it. Both must fit.
+    #[arg(help_heading = SLOTS, long)]
+    slots: bool,
+
+    /// Keys that may sign updates of this device, as `/etc/skiff/update.root`; without it those that a layer puts there.
+    #[arg(help_heading = SLOTS, long, value_name = "FILE", requires = "slots")]
+    update_root: Option<PathBuf>,
 }
 
 /// The variable that may hold the password: a command line can be read by every user of the machine.
@@ -68,6 +82,11 @@ impl PreSeedArgs {
             directory: self.persist_dir.clone(),
             container_images: images.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// Slots, if they are wanted.
+    pub fn slots(&self) -> Option<SlotSelection> {
+        self.slots.then(|| SlotSelection { root: self.update_root.clone() })
     }
 
     fn network(&self, ssid: &str) -> Result<Wifi> {

@@ -11,7 +11,7 @@ use crate::layer::{Chain, Layer};
 use crate::persist::PreSeed;
 use crate::plan::KnownIds;
 use crate::rootfs::{Output, RootInputs, RootTree, root_tree};
-use crate::stage::{Inputs, TemplateVariables};
+use crate::stage::{Inputs, SlotInputs, TemplateVariables};
 use crate::tree::scan::HostXattrs;
 use crate::value::{Arch, Seed, Timestamp};
 
@@ -39,8 +39,17 @@ pub struct InputSelection {
     pub timestamp: Option<Timestamp>,
     /// Extended attributes that are taken from `target/`.
     pub host_xattrs: HostXattrs,
+    /// Two slots on the medium; else one system.
+    pub slots: Option<SlotSelection>,
     /// Threads that compress.
     pub threads: usize,
+}
+
+/// Choices for a medium with two slots.
+#[derive(Clone, Debug, Default)]
+pub struct SlotSelection {
+    /// File with the keys that may sign updates; else the one that layers bring.
+    pub root: Option<PathBuf>,
 }
 
 /// Inputs, and what the user should know about them.
@@ -122,6 +131,7 @@ impl InputSelection {
         let output = Output::open(&self.source_path()?)?;
         let (board, known) = fit(board)?;
         let arch = board.pick_arch(self.arch.or(output.arch))?;
+        let (board, slots) = self.with_slots(board, arch)?;
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
         let seed = self.seed.clone().unwrap_or_else(|| format!("{} {}", board.name, names.join(",")));
         let (timestamp, from) = self.timestamp()?;
@@ -141,9 +151,18 @@ impl InputSelection {
             preseed,
             resources: Resources { threads: self.threads, ..Default::default() },
             board: variables.fill(board)?,
+            slots,
             variables,
         };
         Ok(PreparedInputs { inputs, timestamp: from, chain_for })
+    }
+
+    /// The board with slots, if they are wanted, and what the device will know of them.
+    fn with_slots(&self, board: Board, arch: Arch) -> Result<(Board, Option<SlotInputs>)> {
+        let Some(selection) = &self.slots else { return Ok((board, None)) };
+        let (board, slots) = board.with_slots(arch)?;
+        let root = selection.root.as_deref().map(SlotInputs::read_root).transpose()?;
+        Ok((board, Some(SlotInputs { slots, root })))
     }
 
     /// Reads the root filesystem alone, for which no board is needed.

@@ -8,6 +8,13 @@ use crate::error::Diagnostic;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[diagnostic(kind = Input)]
 pub enum StageError {
+    /// A file stands where the settings of slots belong.
+    #[error("`{path}` of the root filesystem is no directory, and the settings of the slots belong there")]
+    #[diagnostic(hint = "remove it from the layer that brings it", code = "slots-in-the-way")]
+    SlotsInTheWay {
+        /// The path.
+        path: String,
+    },
     /// A file the board needs is not among the images.
     #[error("{wanted} needs {} in `{}`", one_of(candidates), directory.display())]
     #[diagnostic(

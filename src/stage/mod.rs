@@ -6,6 +6,7 @@ mod error;
 mod initramfs;
 mod place;
 mod recipe;
+mod slots;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 pub use blob::StagedBlob;
 pub use error::StageError;
 pub use place::PartitionTree;
+pub use slots::SlotInputs;
 pub use variables::TemplateVariables;
 
 use crate::artifact::Artifacts;
@@ -38,6 +40,8 @@ const GROW_TO: u64 = 1 << 41;
 pub struct Inputs {
     /// The board, with the variables in its names filled in.
     pub board: Board,
+    /// Slots of the medium, if it has two.
+    pub slots: Option<SlotInputs>,
     /// Values for the variables of boot texts.
     pub variables: TemplateVariables,
     /// Architecture, one of the board's.
@@ -105,6 +109,9 @@ impl Inputs {
         let containers = containers::on_medium(&root, &persist, &self.preseed.container_images)?;
         warnings.extend(self.read_back_without_second_reader(&root));
         warnings.extend(self.stale_blobs());
+        if let Some(slots) = &self.slots {
+            warnings.extend(slots.add_to(&mut root, self)?);
+        }
         let mut artifacts = Artifacts::default();
         for artifact in &self.board.artifacts {
             if artifact.arch.covers(self.arch) {

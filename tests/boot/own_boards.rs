@@ -116,6 +116,7 @@ fn reference() -> String {
         ("magic", "`magic` of a blob"),
         ("environment", "`[[environment]]`"),
         ("supplied", "`[[supplied]]`"),
+        ("slots", "`[[slots]]`"),
         ("partition", "`[[partition]]`"),
         ("file", "`file` of partitions and artifacts"),
     ] {

@@ -203,6 +203,14 @@ impl Running {
         }
     }
 
+    /// Waits for a line with `words`, and gives all that the console printed so far.
+    pub fn until(&mut self, words: &str) -> String {
+        if self.line_with(&[words, FAIL], PATIENCE).is_none_or(|line| !line.contains(words)) {
+            panic!("no `{words}` on the console, which {}", self.end());
+        }
+        self.text.clone()
+    }
+
     /// Waits for a line with `expected`, and fails at once when one with `unwanted` is there first.
     pub fn expect_line(mut self, expected: &str, unwanted: &str) {
         let line = self.line_with(&[expected, unwanted], PATIENCE);

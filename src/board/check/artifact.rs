@@ -59,7 +59,7 @@ impl Checker<'_> {
                 config: raw.config,
             },
         };
-        Ok(Artifact { name: raw.name, arch: raw.arch, recipe })
+        Ok(Artifact { name: raw.name, arch: raw.arch, slots: raw.slots, recipe })
     }
 
     /// A key that the format does not know would be ignored in silence.

@@ -4,6 +4,7 @@ mod artifact;
 mod blob;
 mod partition;
 mod place;
+mod slots;
 mod whole;
 
 use super::family::{self, DescriptorSource, Families};
@@ -66,6 +67,7 @@ impl Checker<'_> {
             proof: raw.proof,
             soc: raw.soc,
             root: raw.root,
+            slots: Vec::new(),
             persist: raw.persist,
             table: kind,
             gpt_entries: raw.table.entries.unwrap_or(128),
@@ -86,8 +88,14 @@ impl Checker<'_> {
             let number = partition.number.unwrap_or(index as u32 + 1);
             board.partitions.push(self.partition(kind, number, partition)?);
         }
-        self.ensure_sane(&board)?;
         board.persist = self.persist(&board)?;
+        board.slots = self.slots(&board, raw.slots)?;
+        board.leave_out_slots();
+        self.ensure_sane(&board)?;
+        for slots in &board.slots {
+            let (artifacts, partitions) = (slots.artifacts.clone(), slots.partitions.clone());
+            self.ensure_sane(&Board { artifacts, partitions, slots: Vec::new(), ..board.clone() })?;
+        }
         Ok(board)
     }
 

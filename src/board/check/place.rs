@@ -71,14 +71,15 @@ impl Checker<'_> {
             (ContentSource::Artifact(name), None, _) => format!("/{name}"),
             (ContentSource::ImagesTree { .. }, None, _) => "/".into(),
             (ContentSource::Root { path, .. }, None, _) => path.clone(),
-            (ContentSource::Text(_) | ContentSource::Link(_), None, _) => {
+            (ContentSource::Text(_) | ContentSource::Link(_) | ContentSource::SlotState, None, _) => {
                 return Err(self.invalid(place, "`text` and `link` need `to`"));
             }
             (_, Some(to), _) => to,
             (ContentSource::Directory, None, None) => unreachable!("a directory place has a path"),
         };
         let keep = raw.update == Some(RawKeep::Keep);
-        Ok(FilePlacement { arch: raw.arch, from, to, mode, optional: raw.optional, keep })
+        let (slots, slot_name) = (raw.slots, raw.slot_name);
+        Ok(FilePlacement { arch: raw.arch, slots, slot_name, from, to, mode, optional: raw.optional, keep })
     }
 }
 

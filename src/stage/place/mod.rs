@@ -4,6 +4,10 @@ mod images;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use skiff_update::Slot;
+use skiff_update::state::State;
+use skiff_update::state::record::{self, Form};
+
 use super::{Inputs, StageError};
 use crate::artifact::Artifacts;
 use crate::board::{ContentSource, FilePlacement, Filesystem, Partition};
@@ -146,6 +150,11 @@ impl Placer<'_> {
                 let origin = format!("the link `{}` of {what}", place.to);
                 let stat = Stat { mode: 0o777, uid: 0, gid: 0, mtime: self.inputs.timestamp };
                 self.insert(placed, to, Node::new(stat, Body::Symlink(target.as_bytes().into())), origin)?;
+            }
+            ContentSource::SlotState => {
+                let state = record::encode(&State::new(Slot::A, 0), Form::Plain);
+                let origin = format!("the state record `{}` of {what}", place.to);
+                self.file(placed, place, to, Content::bytes(state), origin)?;
             }
             ContentSource::Images(candidates) => self.images(placed, what, place, candidates)?,
             ContentSource::ImagesTree { tree, exclude } => {

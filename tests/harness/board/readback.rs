@@ -234,6 +234,7 @@ impl<'a> Readback<'a> {
         let read = |name: &str| Expected::Bytes(fs::read(self.synthetic.image(name)).expect("an image file"));
         match &place.from {
             ContentSource::Directory => Vec::new(),
+            ContentSource::SlotState => unreachable!("only media with slots have it"),
             ContentSource::Text(text) => {
                 vec![(to.into(), Expected::Bytes(filled(text, &|word| self.word(word)).into_bytes()))]
             }

@@ -253,6 +253,7 @@ impl Synthetic {
             }
             ContentSource::Artifact(_)
             | ContentSource::Directory
+            | ContentSource::SlotState
             | ContentSource::Text(_)
             | ContentSource::Link(_) => {}
         }

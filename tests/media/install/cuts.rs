@@ -126,6 +126,7 @@ impl System {
             let variables =
                 TemplateVariables::keeping(&known, &board, arch, &seed, &images, None).expect("words");
             Inputs {
+                slots: None,
                 arch,
                 board: variables.fill(board).expect("filled"),
                 variables,

@@ -155,6 +155,7 @@ pub fn compose(board: &str, version: Version, len: u64) -> System {
     let (arch, images) = (board.pick_arch(None).expect("one"), made.output.join("images"));
     let variables = TemplateVariables::new(&board, arch, &Seed("demo".into()), &images, None).expect("words");
     let inputs = Inputs {
+        slots: None,
         arch,
         board: variables.fill(board).expect("filled"),
         variables,

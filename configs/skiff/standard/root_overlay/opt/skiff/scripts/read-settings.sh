@@ -111,6 +111,8 @@ apply() {
 
 mkdir -p /run/skiff
 defaults >"$settings.new"
+# There are the state record and the files of the slots, which skiff-update writes.
+[ ! -f /etc/skiff/update.conf ] || printf 'MOUNT_BOOT_DEVICE=true\n' >>"$settings.new"
 for file in /etc/skiff/mount.env "$hooks"/*.sh; do
     [ ! -f "$file" ] || apply "$file"
 done

@@ -2,7 +2,9 @@
 # Mounts the kernel modules that belong to this system on /usr/lib/modules, and lets udev find what needs them.
 set -eu
 
-image=${ROOTFS_MNT:-/mnt/rootfs}/modules.squashfs
+# On a medium with two slots they are those of the slot that was started, and no others.
+slot=$(sed -n 's/.*\<skiffos\.slot=\([ab]\)\>.*/\1/p' /proc/cmdline)
+image=${ROOTFS_MNT:-/mnt/rootfs}/${slot:+skiff/$slot/}modules.squashfs
 ! mountpoint -q /usr/lib/modules || exit 0
 if [ ! -f "$image" ]; then
     echo "skiff: $image is missing: no kernel modules" >&2
