@@ -51,7 +51,8 @@
 //! - [`event`] is the progress of a run, [`bmap`] the blocks of an image that matter, [`manifest`] the record of what was
 //!   written, [`persist`] the files for the first boot.
 //! - [`containers`] reads the configurations of Skiff Core that layers and users bring, with the code of the device.
-//! - [`install`] updates the system on a medium that has one. [`cache`] keeps compressed blocks between builds, here and in a
+//! - [`install`] updates the system on a medium that has one, [`ota`] that of a running device with two slots.
+//! - [`cache`] keeps compressed blocks between builds, here and in a
 //!   store that machines share; it changes how long a build takes and nothing else.
 //! - [`interrupt`] turns Ctrl-C into an error of the next write. [`storage::PowerCut`] lists every state in which a power cut
 //!   can leave a medium. [`cli`] has one thin file for each verb; [`report`] prints.
@@ -66,7 +67,7 @@
 //! lint project
 //! stage
 //! artifact report rootfs
-//! buildroot demo flash inspect plan
+//! buildroot demo flash inspect ota plan
 //! board containers device process readback source workspace
 //! bmap boot cache event interrupt layer manifest network persist recognize
 //! error fs storage table tree value
@@ -113,6 +114,7 @@ pub mod layer;
 pub mod lint;
 pub mod manifest;
 pub mod network;
+pub mod ota;
 pub mod persist;
 pub mod plan;
 pub mod precheck;

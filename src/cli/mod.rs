@@ -35,6 +35,7 @@ mod layers;
 mod legal_info;
 mod medium;
 mod mkfs;
+mod ota;
 mod output_args;
 mod plan;
 mod preseed_args;
@@ -102,6 +103,9 @@ enum Verb {
     Flash(flash::Flash),
     /// Update the system on an image or a device that has one, and keep persist and all ids.
     Install(install::Install),
+    /// Update running devices that have two slots: keys, bundles, deltas, push over ssh.
+    #[command(subcommand)]
+    Ota(ota::Ota),
     /// Compare an image or a device with its manifest and name what is damaged.
     Verify(verify::Verify),
     /// Show what is in an image or on a device.
@@ -164,6 +168,7 @@ impl Cli {
             Verb::Devices(verb) => verb.run(report),
             Verb::Flash(verb) => verb.run(report),
             Verb::Install(verb) => verb.run(report),
+            Verb::Ota(verb) => verb.run(report),
             Verb::Verify(verb) => verb.run(report),
             Verb::Inspect(verb) => verb.run(report),
             Verb::Explain(verb) => verb.run(report),

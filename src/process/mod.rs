@@ -8,6 +8,7 @@
 mod wait;
 
 use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -157,6 +158,29 @@ impl Program {
         let begun = Instant::now();
         let status = self.command().status().map_err(|error| self.not_started(error))?;
         Ok(Ended { status, time: begun.elapsed() })
+    }
+
+    /// Runs it to its end with `input` as its stdin; it stays in our group and may ask on the terminal. Returns what it
+    /// prints on stdout, of which more than `max` bytes are an error.
+    pub fn filter(&self, input: &[u8], max: u64) -> Result<(Ended, Vec<u8>), ProcessError> {
+        let begun = Instant::now();
+        let failed = |error| ProcessError::from(Io::on("talk to", self.name())(error));
+        let mut command = self.command();
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.map_err(|error| self.not_started(error))?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let printed = std::thread::scope(|scope| {
+            // A program that does not want all of it is none that failed.
+            scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
+            let mut printed = Vec::new();
+            stdout.map(|stdout| stdout.take(max + 1).read_to_end(&mut printed)).transpose().map(|_| printed)
+        });
+        let status = child.wait().map_err(failed)?;
+        let printed = printed.map_err(failed)?;
+        if printed.len() as u64 > max {
+            return Err(failed(std::io::Error::other(format!("it prints more than {max} bytes"))));
+        }
+        Ok((Ended { status, time: begun.elapsed() }, printed))
     }
 
     fn command(&self) -> Command {

@@ -62,6 +62,17 @@ pub struct PreparedInputs {
     pub chain_for: Option<String>,
 }
 
+/// What a workspace is for.
+#[derive(Clone, Debug)]
+pub struct BuiltSystem {
+    /// Name of the board.
+    pub board: String,
+    /// Architecture.
+    pub arch: Arch,
+    /// Directory of kernels and other images.
+    pub images: PathBuf,
+}
+
 /// Origin of the timestamp of all files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimestampFrom {
@@ -176,6 +187,16 @@ impl InputSelection {
             epoch: self.timestamp()?.0,
             host_xattrs: self.host_xattrs,
         })
+    }
+
+    /// Returns what a workspace is for: board and architecture, and where its images are.
+    pub fn system(&self, boards: &Registry) -> Result<BuiltSystem> {
+        let name = self.board_name(boards, &self.layers.resolve()?)?;
+        let output = Output::open(&self.source_path()?)?;
+        let board = boards.board(&name)?;
+        let arch = board.pick_arch(self.arch.or(output.arch))?;
+        let images = self.images.clone().unwrap_or_else(|| output.images());
+        Ok(BuiltSystem { board: name, arch, images })
     }
 
     /// Returns the board that is given or that the chain names, if one is.

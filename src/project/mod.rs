@@ -9,5 +9,5 @@ mod inputs;
 mod layers;
 
 pub use context::WorkspaceContext;
-pub use inputs::{InputSelection, PreparedInputs, SlotSelection, TimestampFrom};
+pub use inputs::{BuiltSystem, InputSelection, PreparedInputs, SlotSelection, TimestampFrom};
 pub use layers::{GivenChain, LayerSelection, nearest_root};

@@ -10,6 +10,7 @@ mod cache_shared;
 mod containers;
 mod first_boot;
 mod invariants;
+mod ota;
 mod output;
 mod outputs;
 mod power_cut_files;

@@ -9,9 +9,9 @@ use crate::harness::project::{NAMES, Project, expect_failure, json, run, succeed
 use crate::harness::tools::{command, oracle};
 use serde_json::Value;
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "assemble", "plan", "flash", "verify", "inspect", "explain", "boards", "layers", "mkfs", "cache", "demo",
-    "status", "cmd", "shell", "env",
+    "status", "cmd", "shell", "env", "ota",
 ];
 
 fn text(value: &Value) -> &str {

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::{BundleError, Index, Kind, PREFIX_LEN, Prefix};
-use crate::keys::{Root, Signature, SignedRoot, decode_signatures, encode_signatures};
+use crate::keys::{Key, Root, Signature, SignedRoot, decode_signatures, encode_signatures};
 use crate::state::SystemId;
 use crate::statement::{FitError, STATEMENT_NAMESPACE, Statement, Sum, system_id};
 
@@ -101,20 +101,37 @@ impl Head {
     /// because the root of that time may not be the one of today. `root` is put into it.
     pub fn stored(bytes: &[u8], root: &Root) -> Result<Head, BundleError> {
         let mut stream = bytes;
-        let prefix = read_prefix(&mut stream)?;
-        let mut part = |name, len| read_part(&mut stream, name, len);
+        let head = Head::read_with(&mut stream, |_| Ok(root.clone()))?;
+        if stream.is_empty() { Ok(head) } else { Err(BundleError::Trailing) }
+    }
+
+    /// Reads a head whose signatures are not looked at: whoever does this relies on a device that does. The root is
+    /// the last one of the bundle, or one without keys.
+    pub fn read_unsigned(stream: &mut dyn Read) -> Result<Head, BundleError> {
+        Head::read_with(stream, |roots| {
+            let last = roots.last().map(|root| Root::parse(&root.text)).transpose()?;
+            let none = Root { epoch: 0, statements: 0, rotations: 0, keys: Vec::new(), revoked: Vec::new() };
+            Ok(last.unwrap_or(none))
+        })
+    }
+
+    /// Reads a head without a look at its signatures.
+    fn read_with(
+        stream: &mut dyn Read,
+        root: impl FnOnce(&[SignedRoot]) -> Result<Root, BundleError>,
+    ) -> Result<Head, BundleError> {
+        let prefix = read_prefix(stream)?;
+        let mut part = |name, len| read_part(stream, name, len);
         let parts = Parts {
             roots: part("the list of roots", prefix.roots)?,
             statement: part("the statement", prefix.statement)?,
             signatures: part("the list of signatures", prefix.signatures)?,
             index: part("the index", prefix.index)?,
         };
-        if !stream.is_empty() {
-            return Err(BundleError::Trailing);
-        }
         let parsed = Statement::parse(&parts.statement).map_err(BundleError::Statement)?;
         ensure_signed("the list of roots", &parts.roots, parsed.roots)?;
-        Head::new(prefix.kind, parts, parsed, root.clone())
+        let root = root(&parts.signed_roots()?)?;
+        Head::new(prefix.kind, parts, parsed, root)
     }
 
     fn new(kind: Kind, parts: Parts, statement: Statement, root: Root) -> Result<Head, BundleError> {
@@ -122,6 +139,12 @@ impl Head {
         let index = Index::parse(&parts.index, &statement.files)?;
         let system = system_id(&parts.statement);
         Ok(Head { kind, parts, statement, system, index, root })
+    }
+
+    /// Keys that have signed it.
+    pub fn signers(&self) -> Result<Vec<Key>, BundleError> {
+        let signatures = decode_signatures(&self.parts.signatures, "the statement")?;
+        Ok(signatures.iter().map(|signature| signature.key().clone()).collect())
     }
 
     /// Bytes that a device keeps beside the system.

@@ -16,7 +16,7 @@ mod open;
 #[cfg(test)]
 mod tests;
 
-pub use open::OpenBundle;
+pub use open::{Checked, OpenBundle};
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -185,11 +185,20 @@ fn copy(reader: &mut dyn Read, writer: &mut dyn Write) -> io::Result<Sum> {
 pub fn write_delta(old: &OpenBundle, new: &OpenBundle, out: &Path) -> Result<delta::Summary, MakeError> {
     let file = skiff_disk::storage::AtomicFile::beside(out)?;
     let mut writer = io::BufWriter::new(file.as_file());
-    let mut read_old = |block: &crate::bundle::Block, out: &mut Vec<u8>| old.read(block, out);
-    let mut read_new = |block: &crate::bundle::Block, out: &mut Vec<u8>| new.read(block, out);
+    // Whose error it was, which the writer cannot know.
+    let unread = std::cell::RefCell::new(None);
+    let read = |from: &OpenBundle, block: &crate::bundle::Block, out: &mut Vec<u8>| {
+        from.read(block, out).map_err(|error| {
+            *unread.borrow_mut() = Some(Io::on("read", from.path())(error));
+            io::ErrorKind::Other.into()
+        })
+    };
+    let mut read_old = |block: &crate::bundle::Block, out: &mut Vec<u8>| read(old, block, out);
+    let mut read_new = |block: &crate::bundle::Block, out: &mut Vec<u8>| read(new, block, out);
     let old = delta::System { head: old.head(), read: &mut read_old };
     let new = delta::System { head: new.head(), read: &mut read_new };
-    let summary = delta::write(old, new, &mut writer).map_err(Io::on("write", out))?;
+    let written = delta::write(old, new, &mut writer);
+    let summary = written.map_err(|error| unread.take().unwrap_or_else(|| Io::on("write", out)(error)))?;
     writer.flush().map_err(Io::on("write", out))?;
     drop(writer);
     file.publish(out, true)?;

@@ -146,10 +146,14 @@ fn a_bundle_is_the_same_each_time_and_is_checked_as_a_whole() {
     let path = workshop.bundle(1, b"kernel", &image);
     let first = fs::read(&path).expect("it is there");
     assert_eq!(fs::read(workshop.bundle(1, b"kernel", &image)).expect("it is there"), first);
-    assert_eq!(OpenBundle::check(&path, &trusted()).expect("it is whole").statement.version, "1.0");
+    assert_eq!(
+        OpenBundle::check(&path, &trusted(), None).expect("it is whole").head.statement.version,
+        "1.0"
+    );
     let mut changed = first;
     *changed.last_mut().expect("it is not empty") ^= 1;
-    let error = OpenBundle::check(&workshop.file("changed", &changed), &trusted()).unwrap_err().to_string();
+    let error =
+        OpenBundle::check(&workshop.file("changed", &changed), &trusted(), None).unwrap_err().to_string();
     assert!(error.contains("of `rootfs.squashfs` is not the one that was signed"), "{error}");
 }
 
