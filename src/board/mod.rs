@@ -33,7 +33,7 @@ pub use rules::{
     ALWAYS, BlobSelector, Check, LoaderConsole, PartitionSelector, Rule, RuleSet, Severity, SocOffsets,
 };
 pub use schema::schema;
-pub use slots::{InSlots, SLOTS, SlotLoader, Slots, SlotsError};
+pub use slots::{InSlots, SLOTS, STATES, SlotLoader, Slots, SlotsError};
 pub use start::{StartError, start};
 
 use serde::Serialize;

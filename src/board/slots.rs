@@ -14,7 +14,7 @@ use crate::value::{Arch, ForArch};
 pub const SLOTS: &str = "/skiff";
 
 /// Names of the two copies of the state record.
-const STATES: [&str; 2] = ["state1", "state2"];
+pub const STATES: [&str; 2] = ["state1", "state2"];
 
 /// Whether something is on a medium with slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]

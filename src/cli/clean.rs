@@ -43,6 +43,10 @@ struct Removed {
 #[derive(Debug, thiserror::Error, crate::error::Diagnostic)]
 #[diagnostic(kind = Refused)]
 enum CleanError {
+    /// Characters of the name are dropped, so that another workspace could be meant.
+    #[error("`{given}` is not the name of a workspace; without what no name has it is `{name}`")]
+    #[diagnostic(kind = Input, hint = "a name has letters, digits, `.`, `_` and `-`: give the one that is meant")]
+    Renamed { given: String, name: String },
     /// There is nobody to ask.
     #[error(
         "workspace `{workspace}` is not removed without being asked for, and there is no terminal to ask on"
@@ -57,6 +61,9 @@ enum CleanError {
 
 impl Clean {
     pub fn run(self, report: &Report) -> Result<()> {
+        if let Some((given, name)) = self.place.renamed() {
+            return Err(CleanError::Renamed { given, name }.into());
+        }
         let workspace = self.place.place()?;
         let removal = Removal::for_workspace(&workspace, self.ccache)?;
         let removed: Vec<Removed> = removal

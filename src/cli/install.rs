@@ -1,5 +1,6 @@
 //! `install`.
 
+use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,9 +8,10 @@ use std::sync::Arc;
 use clap::Args;
 use serde::Serialize;
 
-use super::args::InputArgs;
+use super::args::{InputArgs, beside};
 use super::assemble::{prepare_manifest, prepare_text};
 use super::cache_args::CacheArgs;
+use super::kept_manifest;
 use super::output_args::OutputArgs;
 use super::proof::ProofArgs;
 use super::session_args::{self, HealthArgs, TimeoutArgs};
@@ -20,6 +22,7 @@ use crate::error::{Io, Result};
 use crate::flash::{DeviceSession, SessionSource, Summary};
 use crate::install::{BlobChange, Change, InstallOptions, Installation, Survey};
 use crate::interrupt::Interrupt;
+use crate::manifest::Manifest;
 use crate::report::Report;
 use crate::stage::Inputs;
 use crate::storage::{InPlace, ReadOnly};
@@ -153,6 +156,9 @@ impl Install {
         report: &Report,
     ) -> Result<()> {
         if self.dry_run || installation.is_done() {
+            if let Some(path) = self.manifest.as_ref().filter(|_| !self.dry_run) {
+                report.warn(format!("nothing was written, so there is no manifest for `{}`", path.display()));
+            }
             self.report(installation, 0, None, None, report);
             return Ok(());
         }
@@ -173,8 +179,27 @@ impl Install {
         let (done, summary) =
             session_args::run(session, source, &options, listeners, |open| installation.run(open))?;
         publish(prepare_manifest(&path, &done.manifest)?, &path)?;
+        match session.candidate() {
+            Some(candidate) => drop(kept_manifest::keep(candidate, &done.manifest, report)),
+            None => self.replace_beside(&done.manifest, report)?,
+        }
         let manifest = Some(path.display().to_string());
         self.report(installation, done.record.len(), manifest, Some(summary), report);
+        Ok(())
+    }
+
+    /// What stands beside an image file speaks of it as it was: the manifest is replaced, the block map removed.
+    fn replace_beside(&self, manifest: &Manifest, report: &Report) -> Result<()> {
+        let path = beside(&self.target, ".manifest.json");
+        if path.exists() {
+            publish(prepare_manifest(&path, manifest)?, &path)?;
+        }
+        let map = beside(&self.target, ".bmap");
+        if map.exists() {
+            fs::remove_file(&map).map_err(Io::on("remove", &map))?;
+            report
+                .note(format!("`{}` was removed: it is the block map of the image as it was", map.display()));
+        }
         Ok(())
     }
 

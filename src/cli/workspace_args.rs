@@ -24,4 +24,10 @@ impl WorkspaceArgs {
         let name = Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace();
         Ok(Workspace::for_name(&self.root.directory(), &name)?)
     }
+
+    /// Returns another name that the workspace has, because characters were dropped, as SkiffOS does it.
+    pub fn renamed(&self) -> Option<(String, String)> {
+        let name = Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace();
+        (!name.eq_ignore_ascii_case(&self.workspace)).then(|| (self.workspace.clone(), name))
+    }
 }

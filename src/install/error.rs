@@ -68,6 +68,20 @@ pub enum InstallError {
         /// File that says so.
         evidence: String,
     },
+    /// The medium has slots, of which one is updated by the device.
+    #[error(
+        "partition `{partition}` of `{target}` has two slots for systems, and the boot loader starts what is in one of them"
+    )]
+    #[diagnostic(
+        hint = "update the device with `skiff-update apply`, or make the medium anew with `flash`",
+        code = "has-slots"
+    )]
+    HasSlots {
+        /// The medium.
+        target: String,
+        /// The partition.
+        partition: String,
+    },
     /// The board has nothing that an update touches.
     #[error("board `{board}` has nothing that can be installed on a medium")]
     #[diagnostic(kind = Input, hint = "use `assemble` and the board's own tools")]

@@ -11,7 +11,7 @@ use super::plan::{Change, FileChange, How, Room};
 use super::shadow::shadowing;
 use super::survey::{Survey, SurveyedMedium};
 use super::{Found, InstallError};
-use crate::board::{Board, ContentSource, Filesystem, Partition, Recipe, Update};
+use crate::board::{Board, ContentSource, Filesystem, Partition, Recipe, SLOTS, STATES, Update};
 use crate::compose::Composition;
 use crate::error::Result;
 use crate::fs::WrittenFile;
@@ -77,6 +77,17 @@ pub(super) struct Case<'a> {
     pub expected: Vec<WrittenFile>,
 }
 
+/// Fails if the medium was made with slots: a system outside of them would never be started.
+fn reject_slots(target: &dyn Target, cases: &[Case<'_>]) -> Result<()> {
+    for case in cases {
+        if case.files.names_in(SLOTS)?.iter().any(|name| STATES.contains(&name.as_str())) {
+            let (target, partition) = (target.name().to_owned(), case.partition.name.clone());
+            return Err(InstallError::HasSlots { target, partition }.into());
+        }
+    }
+    Ok(())
+}
+
 impl Installation {
     /// Compares the medium with what is installed, and decides. `inputs` are for the board as
     /// [`SurveyedMedium::fit`] made it.
@@ -102,6 +113,7 @@ impl Installation {
             cases.push(Case::new(board, (partition, found), kept, &composition, medium, target)?);
         }
         reject_other_board(&**target, board, medium, &cases, options)?;
+        reject_slots(&**target, &cases)?;
         let mut installation = Installation {
             target: Arc::clone(target),
             board: board.name.clone(),

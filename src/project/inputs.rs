@@ -103,6 +103,13 @@ enum InputError {
         code = "no-board"
     )]
     NoBoard,
+    /// The source was built for another architecture.
+    #[error("`{}` was built for {built}, not for {given}", path.display())]
+    #[diagnostic(
+        hint = "build the system for {given}, or take the architecture of the source",
+        code = "other-arch"
+    )]
+    OtherArch { path: PathBuf, built: Arch, given: Arch },
     /// Neither the user nor the workspace gives a source.
     #[error("no source: `{}` does not exist and no other is given", path.display())]
     #[diagnostic(
@@ -141,7 +148,7 @@ impl InputSelection {
         }
         let output = Output::open(&self.source_path()?)?;
         let (board, known) = fit(board)?;
-        let arch = board.pick_arch(self.arch.or(output.arch))?;
+        let arch = board.pick_arch(self.arch_for(&output)?)?;
         let (board, slots) = self.with_slots(board, arch)?;
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
         let seed = self.seed.clone().unwrap_or_else(|| format!("{} {}", board.name, names.join(",")));
@@ -166,6 +173,16 @@ impl InputSelection {
             variables,
         };
         Ok(PreparedInputs { inputs, timestamp: from, chain_for })
+    }
+
+    /// The architecture that is given or that the source has; both, if they are the same.
+    fn arch_for(&self, output: &Output) -> Result<Option<Arch>> {
+        match (self.arch, output.arch) {
+            (Some(given), Some(built)) if given != built => {
+                Err(InputError::OtherArch { path: self.source_path()?, built, given }.into())
+            }
+            (given, built) => Ok(given.or(built)),
+        }
     }
 
     /// The board with slots, if they are wanted, and what the device will know of them.
@@ -194,7 +211,7 @@ impl InputSelection {
         let name = self.board_name(boards, &self.layers.resolve()?)?;
         let output = Output::open(&self.source_path()?)?;
         let board = boards.board(&name)?;
-        let arch = board.pick_arch(self.arch.or(output.arch))?;
+        let arch = board.pick_arch(self.arch_for(&output)?)?;
         let images = self.images.clone().unwrap_or_else(|| output.images());
         Ok(BuiltSystem { board: name, arch, images })
     }

@@ -907,6 +907,12 @@ fn a_workspace_is_removed_with_what_belongs_to_it() {
         ]
     );
     assert!(project.path("workspaces/default/.config").exists());
+    expect_failure(
+        &mut project.command(&["clean", "--yes", "--workspace", "de fault"]),
+        1,
+        "error: `de fault` is not the name of a workspace; without what no name has it is `default`\n\
+         hint: a name has letters, digits, `.`, `_` and `-`: give the one that is meant",
+    );
     succeed(project.configure().args(["--workspace", "third"]));
     let mut unattended = project.command(&["clean", "--workspace", "third"]);
     succeed(unattended.env("SKIFF_NO_INTERACTIVE", "1").stdin(Stdio::null()));

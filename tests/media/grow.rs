@@ -510,6 +510,30 @@ fn a_gpt_moves_its_backup_and_grows_its_last_partition() {
     }
 }
 
+/// A dump of a larger card, or an image that was padded: the backup of its GPT is in the middle.
+#[test]
+fn an_image_with_bytes_behind_its_backup_gpt_is_flashed() {
+    if !oracles("an_image_with_bytes_behind_its_backup_gpt_is_flashed") {
+        return;
+    }
+    let temp = temporary();
+    let source = source(temp.path());
+    let image = table(temp.path(), 42, GPT);
+    make_ext4(&[], &source, &image, 9 * MIB, 32 * MIB);
+    let file = OpenOptions::new().write(true).open(&image).expect("an image");
+    file.write_all_at(&[0x5A; 100], 50 * MIB).and_then(|()| file.set_len(60 * MIB)).expect("a tail");
+    let test = "an_image_with_bytes_behind_its_backup_gpt_is_flashed";
+    for len in [60 * MIB, 300 * MIB] {
+        let Some(device) = loopdev::LoopDevice::new(test, len, &[]) else { return };
+        let mut flash = Command::new(env!("CARGO_BIN_EXE_skiff-image"));
+        run(flash.args(["flash", "--yes", "--image"]).arg(&image).arg(&device.path));
+        assert_sgdisk_verifies(&device.path);
+        assert_clean(&with_offset(&device.path, 9 * MIB));
+        let own = tempfile::tempdir_in(temp.path()).expect("a directory");
+        assert_same_files(&with_offset(&device.path, 9 * MIB), &source, own.path());
+    }
+}
+
 #[test]
 fn metadata_may_lie_where_the_old_backup_was() {
     if !oracles("metadata_may_lie_where_the_old_backup_was") {

@@ -126,6 +126,7 @@ impl BundleVerb {
             partuuid: None,
             timestamp: None,
             host_xattrs: HostXattrs::Omit,
+            slots: None,
             threads: 1,
         };
         selection.system(&self.descriptors.registry()?).map(Some)

@@ -18,7 +18,7 @@ use skiff_signatures::{Class, Format};
 use crate::error::Result;
 use crate::fs::ext4::{self, GrowError};
 use crate::storage::{Change, ChangeData, CowOverlay, Extent, LARGEST_EXTENT, Record, Target, TargetError};
-use crate::table::{self, Kept, Partition, Table, TableBytes};
+use crate::table::{self, Kept, OLD_BACKUP, Partition, Table, TableBytes};
 use crate::value::{ByteSize, Digest, is_zero};
 
 /// Parts that are made to fit a medium that is larger than the image.
@@ -57,10 +57,14 @@ impl Growth {
             Some(table) => fit_table(&image, &table, extend, &mut fitted)?,
             None => (Vec::new(), Some((0, 0..target.geometry().len))),
         };
+        // Bytes behind the old backup make it a part of the body.
+        let (old, table): (Vec<TableBytes>, Vec<TableBytes>) =
+            table.into_iter().partition(|piece| piece.name == OLD_BACKUP && !meets(critical, piece));
         // The filesystem may have something where the old backup was, so it comes after the table.
         let critical = with_table(critical, table);
         let image = overlay_of(target, &critical)?;
         let grown = CowOverlay::new(&image);
+        old.iter().try_for_each(|piece| grown.write_at(&piece.bytes, piece.offset))?;
         if let Some((number, partition)) = partition.filter(|_| extend)
             && filesystem(&grown, &partition)? == EXT4
         {
@@ -155,6 +159,11 @@ fn overlaps(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
+/// Returns whether one of `pieces` has a byte of `piece`.
+fn meets(pieces: &[TableBytes], piece: &TableBytes) -> bool {
+    pieces.iter().any(|other| overlaps(&other.range(), &piece.range()))
+}
+
 /// Puts the part of `change` that is in `bytes`, which are from `start`, there.
 fn lay_over(bytes: &mut [u8], start: u64, change: &Change) {
     let range = start..start + bytes.len() as u64;
@@ -247,7 +256,7 @@ fn fit_table(
             return Ok((Vec::new(), None));
         }
     };
-    fitted.backup_moved = fit.pieces.iter().any(|piece| piece.name == "old gpt backup")
+    fitted.backup_moved = fit.pieces.iter().any(|piece| piece.name == OLD_BACKUP)
         || (fit.grown.is_none() && !fit.pieces.is_empty());
     if let (Some(grown), Some(last)) = (&fit.grown, table.last()) {
         let (from, to) = (ByteSize(last.len), ByteSize(grown.len));

@@ -12,6 +12,9 @@ use super::{TOOLS, synthetic};
 use crate::harness::board::synthetic::{Synthetic, made_up};
 use crate::harness::disk::{Mount, oracles};
 use crate::harness::loopdev::LoopDevice;
+use crate::harness::tools::run;
+use skiff_image::board::Registry;
+use skiff_image::value::Arch;
 
 /// `install` of what there is for a board onto the `card.img` in its directory.
 fn install(synthetic: &Synthetic, options: &[&str]) -> Command {
@@ -79,6 +82,44 @@ fn a_board_without_a_medium_has_nothing_to_install() {
     let told = "error: board `virt/docker` has nothing that can be installed on a medium\n\
                 hint: use `assemble` and the board's own tools";
     expect_refused(&synthetic, &[], 1, told);
+}
+
+#[test]
+fn a_medium_with_slots_is_refused() {
+    let board = Registry::built_in().board("virt/qemu").expect("a board");
+    let synthetic = Synthetic::new(board, Arch::Arm64);
+    let mut assemble = synthetic.command(&["--quiet", "assemble", "--slots"]);
+    run(assemble.args(synthetic.minimum()).args(["--out", "card.img"]));
+    let told = "refused: partition `boot` of `card.img` has two slots for systems, and the boot loader starts what is in one of \
+                them\nhint: update the device with `skiff-update apply`, or make the medium anew with `flash`";
+    expect_refused(&synthetic, &[], 4, told);
+}
+
+#[test]
+fn another_architecture_than_that_of_the_source_is_refused() {
+    let board = Registry::built_in().board("virt/qemu").expect("a board");
+    let synthetic = Synthetic::new(board, Arch::Arm64);
+    let mut assemble =
+        synthetic.program(&["--quiet", "assemble", "--board", "virt/qemu", "--arch", "riscv64"]);
+    let output =
+        assemble.args(["--source", "output", "--out", "card.img"]).output().expect("skiff-image runs");
+    let told = "error: `output` was built for arm64, not for riscv64\n\
+                hint: build the system for riscv64, or take the architecture of the source";
+    assert_eq!(String::from_utf8_lossy(&output.stderr).trim_end(), told);
+    assert!(output.status.code() == Some(1) && !synthetic.path("card.img").exists());
+}
+
+/// What stands beside an image speaks of what it is now.
+#[test]
+fn manifest_and_block_map_beside_an_image_follow_it() {
+    let synthetic = synthetic("orangepi/zero");
+    let mut assemble = synthetic.command(&["--quiet", "assemble"]);
+    run(assemble.args(synthetic.minimum()).args(["--out", "card.img"]));
+    synthetic.write_image("zImage", &made_up("another kernel", 300_000));
+    run(&mut install(&synthetic, &[]));
+    let verified = run(&mut synthetic.program(&["verify", "--used", "card.img"]));
+    assert!(verified.contains("as written"), "{verified}");
+    assert!(!synthetic.path("card.img.bmap").exists());
 }
 
 #[test]

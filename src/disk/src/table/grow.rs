@@ -14,6 +14,8 @@ use crate::storage::{Geometry, Target, TargetError};
 /// Alignment of the ends of partitions, so that flash media are written in whole erase blocks and all tools are
 /// content.
 const ALIGNMENT: u64 = 1 << 20;
+/// Name of the piece that erases a backup GPT in the middle of the disk.
+pub const OLD_BACKUP: &str = "old gpt backup";
 
 /// A table for a larger disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -273,7 +275,7 @@ fn old_backup(target: &dyn Target, backup: &CopyState, end: u64) -> Result<Vec<T
     let gpt = Gpt::read(target, target.geometry())?;
     let behind = end.max((gpt.number(48) + 1) * gpt.sector);
     let start = found.saturating_sub(gpt.entries_len()).max(behind).min(*found);
-    Ok(vec![TableBytes::new("old gpt backup", start, vec![0; (found + gpt.sector - start) as usize])])
+    Ok(vec![TableBytes::new(OLD_BACKUP, start, vec![0; (found + gpt.sector - start) as usize])])
 }
 
 /// The GPT of `target` for a disk of `geometry`, with the end of a partition that has another one.

@@ -36,7 +36,7 @@ mod read;
 #[cfg(feature = "table-reader")]
 mod second_reader;
 
-pub use grow::{Fitted, Kept, fit, room, unfit};
+pub use grow::{Fitted, Kept, OLD_BACKUP, fit, room, unfit};
 pub use read::{CopyState, Scheme, Table, is_protected, places, read, read_mbr};
 
 use std::ops::Range;

@@ -148,7 +148,7 @@ const RECOVER: u8 = incompat::RECOVER as u8;
 #[derive(Default)]
 struct InodeTables {
     inode_size: usize,
-    /// In bytes of the filesystem.
+    /// In bytes of the filesystem, in order and disjoint.
     ranges: Vec<Range<u64>>,
 }
 
@@ -168,15 +168,24 @@ impl InodeTables {
         let groups = blocks.div_ceil(per_group.into()).min(1 << 20);
         let mut descriptors = vec![0; groups as usize * 32];
         part.read_at(block * u64::from(get32(b, 0x14) + 1), &mut descriptors)?;
-        let tables = descriptors.chunks_exact(32).map(|descriptor| u64::from(get32(descriptor, 8)) * block);
-        let ranges = tables.map(|start| start..start + table_len).collect();
+        let starts = descriptors.chunks_exact(32).map(|descriptor| u64::from(get32(descriptor, 8)) * block);
+        let mut starts: Vec<u64> = starts.collect();
+        starts.sort_unstable();
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for start in starts {
+            // What overlaps is no table of a right volume, and would be gone over again with every read.
+            if ranges.last().is_none_or(|last| last.end <= start) {
+                ranges.push(start..start + table_len);
+            }
+        }
         Ok(InodeTables { inode_size: inode_size.into(), ranges })
     }
 
     /// Zeroes the times of the inodes in `bytes`, which are from `at`.
     fn hide_times(&self, at: u64, bytes: &mut [u8]) {
         let end = at + bytes.len() as u64;
-        for range in self.ranges.iter().filter(|range| range.start < end && range.end > at) {
+        let first = self.ranges.partition_point(|range| range.end <= at);
+        for range in self.ranges[first..].iter().take_while(|range| range.start < end) {
             let start = (range.start.max(at) - at) as usize;
             let stop = (range.end.min(end) - at) as usize;
             for inode in bytes[start..stop].chunks_exact_mut(self.inode_size) {
