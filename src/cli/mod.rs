@@ -103,7 +103,7 @@ enum Verb {
     Flash(flash::Flash),
     /// Update the system on an image or a device that has one, and keep persist and all ids.
     Install(install::Install),
-    /// Update running devices that have two slots: keys, bundles, deltas, push over ssh.
+    /// Update running devices that have two slots: keys, bundles and deltas.
     #[command(subcommand)]
     Ota(ota::Ota),
     /// Compare an image or a device with its manifest and name what is damaged.

@@ -148,7 +148,7 @@ impl InputSelection {
         }
         let output = Output::open(&self.source_path()?)?;
         let (board, known) = fit(board)?;
-        let arch = board.pick_arch(self.arch_for(&output)?)?;
+        let arch = self.arch_for(&board, &output)?;
         let (board, slots) = self.with_slots(board, arch)?;
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
         let seed = self.seed.clone().unwrap_or_else(|| format!("{} {}", board.name, names.join(",")));
@@ -175,13 +175,14 @@ impl InputSelection {
         Ok(PreparedInputs { inputs, timestamp: from, chain_for })
     }
 
-    /// The architecture that is given or that the source has; both, if they are the same.
-    fn arch_for(&self, output: &Output) -> Result<Option<Arch>> {
-        match (self.arch, output.arch) {
-            (Some(given), Some(built)) if given != built => {
-                Err(InputError::OtherArch { path: self.source_path()?, built, given }.into())
+    /// The architecture that is given, or else that of the source, which must not be another one.
+    fn arch_for(&self, board: &Board, output: &Output) -> Result<Arch> {
+        let arch = board.pick_arch(self.arch.or(output.arch))?;
+        match output.arch {
+            Some(built) if built != arch => {
+                Err(InputError::OtherArch { path: self.source_path()?, built, given: arch }.into())
             }
-            (given, built) => Ok(given.or(built)),
+            _ => Ok(arch),
         }
     }
 
@@ -211,7 +212,7 @@ impl InputSelection {
         let name = self.board_name(boards, &self.layers.resolve()?)?;
         let output = Output::open(&self.source_path()?)?;
         let board = boards.board(&name)?;
-        let arch = board.pick_arch(self.arch_for(&output)?)?;
+        let arch = self.arch_for(&board, &output)?;
         let images = self.images.clone().unwrap_or_else(|| output.images());
         Ok(BuiltSystem { board: name, arch, images })
     }
