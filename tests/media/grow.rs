@@ -521,9 +521,11 @@ fn an_image_with_bytes_behind_its_backup_gpt_is_flashed() {
     let image = table(temp.path(), 42, GPT);
     make_ext4(&[], &source, &image, 9 * MIB, 32 * MIB);
     let file = OpenOptions::new().write(true).open(&image).expect("an image");
-    file.write_all_at(&[0x5A; 100], 50 * MIB).and_then(|()| file.set_len(60 * MIB)).expect("a tail");
     let test = "an_image_with_bytes_behind_its_backup_gpt_is_flashed";
-    for len in [60 * MIB, 300 * MIB] {
+    // Of the second image, a part of the backup is among the last bytes, which are written last.
+    for (image_len, len) in [(60 * MIB, 60 * MIB), (43 * MIB - 4096, 64 * MIB), (60 * MIB, 300 * MIB)] {
+        file.set_len(image_len).expect("a tail");
+        file.write_all_at(&[0x5A; 100], image_len - 100).expect("a tail");
         let Some(device) = loopdev::LoopDevice::new(test, len, &[]) else { return };
         let mut flash = Command::new(env!("CARGO_BIN_EXE_skiff-image"));
         run(flash.args(["flash", "--yes", "--image"]).arg(&image).arg(&device.path));

@@ -57,14 +57,11 @@ impl Growth {
             Some(table) => fit_table(&image, &table, extend, &mut fitted)?,
             None => (Vec::new(), Some((0, 0..target.geometry().len))),
         };
-        // Bytes behind the old backup make it a part of the body.
-        let (old, table): (Vec<TableBytes>, Vec<TableBytes>) =
-            table.into_iter().partition(|piece| piece.name == OLD_BACKUP && !meets(critical, piece));
         // The filesystem may have something where the old backup was, so it comes after the table.
-        let critical = with_table(critical, table);
+        let (critical, erased) = with_table(critical, table);
         let image = overlay_of(target, &critical)?;
         let grown = CowOverlay::new(&image);
-        old.iter().try_for_each(|piece| grown.write_at(&piece.bytes, piece.offset))?;
+        erased.iter().try_for_each(|change| change.write(&grown))?;
         if let Some((number, partition)) = partition.filter(|_| extend)
             && filesystem(&grown, &partition)? == EXT4
         {
@@ -159,11 +156,6 @@ fn overlaps(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-/// Returns whether one of `pieces` has a byte of `piece`.
-fn meets(pieces: &[TableBytes], piece: &TableBytes) -> bool {
-    pieces.iter().any(|other| overlaps(&other.range(), &piece.range()))
-}
-
 /// Puts the part of `change` that is in `bytes`, which are from `start`, there.
 fn lay_over(bytes: &mut [u8], start: u64, change: &Change) {
     let range = start..start + bytes.len() as u64;
@@ -221,18 +213,23 @@ fn overlay_of<'t>(target: &'t dyn Target, critical: &[TableBytes]) -> Result<Cow
     Ok(overlay)
 }
 
-/// The critical bytes with the table in them, and in addition what of the table is elsewhere.
-fn with_table(critical: &[TableBytes], table: Vec<TableBytes>) -> Vec<TableBytes> {
-    let mut pieces = critical.to_vec();
+/// The critical bytes with the table in them, and in addition what of the table is elsewhere. Also what is to be erased of
+/// an old backup that has other bytes of the image behind it: that is a change of the body.
+fn with_table(critical: &[TableBytes], table: Vec<TableBytes>) -> (Vec<TableBytes>, Vec<Change>) {
+    let (mut pieces, mut erased) = (critical.to_vec(), Vec::new());
     for new in table {
         let over = Change { offset: new.offset, data: ChangeData::Bytes(new.bytes) };
         pieces.iter_mut().for_each(|piece| lay_over(&mut piece.bytes, piece.offset, &over));
         for change in body(&pieces, vec![over]) {
-            let ChangeData::Bytes(bytes) = change.data else { continue };
-            pieces.push(TableBytes { name: new.name.clone(), offset: change.offset, bytes });
+            match change.data {
+                ChangeData::Bytes(bytes) if new.name != OLD_BACKUP => {
+                    pieces.push(TableBytes { name: new.name.clone(), offset: change.offset, bytes });
+                }
+                data => erased.push(Change { data, ..change }),
+            }
         }
     }
-    pieces
+    (pieces, erased)
 }
 
 /// The last partition: its number and where it is.
