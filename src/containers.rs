@@ -191,7 +191,7 @@ fn archives_that_are_not_there(config: &Config, path: &Path, persist: &Tree) -> 
         let place = archive.strip_prefix(&below)?;
         file(persist, place).is_none().then_some((image, archive))
     });
-    let tell = |(image, archive): (&skiff_core::config::Image, &String)| {
+    let note = |(image, archive): (&skiff_core::config::Image, &String)| {
         format!(
             "{}:{}: image `{}` is loaded from `{archive}`, which is not put on the medium\n    hint: have it among the files \
              for persist, or leave `archive` out and give the image itself",
@@ -200,7 +200,7 @@ fn archives_that_are_not_there(config: &Config, path: &Path, persist: &Tree) -> 
             image.reference.value
         )
     };
-    missing.map(tell).collect()
+    missing.map(note).collect()
 }
 
 fn unused(image: &ContainerImage) -> String {
@@ -217,7 +217,7 @@ fn images_that_nothing_uses(config: &Config, path: &Path, images: &[ContainerIma
     let known: Vec<String> =
         config.images.iter().map(|image| format!("`{}`", image.reference.value)).collect();
     let known = if known.is_empty() { "no image".into() } else { known.join(", ") };
-    let tell = |image: &ContainerImage| {
+    let note = |image: &ContainerImage| {
         format!(
             "`{}` has no image `{}`, so nothing loads `{}`\n    hint: it has {known}; `NAME={}` gives it another name",
             path.display(),
@@ -226,5 +226,5 @@ fn images_that_nothing_uses(config: &Config, path: &Path, images: &[ContainerIma
             image.path.display()
         )
     };
-    unused.map(tell).collect()
+    unused.map(note).collect()
 }

@@ -44,7 +44,9 @@ struct Removed {
 #[diagnostic(kind = Refused)]
 enum CleanError {
     /// Characters of the name are dropped, so that another workspace could be meant.
-    #[error("`{given}` is not the name of a workspace; without what no name has it is `{name}`")]
+    #[error(
+        "`{given}` is not the name of a workspace: without the characters that no name has it is `{name}`"
+    )]
     #[diagnostic(kind = Input, hint = "a name has letters, digits, `.`, `_` and `-`: give the one that is meant")]
     Renamed { given: String, name: String },
     /// There is nobody to ask.

@@ -22,7 +22,6 @@ use crate::error::{Io, Result};
 use crate::flash::{DeviceSession, SessionSource, Summary};
 use crate::install::{BlobChange, Change, InstallOptions, Installation, Survey};
 use crate::interrupt::Interrupt;
-use crate::manifest::Manifest;
 use crate::report::Report;
 use crate::stage::Inputs;
 use crate::storage::{InPlace, ReadOnly};
@@ -167,7 +166,11 @@ impl Install {
             inputs.images.join(format!("skiff-{name}.installed.manifest.json"))
         });
         // A manifest that cannot be written must not be found out when the medium is written.
-        drop(prepare_text(&path, "")?);
+        let beside_image = Some(beside(&self.target, ".manifest.json"));
+        let beside_image = beside_image.filter(|path| session.candidate().is_none() && path.exists());
+        for path in beside_image.iter().chain([&path]) {
+            drop(prepare_text(path, "")?);
+        }
         if let Some(candidate) = session.candidate() {
             let changed = format!("the system on this device is replaced:\n  {candidate}");
             self.consent.confirm(&changed, std::slice::from_ref(candidate), report)?;
@@ -178,22 +181,20 @@ impl Install {
         let listeners = (&report.progress_of(session.target().name()), report);
         let (done, summary) =
             session_args::run(session, source, &options, listeners, |open| installation.run(open))?;
-        publish(prepare_manifest(&path, &done.manifest)?, &path)?;
+        for path in beside_image.iter().chain([&path]) {
+            publish(prepare_manifest(path, &done.manifest)?, path)?;
+        }
         match session.candidate() {
             Some(candidate) => drop(kept_manifest::keep(candidate, &done.manifest, report)),
-            None => self.replace_beside(&done.manifest, report)?,
+            None => self.remove_block_map(report)?,
         }
         let manifest = Some(path.display().to_string());
         self.report(installation, done.record.len(), manifest, Some(summary), report);
         Ok(())
     }
 
-    /// What stands beside an image file speaks of it as it was: the manifest is replaced, the block map removed.
-    fn replace_beside(&self, manifest: &Manifest, report: &Report) -> Result<()> {
-        let path = beside(&self.target, ".manifest.json");
-        if path.exists() {
-            publish(prepare_manifest(&path, manifest)?, &path)?;
-        }
+    /// Removes the block map beside an image file, which is that of the image as it was.
+    fn remove_block_map(&self, report: &Report) -> Result<()> {
         let map = beside(&self.target, ".bmap");
         if map.exists() {
             fs::remove_file(&map).map_err(Io::on("remove", &map))?;

@@ -21,13 +21,16 @@ pub struct WorkspaceArgs {
 impl WorkspaceArgs {
     /// Returns the workspace.
     pub fn place(&self) -> Result<Workspace> {
-        let name = Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace();
-        Ok(Workspace::for_name(&self.root.directory(), &name)?)
+        Ok(Workspace::for_name(&self.root.directory(), &self.name())?)
     }
 
-    /// Returns another name that the workspace has, because characters were dropped, as SkiffOS does it.
+    /// Returns the name as it was given and the one that the workspace has, if characters were dropped, as SkiffOS does it.
     pub fn renamed(&self) -> Option<(String, String)> {
-        let name = Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace();
+        let name = self.name();
         (!name.eq_ignore_ascii_case(&self.workspace)).then(|| (self.workspace.clone(), name))
+    }
+
+    fn name(&self) -> String {
+        Environment::from_iter([("SKIFF_WORKSPACE", &self.workspace)]).workspace()
     }
 }

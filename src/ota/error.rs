@@ -47,6 +47,13 @@ pub enum OtaError {
         /// What is wrong.
         source: SignatureError,
     },
+    /// A file of that name is there.
+    #[error("`{}` exists already", path.display())]
+    #[diagnostic(kind = Refused, hint = "choose another name", code = "exists")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// `ssh-keygen` made no signature.
     #[error("ssh-keygen has not signed with `{}`: {status}", key.display())]
     #[diagnostic(hint = "what it said stands above", code = "not-signed")]

@@ -1,4 +1,4 @@
-//! Updates over the air, from the host: the keys that devices trust, signatures, and devices at the other end of `ssh`.
+//! Updates over the air, from the host: the keys that devices trust, and signatures.
 //! What a bundle is, and what a device does with it, is in `skiff_update`.
 //!
 //! ```text

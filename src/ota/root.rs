@@ -46,8 +46,13 @@ impl RootFile {
         Ok(RootFile { root, roots })
     }
 
-    /// Writes the root, and the list beside it.
+    /// Writes the root, and the list beside it; without `replace` neither if one of them is there.
     pub fn write(&self, path: &Path, replace: bool) -> Result<()> {
+        for path in [path, &signed_path(path)] {
+            if !replace && path.exists() {
+                return Err(OtaError::Exists { path: path.into() }.into());
+            }
+        }
         if !self.roots.is_empty() {
             write(&signed_path(path), &SignedRoot::encode_all(&self.roots), replace)?;
         }

@@ -910,7 +910,7 @@ fn a_workspace_is_removed_with_what_belongs_to_it() {
     expect_failure(
         &mut project.command(&["clean", "--yes", "--workspace", "de fault"]),
         1,
-        "error: `de fault` is not the name of a workspace; without what no name has it is `default`\n\
+        "error: `de fault` is not the name of a workspace: without the characters that no name has it is `default`\n\
          hint: a name has letters, digits, `.`, `_` and `-`: give the one that is meant",
     );
     succeed(project.configure().args(["--workspace", "third"]));

@@ -1,5 +1,7 @@
 //! Media with two slots: which parts of a descriptor they have.
 
+use skiff_update::statement::is_file_name;
+
 use super::Checker;
 use crate::board::slots::{RawSlots, name_in_slot};
 use crate::board::{Board, BoardError, ContentSource, Filesystem, InSlots, SlotLoader, Slots};
@@ -43,7 +45,7 @@ impl Checker<'_> {
                 return Err(self.invalid(place(), problem));
             }
             let mut of_system = partition.files.iter().filter(|file| file.slots == InSlots::System);
-            if let Some(file) = of_system.find(|file| !is_name(name_in_slot(file))) {
+            if let Some(file) = of_system.find(|file| !is_file_name(name_in_slot(file))) {
                 let problem = format!(
                     "`{}` is no name in a slot: small letters, digits, `.`, `_` and `-`; say another as `slot-name`",
                     name_in_slot(file)
@@ -78,10 +80,4 @@ impl Checker<'_> {
         slots.arrange();
         Ok(slots)
     }
-}
-
-/// Returns whether statements take it: `skiff-update`, `statement.rs`.
-fn is_name(name: &str) -> bool {
-    let byte = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
-    !name.is_empty() && !name.starts_with('.') && name.bytes().all(byte)
 }

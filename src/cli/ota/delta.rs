@@ -12,7 +12,7 @@ use crate::report::Report;
 use crate::value::ByteSize;
 
 /// Makes what a device that has the system of one bundle needs to get that of another. A device checks what comes out against
-/// the signatures of the new bundle, so nobody has to sign a delta. `ota push` makes one by itself.
+/// the signatures of the new bundle, so nobody has to sign a delta.
 #[derive(Debug, Args)]
 pub struct Delta {
     /// Bundle of the system that devices have.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Socket of the engine that is used without being told: podman's, for root.
+/// Socket of the engine that is used unless another is given: podman's, for root.
 pub const SOCKET: &str = "/run/podman/podman.sock";
 /// The configuration of the user, below what persists.
 pub const USER_CONFIG: &str = "skiff/core/config.yaml";

@@ -1,7 +1,7 @@
 //! The configuration of the image, beside one of the user.
 //!
 //! That of the user counts, and so a new image's own never has an effect. What the image had when the user's was applied first is
-//! kept on persist; when a new image has another one, that is told until somebody has looked at it.
+//! kept on persist; when a new image has another one, that is said until somebody has looked at it.
 
 use crate::failure::{Failure, Result, read_if_there};
 use crate::places::Places;
@@ -10,7 +10,7 @@ use crate::replace::replace;
 /// What the image had, beside the states on persist.
 const NAME: &str = "shipped.yaml";
 
-/// Keeps what the image has, the first time. Returns what is to be told if it has another one by now.
+/// Keeps what the image has, the first time. Returns what is to be said if it has another one by now.
 ///
 /// # Errors
 ///

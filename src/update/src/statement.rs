@@ -282,10 +282,13 @@ fn is_name_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-')
 }
 
+/// Returns whether a file of a system can have this name: small letters, digits, `.`, `_` and `-`.
+pub fn is_file_name(text: &str) -> bool {
+    (1..=WORD_MAX).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_name_byte)
+}
+
 fn name(text: &str) -> Option<String> {
-    let fits =
-        (1..=WORD_MAX).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_name_byte);
-    fits.then(|| text.to_owned())
+    is_file_name(text).then(|| text.to_owned())
 }
 
 fn board(text: &str) -> Option<String> {

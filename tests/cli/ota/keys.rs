@@ -25,7 +25,9 @@ fn a_list_of_keys_is_made_and_shown() {
     assert!(text.starts_with("skiff-update root 1\nepoch 1\nstatements 2\nrotations 1\nkey ssh-ed25519 "));
 
     let exists = workshop.refused(&["keys", "new", "one.pub", "-o", "root"]);
-    assert_eq!(exists, ("error: cannot write `root`: File exists (os error 17)\n".into(), 1));
+    let told =
+        "refused: `root` exists already\nhint: choose another name, or replace the file with `--force`\n";
+    assert_eq!(exists, (told.into(), 4));
     workshop.done(&["keys", "new", "one.pub", "-o", "root", "--force"]);
     let (private, code) = workshop.refused(&["keys", "new", "one", "-o", "other"]);
     assert_eq!(
@@ -71,6 +73,10 @@ fn lists_follow_one_another() {
     sign.current_dir(workshop.path("")).args("-q -Y sign -n skiff-update-root -f two text".split(' '));
     assert!(sign.status().expect("it starts").success());
     let made = workshop.done(&with(&["--key", "three", "--signature", "text.sig"]));
+    let words = "keys rotate root1 --add four.pub --remove one.pub -o text --key three --signature text.sig";
+    let (exists, code) = workshop.refused(&words.split(' ').collect::<Vec<_>>());
+    assert!(exists.starts_with("refused: `text` exists already\n") && code == 4, "{exists}");
+    assert!(!workshop.path("text.signed").exists(), "a list beside a file that it does not belong to");
     let revoked = fingerprint(&workshop.path("one.pub"));
     assert!(made.starts_with("root2: root 2, 1 of 3 sign a system, 2 of 3 the next root\n"), "{made}");
     assert!(made.ends_with(&format!("\n  {revoked}  revoked\n")), "{made}");
